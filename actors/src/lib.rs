@@ -1,0 +1,1 @@
+//! Who decides: per concept state, decide, evolve; one generic actor shell; reconcilers.

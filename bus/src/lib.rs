@@ -1,0 +1,1 @@
+//! What can be asked of Switchback: commands, reads, refusals, and the bus that carries them.

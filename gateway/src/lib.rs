@@ -1,0 +1,1 @@
+//! HTTP: the native API, from the one catalogue of messages.

@@ -1,0 +1,1 @@
+//! The append-only log: append, read, subscribe, verify, over a small frame store.

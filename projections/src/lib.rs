@@ -1,0 +1,1 @@
+//! What is: inventories folded from the log into an embedded SQL database, and the queries over them.

@@ -1,0 +1,2 @@
+//! The `switchback` binary.
+fn main() {}
