@@ -1,1 +1,55 @@
-//! What can happen in Switchback: ids, network types, one event enum per concept, the envelope.
+//! What can happen in Switchback: ids, network types, one event enum per concept, and the envelope around
+//! every event. Events are past-tense facts; they are written once and read forever.
+//!
+//! **Invariant:** nothing here imports anything of ours, reads a clock or makes a random number.
+
+#![forbid(unsafe_code)]
+
+mod cluster;
+mod envelope;
+mod event;
+mod global_config;
+mod host;
+mod id;
+mod image;
+mod ip_range;
+mod l2_network;
+mod l3_network;
+mod mac_block;
+mod net;
+mod network_service_provider;
+mod offering;
+mod router;
+mod tag_set;
+pub mod upcast;
+mod vm_instance;
+mod zone;
+
+pub use cluster::*;
+pub use envelope::*;
+pub use event::*;
+pub use global_config::*;
+pub use host::*;
+pub use id::*;
+pub use image::*;
+pub use ip_range::*;
+pub use l2_network::*;
+pub use l3_network::*;
+pub use mac_block::*;
+pub use net::*;
+pub use network_service_provider::*;
+pub use offering::*;
+pub use router::*;
+pub use tag_set::*;
+pub use vm_instance::*;
+pub use zone::*;
+
+use serde::{Deserialize, Serialize};
+
+/// The administrative state of most resources.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Enabled {
+    Enabled,
+    Disabled,
+}

@@ -1,0 +1,139 @@
+//! What a host should carry: bridges for the L2 networks, appliances, and the VMs of the lab.
+//! Items stand alone: one that fails does not hold up the others.
+
+use crate::config::digest;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+use switchback_events::{HostId, Id, L2NetworkId, Mac, Position, RouterId, VmInstanceId};
+
+/// The whole configuration of a host at `revision`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostConfig {
+    /// Which host.
+    pub host: HostId,
+    /// The position of the last event that was folded into it.
+    pub revision: Position,
+    /// The items.
+    pub sections: HostSections,
+}
+
+/// The sections of a [`HostConfig`], each by resource.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostSections {
+    /// Bridges, one for each L2 network attached to the host's cluster.
+    pub bridges: BTreeMap<L2NetworkId, BridgeConfig>,
+    /// Routers placed on the host.
+    pub appliances: BTreeMap<RouterId, ApplianceConfig>,
+    /// VMs that the host runs.
+    pub vms: BTreeMap<VmInstanceId, VmConfig>,
+}
+
+/// A bridge that carries an L2 network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BridgeConfig {
+    /// `br_<interface>` or `br_<interface>_<vlan>`, at most 15 bytes.
+    pub name: String,
+    /// The host's interface under it.
+    pub physical_interface: String,
+    /// 1 to 4094, or none.
+    pub vlan: Option<u16>,
+}
+
+/// An interface of an appliance or VM, plugged into a bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlugConfig {
+    /// Its name inside: `eth0`.
+    pub name: String,
+    /// The host's end, at most 15 bytes.
+    pub internal_name: String,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// The bridge it is plugged into.
+    pub bridge: String,
+    /// Bytes.
+    pub mtu: u16,
+}
+
+/// A router's appliance: its network namespace and its agent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplianceConfig {
+    /// The router's name, for people.
+    pub name: String,
+    /// Another generation means: start it afresh.
+    pub generation: Position,
+    /// Its interfaces.
+    pub plugs: Vec<PlugConfig>,
+    /// Where its agent listens: address on the management interface.
+    pub management: ManagementAddress,
+}
+
+/// The address that the host gives an appliance before its agent starts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManagementAddress {
+    /// The interface inside the appliance.
+    pub interface: String,
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// 1 to 32.
+    pub prefix_length: u8,
+    /// The way back to servers outside the subnet.
+    pub gateway: Option<Ipv4Addr>,
+    /// TCP port.
+    pub agent_port: u16,
+}
+
+/// A VM of the lab: a namespace that runs a DHCP client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VmConfig {
+    /// The VM's name, for people.
+    pub name: String,
+    /// The name that it calls itself.
+    pub hostname: String,
+    /// Another generation means: start it afresh.
+    pub generation: Position,
+    /// Its interfaces; the one on the default L3 network is first in `default_plug`.
+    pub plugs: Vec<PlugConfig>,
+    /// The interface whose default route and name servers count.
+    pub default_plug: String,
+}
+
+impl HostSections {
+    /// The digest of each section, by name.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("bridges".to_string(), digest(&self.bridges)),
+            ("appliances".to_string(), digest(&self.appliances)),
+            ("vms".to_string(), digest(&self.vms)),
+        ])
+    }
+}
+
+/// The name of the bridge for an L2 network, at most 15 bytes as Linux allows: the reference's
+/// `br_<interface>[_<vlan>]`, or a hash of that where it is longer.
+pub fn bridge_name(physical_interface: &str, vlan: Option<u16>) -> String {
+    let name = match vlan {
+        Some(vlan) => format!("br_{physical_interface}_{vlan}"),
+        None => format!("br_{physical_interface}"),
+    };
+    if name.len() <= 15 { name } else { format!("br_{}", &Id::of_name(&name).to_string()[..12]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_name_fits_into_linux() {
+        assert_eq!(bridge_name("eth0", None), "br_eth0");
+        assert_eq!(bridge_name("eth0", Some(4094)), "br_eth0_4094");
+        assert_eq!(bridge_name("enp129s0f1np1", Some(100)).len(), 15);
+        assert_ne!(bridge_name("enp129s0f1np1", Some(100)), bridge_name("enp129s0f1np1", Some(101)));
+    }
+}

@@ -1,0 +1,263 @@
+//! What goes over the wire between the server and the agents (HTTP with mutual TLS, JSON bodies).
+//!
+//! | route | who | body → reply |
+//! |---|---|---|
+//! | `PUT /v1/config[?dryRun=1]` | router, host | [`Push`] → [`ApplyReport`] |
+//! | `GET /v1/config` | router, host | → [`Held`] |
+//! | `GET /v1/health` | router, host | → [`Health`] |
+//! | `GET /v1/observed` | router | → [`Observed`] |
+//! | `GET /v1/drift` | router | → [`Drift`] |
+//! | `GET /v1/counters`, `POST /v1/trace` | router | 501, not supported yet |
+//! | `POST /v1/check` | host | [`InterfaceCheck`] → 200 or an [`AgentProblem`] |
+//! | `PUT /v1/agents/{digest}` | host | the bytes of an agent binary |
+//! | `POST /v1/appliances/{router}/identity` | host | [`Identity`]: the certificate of the router's agent |
+//! | `POST /v1/appliances/{router}/agent` | host | [`AgentRestart`] → [`Health`] of the new agent process is up to the caller |
+//!
+//! A problem is any status from 400 with an [`AgentProblem`].
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use switchback_events::{Id, Position};
+
+/// One revisioned document. A section without a body is one that the agent should hold already, by its digest.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Push {
+    /// The router or host.
+    pub id: Id,
+    /// Which state of the log it stands for. Never goes down.
+    pub revision: Position,
+    /// Which run of the server sends it. Never goes down.
+    pub epoch: u64,
+    /// By name.
+    pub sections: BTreeMap<String, SectionPush>,
+}
+
+/// One section of a [`Push`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SectionPush {
+    /// SHA-256 of the body's JSON, in hexadecimal.
+    pub digest: String,
+    /// The section, or nothing where the agent holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+}
+
+/// What came of a push.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyReport {
+    /// The revision in force now.
+    pub revision: Position,
+    /// The digest of the whole configuration in force now.
+    pub config_digest: String,
+    /// What was done to each section.
+    pub sections: BTreeMap<String, SectionReport>,
+    /// For hosts: the state of each item (L2 network, router, VM) by its uuid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub items: BTreeMap<Id, ItemReport>,
+    /// Milliseconds that applying took.
+    pub millis: u64,
+}
+
+/// What was, or in a dry run would be, done to one section.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SectionReport {
+    /// Whether anything had to change.
+    pub changed: bool,
+    /// What, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+}
+
+/// The state of one item of a host.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemReport {
+    /// It is there and runs.
+    pub ok: bool,
+    /// For appliances and VMs: the generation that runs.
+    #[serde(default)]
+    pub generation: Position,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What a user should know, such as a fall-back that was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What an agent holds.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The revision in force, 0 for none.
+    pub revision: Position,
+    /// The highest epoch seen.
+    pub epoch: u64,
+    /// The digest of each section.
+    pub digests: BTreeMap<String, String>,
+    /// The document in force, secrets left out.
+    pub sections: serde_json::Value,
+}
+
+/// Whether an agent is well.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The router or host that it serves.
+    pub id: Id,
+    /// `router` or `host`.
+    pub role: String,
+    /// SHA-256 of the agent's binary, in hexadecimal.
+    pub agent_digest: String,
+    /// The agent's release.
+    pub agent_version: String,
+    /// Chosen when the agent starts: another one means that it was restarted.
+    pub boot_id: String,
+    /// The revision in force, 0 for none.
+    pub revision: Position,
+    /// The highest epoch seen.
+    pub epoch: u64,
+    /// Everything that should run does.
+    pub healthy: bool,
+    /// For each service, how it is.
+    pub services: BTreeMap<String, ServiceHealth>,
+    /// For hosts: what the kernel can do (`vlan`: 802.1Q devices).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<String, bool>,
+}
+
+/// How one service is.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceHealth {
+    /// It answers.
+    pub healthy: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// What the kernel and the daemons have, in the words of the configuration.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// By section.
+    pub sections: serde_json::Value,
+}
+
+/// Where the kernel and the daemons differ from the configuration in force.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The revision compared with.
+    pub revision: Position,
+    /// Empty when all is as it should be.
+    pub items: Vec<DriftItem>,
+}
+
+/// One difference.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftItem {
+    /// The section.
+    pub section: String,
+    /// What: `nftables table`, `dnsmasq process`, `address eth1 10.0.0.1/24`.
+    pub item: String,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+}
+
+/// Can the host carry an L2 network on this interface?
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InterfaceCheck {
+    /// The host's interface.
+    pub physical_interface: String,
+    /// 1 to 4094, or none.
+    #[serde(default)]
+    pub vlan: Option<u16>,
+}
+
+/// The certificate and key of an agent, and the authority that it trusts; PEM. Secret.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// The authority's certificate.
+    pub authority: String,
+    /// The agent's own certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(secret)")
+    }
+}
+
+/// Restart the agent of an appliance, with another binary where a digest is given.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentRestart {
+    /// A binary put in place before by `PUT /v1/agents/{digest}`; none: the one that runs.
+    #[serde(default)]
+    pub digest: Option<String>,
+}
+
+/// Why an agent did not do as asked.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{code}: {detail}")]
+pub struct AgentProblem {
+    /// What kind.
+    pub code: AgentProblemCode,
+    /// The section at fault, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// For people.
+    pub detail: String,
+}
+
+/// Kinds of [`AgentProblem`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AgentProblemCode {
+    /// A later revision is in force (409).
+    StaleRevision,
+    /// A later run of the server is in charge (409).
+    StaleEpoch,
+    /// A section came without body and the agent does not hold it (428): send it whole.
+    MissingSection,
+    /// The document is for another router or host (421).
+    WrongRouter,
+    /// The document is not valid (400).
+    Invalid,
+    /// Applying failed; the last good configuration is in force (500).
+    Failed,
+    /// The agent cannot be reached, or did not answer in time. Never sent by an agent.
+    Unreachable,
+    /// Not supported by this agent (501).
+    NotSupported,
+}
+
+impl std::fmt::Display for AgentProblemCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = match self {
+            AgentProblemCode::StaleRevision => "stale revision",
+            AgentProblemCode::StaleEpoch => "stale epoch",
+            AgentProblemCode::MissingSection => "missing section",
+            AgentProblemCode::WrongRouter => "wrong router",
+            AgentProblemCode::Invalid => "invalid document",
+            AgentProblemCode::Failed => "apply failed",
+            AgentProblemCode::Unreachable => "unreachable",
+            AgentProblemCode::NotSupported => "not supported",
+        };
+        f.write_str(text)
+    }
+}

@@ -1,0 +1,202 @@
+//! The sum of all events, with their names, schema versions, tags and codec.
+
+use crate::*;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+macro_rules! events {
+    ($($variant:ident($event:ty) = $stream:ident),* $(,)?) => {
+        /// What happened, in any concept.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(untagged)]
+        #[allow(missing_docs)]
+        pub enum Event { $($variant($event)),* }
+
+        $(impl From<$event> for Event {
+            fn from(event: $event) -> Event { Event::$variant(event) }
+        })*
+
+        impl Event {
+            /// The kind of stream that the event belongs to.
+            pub fn stream_kind(&self) -> StreamKind {
+                match self { $(Event::$variant(_) => StreamKind::$stream),* }
+            }
+
+            /// The payload, a MessagePack map from the event's name to its named fields.
+            pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+                match self { $(Event::$variant(event) => pack(event)),* }
+            }
+
+            /// Reads a payload of schema version `schema`, brought to today's shape by the upcasters.
+            ///
+            /// # Errors
+            /// [`CodecError::Newer`] for a version that this program does not know, [`CodecError::Decode`] for
+            /// bytes that are no such event.
+            pub fn decode(stream: StreamKind, schema: u16, payload: &[u8]) -> Result<Event, CodecError> {
+                let payload = upcast::to_current(stream, schema, payload)?;
+                match stream { $(StreamKind::$stream => unpack::<$event>(&payload).map(Event::$variant)),* }
+            }
+
+            fn value(&self) -> serde_json::Value {
+                match self { $(Event::$variant(event) => serde_json::to_value(event).unwrap_or_default()),* }
+            }
+        }
+    };
+}
+
+events! {
+    Zone(ZoneEvent) = Zone,
+    Cluster(ClusterEvent) = Cluster,
+    Host(HostEvent) = Host,
+    Image(ImageEvent) = Image,
+    L2Network(L2NetworkEvent) = L2Network,
+    L3Network(L3NetworkEvent) = L3Network,
+    IpRange(IpRangeEvent) = IpRange,
+    MacBlock(MacBlockEvent) = MacBlock,
+    NetworkServiceProvider(NetworkServiceProviderEvent) = NetworkServiceProvider,
+    Offering(OfferingEvent) = Offering,
+    VmInstance(VmInstanceEvent) = VmInstance,
+    Router(RouterEvent) = Router,
+    TagSet(TagSetEvent) = TagSet,
+    GlobalConfig(GlobalConfigEvent) = GlobalConfig,
+}
+
+/// Why an event could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value has no MessagePack form.
+    #[error("encode an event: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+    /// The bytes are not the event that the envelope says.
+    #[error("decode an event: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    /// The event was written by a later version of this program.
+    #[error("event of {stream} has schema version {found}, this program knows versions up to {known}: use a newer one")]
+    Newer {
+        /// The stem of the concept.
+        stream: &'static str,
+        /// The version found.
+        found: u16,
+        /// The newest version known here.
+        known: u16,
+    },
+}
+
+fn pack<T: Serialize>(event: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(rmp_serde::to_vec_named(event)?)
+}
+
+fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
+    Ok(rmp_serde::from_slice(payload)?)
+}
+
+impl Event {
+    /// What happened, as `<stem>.<Name>`: `zone.Created`.
+    pub fn kind(&self) -> String {
+        format!("{}.{}", self.stream_kind().stem(), self.name())
+    }
+
+    /// The name within the concept: `Created`.
+    pub fn name(&self) -> String {
+        self.value().as_object().and_then(|map| map.keys().next().cloned()).unwrap_or_default()
+    }
+
+    /// The event's own fields.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self.value() {
+            serde_json::Value::Object(map) => map.into_iter().next().map(|(_, fields)| fields).unwrap_or_default(),
+            other => other,
+        }
+    }
+
+    /// The schema version that this program writes.
+    pub fn schema(&self) -> u16 {
+        upcast::current(self.stream_kind())
+    }
+
+    /// Every resource that the event touches besides its own stream's: what audit finds it by, and what a
+    /// router's fold reads.
+    pub fn touches(&self) -> Vec<Id> {
+        let nics = |nics: &[Nic]| nics.iter().flat_map(|nic| [nic.nic.0, nic.l3_network.0]).collect::<Vec<_>>();
+        let l3s = |l3s: &[L3NetworkId]| l3s.iter().map(|l3| l3.0).collect::<Vec<_>>();
+        let mut ids = match self {
+            Event::Cluster(ClusterEvent::Created { zone, .. }) => vec![zone.0],
+            Event::Host(HostEvent::Added { zone, cluster, .. }) => vec![zone.0, cluster.0],
+            Event::L2Network(event) => match event {
+                L2NetworkEvent::Created { zone, .. } => vec![zone.0],
+                L2NetworkEvent::AttachRequested { cluster, .. }
+                | L2NetworkEvent::Attached { cluster }
+                | L2NetworkEvent::AttachFailed { cluster, .. }
+                | L2NetworkEvent::Detached { cluster } => vec![cluster.0],
+                _ => vec![],
+            },
+            Event::L3Network(event) => match event {
+                L3NetworkEvent::Created { zone, l2_network, .. } => vec![zone.0, l2_network.0],
+                L3NetworkEvent::ServicesAttached { provider, .. }
+                | L3NetworkEvent::ServicesDetached { provider, .. } => vec![provider.0],
+                _ => vec![],
+            },
+            Event::IpRange(event) => match event {
+                IpRangeEvent::Created { l3_network, l2_network, .. } => vec![l3_network.0, l2_network.0],
+                IpRangeEvent::AddressAllocated { used_ip, nic, owner, .. }
+                | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => vec![*used_ip, nic.0, *owner],
+                IpRangeEvent::Deleted { l3_network } => vec![l3_network.0],
+                IpRangeEvent::Updated { .. } => vec![],
+            },
+            Event::MacBlock(MacBlockEvent::Allocated { nic, .. } | MacBlockEvent::Released { nic, .. }) => vec![nic.0],
+            Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {
+                vec![terms.zone.0, terms.management_network.0, terms.public_network.0, terms.image.0]
+            }
+            Event::VmInstance(event) => match event {
+                VmInstanceEvent::Created { zone, cluster, host, image, offering, nics: own, .. } => {
+                    let mut ids = vec![zone.0, cluster.0, host.0];
+                    ids.extend(image.map(Id::from));
+                    ids.extend(offering.map(Id::from));
+                    ids.extend(nics(own));
+                    ids
+                }
+                VmInstanceEvent::StartRequested { host, cluster, l3_networks } => {
+                    let mut ids = vec![host.0, cluster.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                VmInstanceEvent::StopRequested { l3_networks }
+                | VmInstanceEvent::RebootRequested { l3_networks }
+                | VmInstanceEvent::DestroyRequested { l3_networks }
+                | VmInstanceEvent::Destroyed { l3_networks } => l3s(l3_networks),
+                VmInstanceEvent::Started { host } => vec![host.0],
+                _ => vec![],
+            },
+            Event::Router(event) => match event {
+                RouterEvent::Created { zone, cluster, host, offering, image, nics: own, .. } => {
+                    let mut ids = vec![zone.0, cluster.0, host.0, offering.0, image.0];
+                    ids.extend(nics(own));
+                    ids
+                }
+                RouterEvent::StartRequested { host, cluster } => vec![host.0, cluster.0],
+                RouterEvent::DestroyRequested { l3_networks } | RouterEvent::Destroyed { l3_networks } => {
+                    l3s(l3_networks)
+                }
+                _ => vec![],
+            },
+            Event::TagSet(event) => match event {
+                TagSetEvent::Created { tag, refers_to, .. } => {
+                    let mut ids = vec![tag.0];
+                    ids.extend(refers_to);
+                    ids
+                }
+                TagSetEvent::Deleted { tag } => vec![tag.0],
+            },
+            _ => vec![],
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        ids.retain(|id| seen.insert(*id));
+        ids
+    }
+
+    /// The tags of the event on the stream `stream`: the stream's own id, then what it touches.
+    pub fn tags(&self, stream: StreamKey) -> Vec<Id> {
+        let mut tags = vec![stream.id];
+        tags.extend(self.touches().into_iter().filter(|id| *id != stream.id));
+        tags
+    }
+}

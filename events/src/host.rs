@@ -1,0 +1,45 @@
+//! What happens to a host.
+
+use crate::{ClusterId, Enabled, HypervisorType, ZoneId};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// Whether the host's agent answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum HostStatus {
+    Connecting,
+    Connected,
+    Disconnected,
+}
+
+/// Events of a host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum HostEvent {
+    Added {
+        zone: ZoneId,
+        cluster: ClusterId,
+        name: String,
+        description: Option<String>,
+        management_ip: Ipv4Addr,
+        /// TCP port of the host agent.
+        agent_port: u16,
+        hypervisor_type: HypervisorType,
+    },
+    Updated {
+        name: Option<String>,
+        description: Option<String>,
+    },
+    StateChanged {
+        state: Enabled,
+    },
+    /// An operator asked for a new connection.
+    ReconnectRequested {},
+    StatusChanged {
+        status: HostStatus,
+        reason: Option<String>,
+    },
+    Deleted {},
+}

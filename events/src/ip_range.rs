@@ -1,0 +1,54 @@
+//! What happens to a range of addresses. The range owns its allocations, so an address has at most one holder.
+
+use crate::{Id, L2NetworkId, L3NetworkId, NicId};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// What a range's addresses are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum IpRangeType {
+    /// For VMs, routers and VIPs.
+    Normal,
+    /// For VIPs that name the range.
+    AddressPool,
+}
+
+/// Events of an IP range.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum IpRangeEvent {
+    Created {
+        l3_network: L3NetworkId,
+        l2_network: L2NetworkId,
+        name: String,
+        description: Option<String>,
+        range_type: IpRangeType,
+        start: Ipv4Addr,
+        end: Ipv4Addr,
+        netmask: Ipv4Addr,
+        gateway: Ipv4Addr,
+    },
+    Updated {
+        name: Option<String>,
+        description: Option<String>,
+    },
+    /// The address has a holder now. `owner` is the VM or router of the nic.
+    AddressAllocated {
+        l3_network: L3NetworkId,
+        ip: Ipv4Addr,
+        used_ip: Id,
+        nic: NicId,
+        owner: Id,
+    },
+    AddressReleased {
+        l3_network: L3NetworkId,
+        ip: Ipv4Addr,
+        used_ip: Id,
+        nic: NicId,
+        owner: Id,
+    },
+    Deleted {
+        l3_network: L3NetworkId,
+    },
+}

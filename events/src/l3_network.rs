@@ -1,0 +1,55 @@
+//! What happens to an L3 network: its settings, name servers and services. Its ranges are streams of their own.
+
+use crate::{Enabled, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Whom the network is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum L3NetworkCategory {
+    Public,
+    Private,
+    System,
+}
+
+/// Events of an L3 network.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum L3NetworkEvent {
+    Created {
+        zone: ZoneId,
+        l2_network: L2NetworkId,
+        name: String,
+        description: Option<String>,
+        category: L3NetworkCategory,
+        system: bool,
+        dns_domain: Option<String>,
+    },
+    Updated {
+        name: Option<String>,
+        description: Option<String>,
+        dns_domain: Option<String>,
+        category: Option<L3NetworkCategory>,
+        system: Option<bool>,
+    },
+    StateChanged {
+        state: Enabled,
+    },
+    DnsAdded {
+        dns: IpAddr,
+    },
+    DnsRemoved {
+        dns: IpAddr,
+    },
+    ServicesAttached {
+        provider: NetworkServiceProviderId,
+        services: Vec<NetworkServiceType>,
+    },
+    ServicesDetached {
+        provider: NetworkServiceProviderId,
+        services: Vec<NetworkServiceType>,
+    },
+    Deleted {},
+}

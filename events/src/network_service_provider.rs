@@ -1,0 +1,58 @@
+//! What happens to a provider of network services, and the types of service.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+macro_rules! service_types {
+    ($($name:ident),* $(,)?) => {
+        /// A type of network service.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[allow(missing_docs)]
+        pub enum NetworkServiceType { $($name),* }
+
+        impl NetworkServiceType {
+            /// All of them.
+            pub const ALL: &[NetworkServiceType] = &[$(NetworkServiceType::$name),*];
+        }
+
+        impl FromStr for NetworkServiceType {
+            type Err = ();
+            fn from_str(text: &str) -> Result<Self, ()> {
+                match text {
+                    $(stringify!($name) => Ok(NetworkServiceType::$name),)*
+                    _ => Err(()),
+                }
+            }
+        }
+    };
+}
+
+service_types!(
+    DHCP,
+    DNS,
+    SNAT,
+    PortForwarding,
+    Eip,
+    LoadBalancer,
+    SecurityGroup,
+    Userdata,
+    CentralizedDNS,
+    HostRoute,
+    IPsec,
+    VRouterRoute,
+    VipQos,
+);
+
+impl fmt::Display for NetworkServiceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// Events of a network service provider.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum NetworkServiceProviderEvent {
+    Created { name: String, description: Option<String>, provider_type: String, services: Vec<NetworkServiceType> },
+}

@@ -1,0 +1,73 @@
+//! What happens to a virtual router.
+
+use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, OfferingId, ZoneId};
+use serde::{Deserialize, Serialize};
+
+/// Events of a virtual router.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum RouterEvent {
+    /// Wanted, and to be started. The nics are in the order of their device ids.
+    Created {
+        zone: ZoneId,
+        cluster: ClusterId,
+        host: HostId,
+        hypervisor_type: HypervisorType,
+        name: String,
+        offering: OfferingId,
+        image: ImageId,
+        management_network: L3NetworkId,
+        public_network: L3NetworkId,
+        default_route_network: L3NetworkId,
+        nics: Vec<Nic>,
+    },
+    StartRequested {
+        host: HostId,
+        cluster: ClusterId,
+    },
+    StopRequested {},
+    RebootRequested {},
+    /// Check the agent, restart it, replay the history and apply it whole.
+    ReconnectRequested {},
+    /// Apply the services again, without touching the agent.
+    ProvisionRequested {},
+    DestroyRequested {
+        l3_networks: Vec<L3NetworkId>,
+    },
+    /// Another agent binary was put in place. Digests are SHA-256 in hexadecimal.
+    AgentUpgraded {
+        from: String,
+        to: String,
+    },
+    /// The agent answers and has applied the configuration of `revision`.
+    Connected {
+        agent_digest: String,
+        revision: u64,
+        config_digest: String,
+    },
+    Disconnected {
+        reason: String,
+    },
+    /// A later configuration is in force.
+    ConfigApplied {
+        revision: u64,
+        config_digest: String,
+    },
+    /// The agent refused a configuration and went back to its last good one.
+    ConfigFailed {
+        revision: u64,
+        section: String,
+        detail: String,
+    },
+    Stopped {},
+    /// It is gone; its addresses are free again. The records of its services stay with their networks.
+    Destroyed {
+        l3_networks: Vec<L3NetworkId>,
+    },
+    /// Creation or start came to nothing.
+    StartFailed {
+        code: String,
+        detail: String,
+    },
+}
