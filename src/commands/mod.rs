@@ -1,0 +1,4 @@
+//! One file for each command of the command line.
+
+pub mod agent;
+pub mod lab;

@@ -1,0 +1,1 @@
+//! The lab: a data centre out of network namespaces on one machine.
