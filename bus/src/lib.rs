@@ -1,1 +1,43 @@
-//! What can be asked of Switchback: commands, reads, refusals, and the bus that carries them.
+//! What can be asked of Switchback: the catalogue of messages with their parameters, the refusals, and the bus
+//! that carries them.
+//!
+//! **Invariant:** there is one catalogue. HTTP routes, CLI verbs and subjects are made from it.
+
+#![forbid(unsafe_code)]
+
+mod catalogue;
+mod cluster;
+mod global_config;
+mod host;
+mod image;
+mod ip_range;
+mod l2_network;
+mod l3_network;
+mod message;
+mod offering;
+mod read;
+mod refusal;
+mod router;
+mod tag_set;
+mod transport;
+mod vm_instance;
+mod zone;
+
+pub use catalogue::*;
+pub use cluster::*;
+pub use global_config::*;
+pub use host::*;
+pub use image::*;
+pub use ip_range::*;
+pub use l2_network::*;
+pub use l3_network::*;
+pub(crate) use message::messages;
+pub use message::{Check, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest};
+pub use offering::*;
+pub use read::*;
+pub use refusal::*;
+pub use router::*;
+pub use tag_set::*;
+pub use transport::*;
+pub use vm_instance::*;
+pub use zone::*;

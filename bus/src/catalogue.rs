@@ -1,0 +1,391 @@
+//! The one list of everything that can be asked. What is not here cannot be asked anywhere; what is here can be
+//! asked over HTTP, on the command line and on the bus.
+
+use crate::*;
+use serde_json::{Map, Value};
+use switchback_events::{Id, TagId};
+
+macro_rules! commands {
+    ($($name:ident),* $(,)?) => {
+        /// Any command, with its parameters.
+        #[derive(Clone, PartialEq, Debug)]
+        #[allow(missing_docs)]
+        pub enum Command { $($name($name)),* }
+
+        /// Every command.
+        pub const COMMANDS: &[Message] = &[$($name::MESSAGE),*];
+
+        impl Command {
+            /// The command `name` with `parameters` that its [`Message`] has accepted.
+            ///
+            /// # Errors
+            /// A parameter whose type is not right.
+            fn read(name: &str, parameters: Value) -> Result<Command, serde_json::Error> {
+                match name {
+                    $(stringify!($name) => serde_json::from_value(parameters).map(Command::$name),)*
+                    _ => Err(serde::de::Error::custom("no such command")),
+                }
+            }
+
+            /// Its entry in the catalogue.
+            pub fn message(&self) -> &'static Message {
+                match self { $(Command::$name(_) => { const MESSAGE: &Message = &$name::MESSAGE; MESSAGE })* }
+            }
+        }
+
+        $(impl From<$name> for Command {
+            fn from(command: $name) -> Command { Command::$name(command) }
+        })*
+    };
+}
+
+commands!(
+    CreateZone,
+    UpdateZone,
+    ChangeZoneState,
+    DeleteZone,
+    CreateCluster,
+    UpdateCluster,
+    ChangeClusterState,
+    DeleteCluster,
+    AddKVMHost,
+    AddSimulatorHost,
+    UpdateHost,
+    ChangeHostState,
+    ReconnectHost,
+    DeleteHost,
+    ReportHostStatus,
+    AddImage,
+    UpdateImage,
+    DeleteImage,
+    CreateL2NoVlanNetwork,
+    CreateL2VlanNetwork,
+    UpdateL2Network,
+    AttachL2NetworkToCluster,
+    DetachL2NetworkFromCluster,
+    DeleteL2Network,
+    ReportL2Attachment,
+    CreateL3Network,
+    UpdateL3Network,
+    ChangeL3NetworkState,
+    AddDnsToL3Network,
+    RemoveDnsFromL3Network,
+    AttachNetworkServiceToL3Network,
+    DetachNetworkServiceFromL3Network,
+    DeleteL3Network,
+    AddIpRange,
+    AddIpRangeByNetworkCidr,
+    UpdateIpRange,
+    DeleteIpRange,
+    CreateInstanceOffering,
+    CreateVirtualRouterOffering,
+    UpdateVirtualRouterOffering,
+    ChangeInstanceOfferingState,
+    DeleteInstanceOffering,
+    CreateVmInstance,
+    StartVmInstance,
+    StopVmInstance,
+    RebootVmInstance,
+    DestroyVmInstance,
+    UpdateVmInstance,
+    ReportVmStatus,
+    ReconnectVirtualRouter,
+    ProvisionVirtualRouterConfig,
+    ReportApplianceStatus,
+    CreateSystemTag,
+    CreateUserTag,
+    DeleteTag,
+    UpdateGlobalConfig,
+);
+
+const fn query(name: &'static str, path: &'static str, inventory: &'static str, doc: &'static str) -> Message {
+    Message { name, doc, kind: MessageKind::Query, method: "GET", path, parameters: &[], inventory, internal: false }
+}
+
+/// Every query, with the kind of inventory that it answers.
+pub const QUERIES: &[Message] = &[
+    query("QueryZone", "/zones", "zone", "Zones."),
+    query("QueryCluster", "/clusters", "cluster", "Clusters."),
+    query("QueryHost", "/hosts", "host", "Hosts."),
+    query("QueryImage", "/images", "image", "Images."),
+    query("QueryL2Network", "/l2-networks", "l2", "L2 networks."),
+    query("QueryL2VlanNetwork", "/l2-networks/vlan", "l2", "L2 networks of type L2VlanNetwork."),
+    query("QueryL3Network", "/l3-networks", "l3", "L3 networks."),
+    query("QueryIpRange", "/l3-networks/ip-ranges", "ipRange", "IP ranges."),
+    query("QueryIpAddress", "/l3-networks/ip-address", "usedIp", "Addresses in use."),
+    query(
+        "QueryNetworkServiceProvider",
+        "/network-services/providers",
+        "networkServiceProvider",
+        "Providers of network services.",
+    ),
+    query(
+        "QueryNetworkServiceL3NetworkRef",
+        "/l3-networks/network-services/refs",
+        "networkServiceL3NetworkRef",
+        "Which services which provider gives to which L3 network.",
+    ),
+    query(
+        "QueryInstanceOffering",
+        "/instance-offerings",
+        "instanceOffering",
+        "Instance offerings, those of virtual routers included.",
+    ),
+    query(
+        "QueryVirtualRouterOffering",
+        "/instance-offerings/virtual-routers",
+        "virtualRouterOffering",
+        "Virtual router offerings.",
+    ),
+    query("QueryVmInstance", "/vm-instances", "vm", "VM instances of users."),
+    query("QueryVmNic", "/vm-instances/nics", "nic", "Network interfaces of VMs and routers."),
+    query("QueryVirtualRouterVm", "/vm-instances/appliances/virtual-routers", "virtualRouter", "Virtual routers."),
+    query("QueryApplianceVm", "/vm-instances/appliances", "virtualRouter", "Appliances: all are virtual routers."),
+    query("QuerySystemTag", "/system-tags", "systemTag", "System tags."),
+    query("QueryUserTag", "/user-tags", "userTag", "User tags."),
+    query("QueryGlobalConfig", "/global-configurations", "globalConfig", "The global configuration."),
+];
+
+macro_rules! reads {
+    ($($name:ident),* $(,)?) => {
+        /// Any read that is not a query, with its parameters.
+        #[derive(Clone, PartialEq, Debug)]
+        #[allow(missing_docs)]
+        pub enum Read { $($name($name)),* }
+
+        /// Every read that is not a query.
+        pub const READS: &[Message] = &[$($name::MESSAGE),*];
+
+        impl Read {
+            fn read(name: &str, parameters: Value) -> Result<Read, serde_json::Error> {
+                match name {
+                    $(stringify!($name) => serde_json::from_value(parameters).map(Read::$name),)*
+                    _ => Err(serde::de::Error::custom("no such read")),
+                }
+            }
+        }
+    };
+}
+
+reads!(
+    GetFreeIp,
+    CheckIpAvailability,
+    GetNetworkServiceTypes,
+    GetL2NetworkTypes,
+    GetL3NetworkTypes,
+    GetVirtualRouterConfig,
+    GetVirtualRouterDiff,
+    GetVirtualRouterDrift,
+    GetEvents,
+    GetEvent,
+    GetAuditHead,
+    VerifyAudit,
+    GetAgentToken,
+);
+
+/// Every message.
+pub fn messages() -> impl Iterator<Item = &'static Message> {
+    COMMANDS.iter().chain(QUERIES).chain(READS)
+}
+
+/// The message `name`.
+///
+/// # Errors
+/// SYS.1007 with the nearest name.
+pub fn message(name: &str) -> Result<&'static Message, Refusal> {
+    messages().find(|message| message.name == name).ok_or_else(|| {
+        let mut refusal = Refusal::argument("message", name, "there is no such message");
+        let known = messages().filter(|message| !message.internal).map(|message| message.name);
+        refusal.hint = nearest(name, known).map(|near| format!("did you mean {near}?"));
+        refusal
+    })
+}
+
+/// What any command may carry besides its own parameters.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Common {
+    /// The uuid that a new resource shall have.
+    pub resource_uuid: Option<Id>,
+    /// System tags for a new resource.
+    pub system_tags: Vec<String>,
+    /// User tags for a new resource.
+    pub user_tags: Vec<String>,
+}
+
+/// The parameters of [`Common`], for documentation and completion.
+pub const COMMON: &[Parameter] = &[
+    Parameter {
+        field: "resource_uuid",
+        doc: "The uuid that the new resource shall have.",
+        required: false,
+        check: Check::Uuid,
+    },
+    Parameter {
+        field: "system_tags",
+        doc: "System tags for the new resource.",
+        required: false,
+        check: Check::List(&Check::Text(2048)),
+    },
+    Parameter {
+        field: "user_tags",
+        doc: "User tags for the new resource.",
+        required: false,
+        check: Check::List(&Check::Text(2048)),
+    },
+];
+
+/// How a delete treats what hangs on the resource, for documentation and completion.
+pub const DELETE_MODE: Parameter = Parameter {
+    field: "delete_mode",
+    doc: "`Permissive` refuses while the resource is in use; `Enforcing` is not supported yet.",
+    required: false,
+    check: Check::Enum(&["Permissive", "Enforcing"]),
+};
+
+/// Whether the message makes a resource, so that it takes [`COMMON`].
+pub fn creates(message: &Message) -> bool {
+    message.kind == MessageKind::Command
+        && (message.name.starts_with("Create") || message.name.starts_with("Add"))
+        && message.method == "POST"
+}
+
+/// The command `name` with these parameters, checked.
+///
+/// # Errors
+/// SYS.1007 that names the field, the value, and what would be right.
+pub fn command(name: &str, parameters: &Value) -> Result<(Command, Common), Refusal> {
+    let message = message(name)?;
+    if message.kind != MessageKind::Command {
+        return Err(Refusal::argument("message", name, "is a read, not a command"));
+    }
+    let mut map = object(parameters)?;
+    let mut common = Common::default();
+    if creates(message) {
+        common = take_common(&mut map)?;
+    }
+    if message.method == "DELETE"
+        && let Some(mode) = map.remove("deleteMode")
+    {
+        DELETE_MODE.check.accept("deleteMode", &mode)?;
+        if mode == "Enforcing" {
+            return Err(Refusal::not_supported("deleteMode Enforcing"));
+        }
+    }
+    message.accept(&mut map)?;
+    let command = Command::read(name, Value::Object(map)).map_err(|error| type_refusal(&error))?;
+    Ok((command, common))
+}
+
+/// The read `name` with these parameters, checked.
+///
+/// # Errors
+/// SYS.1007 that names the field, the value, and what would be right.
+pub fn read(name: &str, parameters: &Value) -> Result<Read, Refusal> {
+    let message = message(name)?;
+    if message.kind != MessageKind::Read {
+        return Err(Refusal::argument("message", name, "is not a read"));
+    }
+    let mut map = object(parameters)?;
+    message.accept(&mut map)?;
+    Read::read(name, Value::Object(map)).map_err(|error| type_refusal(&error))
+}
+
+fn object(parameters: &Value) -> Result<Map<String, Value>, Refusal> {
+    match parameters {
+        Value::Object(map) => Ok(map.clone()),
+        Value::Null => Ok(Map::new()),
+        other => Err(Refusal::argument("body", other, "an object with the parameters")),
+    }
+}
+
+fn type_refusal(error: &serde_json::Error) -> Refusal {
+    Refusal::new(RefusalKind::Invalid, code::ARGUMENT, format!("the parameters cannot be read: {error}"))
+}
+
+fn take_common(map: &mut Map<String, Value>) -> Result<Common, Refusal> {
+    let mut common = Common::default();
+    for parameter in COMMON {
+        let name = parameter.api_name();
+        // A message may have a parameter of the same name, such as CreateSystemTag's resourceUuid.
+        if name == "resourceUuid" && map.contains_key("resourceType") {
+            continue;
+        }
+        let Some(value) = map.remove(&name).filter(|value| !value.is_null()) else { continue };
+        parameter.check.accept(&name, &value)?;
+        let list = || serde_json::from_value(value.clone()).unwrap_or_default();
+        match name.as_str() {
+            "resourceUuid" => common.resource_uuid = value.as_str().and_then(|text| text.parse().ok()),
+            "systemTags" => common.system_tags = list(),
+            _ => common.user_tags = list(),
+        }
+    }
+    Ok(common)
+}
+
+/// The id of the tag that carries `text` on `resource`: the same tag has the same id.
+pub fn tag_id(resource: Id, tag_type: &str, text: &str) -> TagId {
+    TagId(Id::of_name(&format!("tag:{resource}:{tag_type}:{text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_are_unique_and_every_parameter_has_words() {
+        let mut names = std::collections::BTreeSet::new();
+        for message in messages() {
+            assert!(names.insert(message.name), "{} stands twice", message.name);
+            assert!(!message.doc.trim().is_empty());
+            for parameter in message.parameters {
+                assert!(!parameter.doc.trim().is_empty(), "{}.{}", message.name, parameter.field);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_parameter_is_named_with_its_value() {
+        let cases = [
+            (json!({}), "name", "name is missing"),
+            (json!({"name": ""}), "name", "1 to 255 bytes"),
+            (json!({"name": "a\nb"}), "name", "control"),
+            (json!({"name": 7}), "name", "`7`"),
+            (json!({"name": "z", "isDefault": "yes"}), "isDefault", "true or false"),
+            (json!({"nam": "z"}), "nam", "no such parameter"),
+            (json!({"name": "z", "resourceUuid": "x"}), "resourceUuid", "32 lower-case"),
+        ];
+        for (body, field, words) in cases {
+            let refusal = command("CreateZone", &body).unwrap_err();
+            assert_eq!(refusal.code, "SYS.1007");
+            assert_eq!(refusal.field.as_deref(), Some(field));
+            assert!(refusal.detail.contains(words), "{}", refusal.detail);
+        }
+        assert_eq!(command("CreateZone", &json!({"nam": "z"})).unwrap_err().hint.unwrap(), "did you mean name?");
+        assert_eq!(command("CreateZon", &json!({})).unwrap_err().hint.unwrap(), "did you mean CreateZone?");
+    }
+
+    #[test]
+    fn every_command_reads_its_own_parameters() {
+        for message in COMMANDS {
+            let mut map = Map::new();
+            for parameter in message.parameters {
+                map.insert(parameter.api_name(), sample(&parameter.check));
+            }
+            command(message.name, &Value::Object(map)).unwrap_or_else(|refusal| panic!("{}: {refusal}", message.name));
+        }
+    }
+
+    fn sample(check: &Check) -> Value {
+        match check {
+            Check::Text(_) | Check::FreeText(_) | Check::Any => json!("x"),
+            Check::Int(min, _) => json!(min),
+            Check::Enum(words) => json!(words[0]),
+            Check::Uuid => json!(Id::NIL),
+            Check::Bool => json!(true),
+            Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
+            Check::List(of) => json!([sample(of)]),
+            Check::Services => json!({"VirtualRouter": ["DHCP"]}),
+        }
+    }
+}

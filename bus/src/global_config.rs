@@ -1,0 +1,90 @@
+//! What can be asked of the global configuration.
+
+use crate::{Check::*, messages};
+
+messages! {
+    /// Changes a global configuration value.
+    Command UpdateGlobalConfig "PUT" "/global-configurations/{category}/{name}/actions" => "globalConfig" {
+        /// `virtualRouter`, `applianceVm` …
+        category: String = Text(255),
+        /// `command.parallelismDegree` …
+        name: String = Text(255),
+        /// The value, as text.
+        value: String = FreeText(2048),
+    }
+}
+
+/// One entry of the global configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigEntry {
+    /// Its category.
+    pub category: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its value unless changed.
+    pub default: &'static str,
+    /// What values are right.
+    pub check: crate::Check,
+    /// What it does, with its unit.
+    pub description: &'static str,
+}
+
+const fn entry(
+    category: &'static str,
+    name: &'static str,
+    default: &'static str,
+    check: crate::Check,
+    description: &'static str,
+) -> ConfigEntry {
+    ConfigEntry { category, name, default, check, description }
+}
+
+/// Every entry that the system reads (MODEL.md 4.5).
+pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
+    entry(
+        "virtualRouter",
+        "agent.deployOnStart",
+        "false",
+        Bool,
+        "put this server's agent in place whenever a router starts or reboots",
+    ),
+    entry(
+        "applianceVm",
+        "agent.deployOnStart",
+        "false",
+        Bool,
+        "the same for the appliance's agent, which is the same program",
+    ),
+    entry(
+        "virtualRouter",
+        "command.parallelismDegree",
+        "100",
+        Int(1, 10_000),
+        "requests to one router's agent at a time",
+    ),
+    entry(
+        "applianceVm",
+        "connect.timeout",
+        "300",
+        Int(1, 86_400),
+        "seconds within which a starting router's agent must answer",
+    ),
+    entry("applianceVm", "auto.rollback", "true", Bool, "destroy a router whose creation failed"),
+    entry("virtualRouter", "ping.interval", "15", Int(1, 3600), "seconds between pings of a router's agent"),
+    entry("virtualRouter", "ping.parallelismDegree", "60", Int(1, 10_000), "pings at a time"),
+    entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent"),
+    entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected"),
+    entry(
+        "l3Network",
+        "ipAllocateStrategy",
+        "RandomIpAllocatorStrategy",
+        Enum(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy"]),
+        "how a free address is chosen",
+    ),
+    entry("l2Network", "deleteL2.bridge", "true", Bool, "remove bridges from hosts when an L2 network is detached"),
+];
+
+/// The entry `name` of `category`.
+pub fn config_entry(category: &str, name: &str) -> Option<&'static ConfigEntry> {
+    GLOBAL_CONFIGS.iter().find(|entry| entry.category == category && entry.name == name)
+}

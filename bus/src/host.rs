@@ -1,0 +1,73 @@
+//! What can be asked of hosts.
+
+use crate::{Check::*, messages};
+use std::net::Ipv4Addr;
+use switchback_events::{ClusterId, HostId};
+
+messages! {
+    /// Registers a Linux host that runs our host agent.
+    Command AddKVMHost "POST" "/hosts/kvm" => "host" {
+        /// The cluster that it joins.
+        cluster_uuid: ClusterId = Uuid,
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// Where its agent listens.
+        management_ip: Ipv4Addr = Ipv4,
+        /// TCP port of its agent.
+        agent_port: Option<u16> = Int(1, 65535),
+        /// Accepted for the reference's clients and never kept.
+        username: Option<String> = FreeText(255),
+        /// Accepted for the reference's clients and never kept.
+        password: Option<String> = FreeText(255),
+        /// Accepted for the reference's clients and never kept.
+        ssh_port: Option<u16> = Int(1, 65535),
+    }
+    /// Registers a simulated host.
+    Command AddSimulatorHost "POST" "/hosts/simulators" => "host" {
+        /// The cluster that it joins.
+        cluster_uuid: ClusterId = Uuid,
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// An address, unique among hosts.
+        management_ip: Ipv4Addr = Ipv4,
+    }
+    /// Changes a host's name or description.
+    Command UpdateHost "PUT" "/hosts/{uuid}/actions" => "host" {
+        /// The host.
+        uuid: HostId = Uuid,
+        /// A short name.
+        name: Option<String> = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+    }
+    /// Enables or disables a host.
+    Command ChangeHostState "PUT" "/hosts/{uuid}/actions" => "host" {
+        /// The host.
+        uuid: HostId = Uuid,
+        /// `enable` or `disable`; `maintain` is not supported yet.
+        state_event: String = Enum(&["enable", "disable", "maintain"]),
+    }
+    /// Connects a host again: its agent is asked for its state and told the whole configuration.
+    Command ReconnectHost "PUT" "/hosts/{uuid}/actions" => "host" {
+        /// The host.
+        uuid: HostId = Uuid,
+    }
+    /// Deletes a host. One that is not there is a success; one that is in use names its blockers.
+    Command DeleteHost "DELETE" "/hosts/{uuid}" => "" {
+        /// The host.
+        uuid: HostId = Uuid,
+    }
+    /// A host's agent was found to answer, or not to.
+    Command ReportHostStatus "" "" => "" [internal] {
+        /// The host.
+        uuid: HostId = Uuid,
+        /// What was found.
+        status: String = Enum(&["Connected", "Disconnected"]),
+        /// Why.
+        reason: Option<String> = FreeText(2048),
+    }
+}

@@ -1,0 +1,82 @@
+//! What can be asked of L3 networks, their name servers and services.
+
+use crate::{Check::*, messages};
+use std::{collections::BTreeMap, net::IpAddr};
+use switchback_events::{L2NetworkId, L3NetworkId};
+
+messages! {
+    /// Creates an L3 network.
+    Command CreateL3Network "POST" "/l3-networks" => "l3" {
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// The L2 network that carries it.
+        l2_network_uuid: L2NetworkId = Uuid,
+        /// Only `L3BasicNetwork`.
+        r#type: Option<String> = Any,
+        /// Whom it is for.
+        category: Option<String> = Enum(&["Public", "Private", "System"]),
+        /// For routers only: user VMs may have no nic on it.
+        system: Option<bool> = Bool,
+        /// The domain of the VMs' names.
+        dns_domain: Option<String> = Text(255),
+        /// Only 4: IPv6 is not supported yet.
+        ip_version: Option<u8> = Int(4, 6),
+    }
+    /// Changes an L3 network's name, description, domain or category.
+    Command UpdateL3Network "PUT" "/l3-networks/{uuid}/actions" => "l3" {
+        /// The L3 network.
+        uuid: L3NetworkId = Uuid,
+        /// A short name.
+        name: Option<String> = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// The domain of the VMs' names.
+        dns_domain: Option<String> = Text(255),
+        /// Whom it is for; changes together with `system`.
+        category: Option<String> = Enum(&["Public", "Private", "System"]),
+        /// For routers only; changes together with `category`.
+        system: Option<bool> = Bool,
+    }
+    /// Enables or disables an L3 network: a disabled one takes no new nics.
+    Command ChangeL3NetworkState "PUT" "/l3-networks/{uuid}/actions" => "l3" {
+        /// The L3 network.
+        uuid: L3NetworkId = Uuid,
+        /// `enable` or `disable`.
+        state_event: String = Enum(&["enable", "disable"]),
+    }
+    /// Adds a name server, behind those that there are.
+    Command AddDnsToL3Network "POST" "/l3-networks/{l3NetworkUuid}/dns" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The name server.
+        dns: IpAddr = Ip,
+    }
+    /// Removes a name server. One that is not there is a success.
+    Command RemoveDnsFromL3Network "DELETE" "/l3-networks/{l3NetworkUuid}/dns/{dns}" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The name server.
+        dns: IpAddr = Ip,
+    }
+    /// Attaches network services: each type from one provider.
+    Command AttachNetworkServiceToL3Network "POST" "/l3-networks/{l3NetworkUuid}/network-services" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// Provider uuid or type → service types.
+        network_services: BTreeMap<String, Vec<String>> = Services,
+    }
+    /// Detaches network services.
+    Command DetachNetworkServiceFromL3Network "DELETE" "/l3-networks/{l3NetworkUuid}/network-services" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// Provider uuid or type → service types.
+        network_services: BTreeMap<String, Vec<String>> = Services,
+    }
+    /// Deletes an L3 network and its ranges. One that is not there is a success; one in use names its blockers.
+    Command DeleteL3Network "DELETE" "/l3-networks/{uuid}" => "" {
+        /// The L3 network.
+        uuid: L3NetworkId = Uuid,
+    }
+}

@@ -1,0 +1,345 @@
+//! How a message is described: the catalogue is made of these, and everything that the outside sees of a
+//! message (routes, CLI verbs, subjects, OpenAPI, completion) is made from the catalogue.
+
+use crate::Refusal;
+use serde_json::{Map, Value};
+use std::net::{IpAddr, Ipv4Addr};
+use switchback_events::{Id, NetworkServiceType};
+
+/// Whether a message changes something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MessageKind {
+    /// Changes something.
+    Command,
+    /// Answers inventories of one kind under conditions.
+    Query,
+    /// Answers anything else.
+    Read,
+}
+
+/// One message of the catalogue.
+#[derive(Debug)]
+pub struct Message {
+    /// As in ZSTACK-API.md: `CreateL3Network`.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Command, query or read.
+    pub kind: MessageKind,
+    /// ZStack's REST method; empty where there is none.
+    pub method: &'static str,
+    /// ZStack's REST route below `/zstack/v1`.
+    pub path: &'static str,
+    /// Typed parameters.
+    pub parameters: &'static [Parameter],
+    /// The kind of inventory in the reply, as projections name it; empty for none.
+    pub inventory: &'static str,
+    /// Only the system itself may send it.
+    pub internal: bool,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// The field's name in Rust; [`Parameter::api_name`] is what the outside sees.
+    pub field: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// It must be given.
+    pub required: bool,
+    /// What values are right.
+    pub check: Check,
+}
+
+/// What values of a parameter are right.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// Text of 1 to so many bytes without control characters.
+    Text(usize),
+    /// Text that may be empty.
+    FreeText(usize),
+    /// A whole number in a closed range.
+    Int(i64, i64),
+    /// One of these words.
+    Enum(&'static [&'static str]),
+    /// 32 lower-case hexadecimal digits.
+    Uuid,
+    /// `true` or `false`.
+    Bool,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv4 or IPv6 address.
+    Ip,
+    /// A list of values that are right by another check.
+    List(&'static Check),
+    /// From a provider's uuid or type to a list of service types.
+    Services,
+    /// Checked by the decision itself, which has the more useful message.
+    Any,
+}
+
+/// Types that a parameter's field may have.
+pub trait ParameterType {
+    /// Whether a value must be given.
+    const REQUIRED: bool;
+}
+
+impl<T> ParameterType for Option<T> {
+    const REQUIRED: bool = false;
+}
+
+macro_rules! required {
+    ($($type:ty),*) => {$(impl ParameterType for $type { const REQUIRED: bool = true; })*};
+}
+
+required!(
+    String,
+    bool,
+    u8,
+    u16,
+    u32,
+    u64,
+    i64,
+    IpAddr,
+    Ipv4Addr,
+    Id,
+    Value,
+    Map<String, Value>,
+    switchback_events::ZoneId,
+    switchback_events::ClusterId,
+    switchback_events::HostId,
+    switchback_events::ImageId,
+    switchback_events::L2NetworkId,
+    switchback_events::L3NetworkId,
+    switchback_events::IpRangeId,
+    switchback_events::OfferingId,
+    switchback_events::VmInstanceId,
+    switchback_events::RouterId,
+    switchback_events::TagId,
+    std::collections::BTreeMap<String, Vec<String>>
+);
+
+impl<T> ParameterType for Vec<T> {
+    const REQUIRED: bool = true;
+}
+
+impl Parameter {
+    /// The name that the outside sees: `l2NetworkUuid`.
+    pub fn api_name(&self) -> String {
+        camel(self.field)
+    }
+}
+
+/// `l2_network_uuid` → `l2NetworkUuid`.
+pub fn camel(field: &str) -> String {
+    let mut name = String::with_capacity(field.len());
+    let mut upper = false;
+    for c in field.trim_start_matches("r#").chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                name.push(c.to_ascii_uppercase());
+                upper = false;
+            }
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+impl Check {
+    /// In words: what would be right.
+    pub fn right(&self) -> String {
+        match self {
+            Check::Text(max) => format!("text of 1 to {max} bytes without control characters"),
+            Check::FreeText(max) => format!("text of at most {max} bytes without control characters"),
+            Check::Int(min, max) => format!("a whole number from {min} to {max}"),
+            Check::Enum(words) => format!("one of {}", words.join(", ")),
+            Check::Uuid => "a uuid of 32 lower-case hexadecimal digits".to_string(),
+            Check::Bool => "true or false".to_string(),
+            Check::Ipv4 => "an IPv4 address such as 10.0.0.1".to_string(),
+            Check::Ip => "an IP address such as 10.0.0.1".to_string(),
+            Check::List(of) => format!("a list, each of it {}", of.right()),
+            Check::Services => {
+                "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
+            }
+            Check::Any => "a value".to_string(),
+        }
+    }
+
+    /// Refuses a value that is not right.
+    ///
+    /// # Errors
+    /// SYS.1007 that names `field`, the value, and what would be right.
+    pub fn accept(&self, field: &str, value: &Value) -> Result<(), Refusal> {
+        let ok = match (self, value) {
+            (Check::Text(max), Value::String(text)) => {
+                !text.trim().is_empty() && text.len() <= *max && !text.chars().any(char::is_control)
+            }
+            (Check::FreeText(max), Value::String(text)) => {
+                text.len() <= *max && !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t')
+            }
+            (Check::Int(min, max), Value::Number(number)) => {
+                number.as_i64().is_some_and(|n| (*min..=*max).contains(&n))
+            }
+            (Check::Enum(words), Value::String(text)) => words.contains(&text.as_str()),
+            (Check::Uuid, Value::String(text)) => text.parse::<Id>().is_ok(),
+            (Check::Bool, Value::Bool(_)) => true,
+            (Check::Ipv4, Value::String(text)) => text.parse::<Ipv4Addr>().is_ok(),
+            (Check::Ip, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
+            (Check::List(of), Value::Array(items)) => {
+                if items.len() > MAX_LIST {
+                    return Err(Refusal::argument(
+                        field,
+                        format!("{} items", items.len()),
+                        format!("at most {MAX_LIST}"),
+                    ));
+                }
+                return items.iter().enumerate().try_for_each(|(at, item)| of.accept(&format!("{field}[{at}]"), item));
+            }
+            (Check::Services, Value::Object(map)) => {
+                for (provider, services) in map {
+                    let field = format!("{field}.{provider}");
+                    let Value::Array(services) = services else {
+                        return Err(Refusal::argument(&field, services, "a list of service types"));
+                    };
+                    for service in services {
+                        if service.as_str().is_none_or(|text| text.parse::<NetworkServiceType>().is_err()) {
+                            let all = NetworkServiceType::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
+                            return Err(Refusal::argument(&field, service, format!("one of {}", all.join(", "))));
+                        }
+                    }
+                }
+                true
+            }
+            (Check::Any, _) => true,
+            _ => false,
+        };
+        if ok {
+            return Ok(());
+        }
+        let shown = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Err(Refusal::argument(field, shown, self.right()))
+    }
+
+    /// Reads a value from the text of a command line or of a URL: `a,b` is a list, `{` and `[` begin JSON.
+    pub fn read(&self, text: &str) -> Value {
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.to_string()));
+        match self {
+            Check::Int(..) => text.parse::<i64>().map_or_else(|_| Value::String(text.to_string()), Value::from),
+            Check::Bool => match text {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                other => Value::String(other.to_string()),
+            },
+            Check::List(_) if text.starts_with('[') => json(text),
+            Check::List(of) => Value::Array(text.split(',').map(|part| of.read(part)).collect()),
+            Check::Services => json(text),
+            Check::Any if text.starts_with(['{', '[']) => json(text),
+            _ => Value::String(text.to_string()),
+        }
+    }
+}
+
+/// The most items that a list in a command may have.
+pub const MAX_LIST: usize = 1000;
+
+impl Message {
+    /// The parameter that the outside calls `name`.
+    pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
+        self.parameters.iter().find(|parameter| parameter.api_name() == name)
+    }
+
+    /// Refuses parameters that are unknown, missing or not right. `null` counts as not given.
+    ///
+    /// # Errors
+    /// SYS.1007 that names the field, the value, and what would be right.
+    pub fn accept(&self, parameters: &mut Map<String, Value>) -> Result<(), Refusal> {
+        parameters.retain(|_, value| !value.is_null());
+        for (name, value) in parameters.iter() {
+            match self.parameter(name) {
+                Some(parameter) => parameter.check.accept(name, value)?,
+                None => {
+                    let known: Vec<String> = self.parameters.iter().map(Parameter::api_name).collect();
+                    let mut refusal = Refusal::argument(name, value, format!("{} has no such parameter", self.name));
+                    refusal.hint = Some(match nearest(name, known.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("it has {}", known.join(", ")),
+                    });
+                    return Err(refusal);
+                }
+            }
+        }
+        for parameter in self.parameters.iter().filter(|parameter| parameter.required) {
+            let name = parameter.api_name();
+            if !parameters.contains_key(&name) {
+                return Err(Refusal::missing(&name, parameter.check.right()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The word of `known` that is nearest to `word`, if any is near.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    known
+        .map(|candidate| (distance(&word, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(far, candidate)| *far <= 2 + candidate.len() / 5)
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, candidate)| candidate)
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Defines messages: a struct for the parameters of each, and its entry in the catalogue.
+macro_rules! messages {
+    ($($(#[doc = $doc:literal])+ $kind:ident $name:ident $method:literal $path:literal => $inventory:literal $([$internal:ident])? {
+        $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty = $check:expr),* $(,)?
+    })*) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $name {
+            $($(#[doc = $field_doc])+ pub $field: $type,)*
+        }
+
+        impl $name {
+            /// The entry in the catalogue.
+            pub const MESSAGE: $crate::Message = $crate::Message {
+                name: stringify!($name),
+                doc: concat!($($doc),+),
+                kind: $crate::MessageKind::$kind,
+                method: $method,
+                path: $path,
+                parameters: &[$($crate::Parameter {
+                    field: stringify!($field),
+                    doc: concat!($($field_doc),+),
+                    required: <$type as $crate::ParameterType>::REQUIRED,
+                    check: $check,
+                }),*],
+                inventory: $inventory,
+                internal: messages!(@internal $($internal)?),
+            };
+        }
+    )*};
+    (@internal) => { false };
+    (@internal internal) => { true };
+}
+pub(crate) use messages;

@@ -1,0 +1,90 @@
+//! What can be read besides inventories.
+
+use crate::{Check::*, messages};
+use std::net::Ipv4Addr;
+use switchback_events::{Id, IpRangeId, L3NetworkId, RouterId};
+
+messages! {
+    /// Free addresses of an L3 network or of a range, ascending.
+    Read GetFreeIp "GET" "" => "" {
+        /// The L3 network.
+        l3_network_uuid: Option<L3NetworkId> = Uuid,
+        /// The range.
+        ip_range_uuid: Option<IpRangeId> = Uuid,
+        /// The first address to look at.
+        start: Option<Ipv4Addr> = Ipv4,
+        /// How many at most; negative: all.
+        limit: Option<i64> = Int(i64::MIN, i64::MAX),
+    }
+    /// Whether an address of an L3 network is free, and if not, why.
+    Read CheckIpAvailability "GET" "/l3-networks/{l3NetworkUuid}/ip/{ip}/availability" => "" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The address.
+        ip: Ipv4Addr = Ipv4,
+        /// Ask the hosts by ARP: not supported yet.
+        arp_check: Option<bool> = Bool,
+        /// Whether it must lie in a range.
+        ip_range_check: Option<bool> = Bool,
+    }
+    /// The types of network service.
+    Read GetNetworkServiceTypes "GET" "/network-services/types" => "" {}
+    /// The types of L2 network.
+    Read GetL2NetworkTypes "GET" "/l2-networks/types" => "" {}
+    /// The types of L3 network.
+    Read GetL3NetworkTypes "GET" "/l3-networks/types" => "" {}
+    /// The configuration that the log implies for a router, now or at an earlier moment.
+    Read GetVirtualRouterConfig "" "" => "" {
+        /// The router.
+        uuid: RouterId = Uuid,
+        /// A position or an RFC 3339 time.
+        at: Option<String> = Text(64),
+    }
+    /// The difference of a router's configuration between two moments, and the events that made it.
+    Read GetVirtualRouterDiff "" "" => "" {
+        /// The router.
+        uuid: RouterId = Uuid,
+        /// A position or an RFC 3339 time.
+        from: String = Text(64),
+        /// A position or an RFC 3339 time; now when not given.
+        to: Option<String> = Text(64),
+    }
+    /// Where a router's kernel and daemons differ from its configuration.
+    Read GetVirtualRouterDrift "" "" => "" {
+        /// The router.
+        uuid: RouterId = Uuid,
+    }
+    /// Events of the log, in order.
+    Read GetEvents "" "" => "" {
+        /// Only later positions.
+        after: Option<u64> = Int(0, i64::MAX),
+        /// How many at most, 100 when not given.
+        limit: Option<u64> = Int(1, 10_000),
+        /// Only those that touch this resource.
+        resource: Option<Id> = Uuid,
+        /// Only of this kind: `vm_instance.Created`, or all of a concept: `vm_instance`.
+        kind: Option<String> = Text(255),
+        /// Only those that this principal asked for.
+        principal: Option<String> = Text(255),
+        /// Only from this RFC 3339 time.
+        since: Option<String> = Text(64),
+        /// Only up to this RFC 3339 time.
+        until: Option<String> = Text(64),
+        /// The last ones instead of the first, newest first.
+        newest: Option<bool> = Bool,
+    }
+    /// One event whole, with its commit's other events.
+    Read GetEvent "" "" => "" {
+        /// Its position.
+        position: u64 = Int(1, i64::MAX),
+    }
+    /// The head of the log: position and chain hash.
+    Read GetAuditHead "" "" => "" {}
+    /// Reads the whole log again and verifies it.
+    Read VerifyAudit "" "" => "" {}
+    /// A token by which the agent of a host at this address joins. A secret.
+    Read GetAgentToken "" "" => "" {
+        /// Where the agent will listen.
+        address: Ipv4Addr = Ipv4,
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be asked of virtual routers besides what can be asked of every VM.
+
+use crate::{Check::*, messages};
+use switchback_events::RouterId;
+
+messages! {
+    /// Connects a router again: upgrades its agent where the digest differs, restarts it, replays the whole history
+    /// into the configuration and applies it.
+    Command ReconnectVirtualRouter "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/actions" => "virtualRouter" {
+        /// The router.
+        vm_instance_uuid: RouterId = Uuid,
+    }
+    /// Applies a running router's services again.
+    Command ProvisionVirtualRouterConfig "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/provision" => "virtualRouter" {
+        /// The router.
+        vm_instance_uuid: RouterId = Uuid,
+    }
+    /// What was found of a router.
+    Command ReportApplianceStatus "" "" => "" [internal] {
+        /// The router.
+        uuid: RouterId = Uuid,
+        /// What was found.
+        status: String = Enum(&["Connected", "Disconnected", "Applied", "ApplyFailed", "Stopped", "StartFailed", "AgentUpgraded"]),
+        /// With `Connected`: the digest of its agent.
+        agent_digest: Option<String> = Text(64),
+        /// With `AgentUpgraded`: the digest of the agent before.
+        agent_digest_before: Option<String> = FreeText(64),
+        /// The revision that is in force, or failed.
+        revision: Option<u64> = Int(0, i64::MAX),
+        /// The digest of the configuration in force.
+        config_digest: Option<String> = Text(64),
+        /// With `ApplyFailed`: the section.
+        section: Option<String> = FreeText(255),
+        /// Why.
+        detail: Option<String> = FreeText(4096),
+    }
+}

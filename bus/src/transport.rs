@@ -1,0 +1,154 @@
+//! The bus: how messages travel from who asks to who decides. In process now; over NATS later, by the same trait.
+
+use crate::Refusal;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use switchback_events::{CommandId, Origin, Position, StreamKey, Version};
+
+/// How long a command's reply waits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wait {
+    /// Until the decision is on disk.
+    Durable,
+    /// Also until the touched hosts and routers have it, for at most 30 seconds.
+    #[default]
+    Applied,
+}
+
+/// A command as it travels.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommandRequest {
+    /// The message's name.
+    pub name: String,
+    /// Its parameters, one flat object.
+    pub parameters: Value,
+    /// The sender's id for it; made up when not given.
+    pub command_id: Option<CommandId>,
+    /// Who asks: the gateway's word, never the body's.
+    pub principal: String,
+    /// The way in.
+    pub origin: Origin,
+    /// Why.
+    pub reason: Option<String>,
+    /// The version that the target must have.
+    pub if_match: Option<Version>,
+    /// Decide and answer the events, append nothing.
+    pub dry_run: bool,
+    /// What the reply waits for.
+    pub wait: Wait,
+}
+
+impl CommandRequest {
+    /// A command of `principal` by `origin`, with everything else as usual.
+    pub fn new(name: &str, parameters: Value, principal: &str, origin: Origin) -> CommandRequest {
+        CommandRequest {
+            name: name.to_string(),
+            parameters,
+            command_id: None,
+            principal: principal.to_string(),
+            origin,
+            reason: None,
+            if_match: None,
+            dry_run: false,
+            wait: Wait::Applied,
+        }
+    }
+}
+
+/// One event of a command's reply.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplyEvent {
+    /// Its place in the log; 0 in a dry run.
+    pub position: Position,
+    /// Its stream, as `<stem>/<uuid>`.
+    pub stream: String,
+    /// Its place in the stream.
+    pub version: Version,
+    /// What happened.
+    pub kind: String,
+    /// In a dry run: the event's fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+}
+
+/// What came of a command.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandReply {
+    /// The command's id: send it again to get the same answer.
+    pub command_id: CommandId,
+    /// The position of its last event; the head of the log where it changed nothing.
+    pub position: Position,
+    /// The version of the target.
+    pub version: Version,
+    /// The touched hosts and routers have it.
+    pub applied: bool,
+    /// The target as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Value>,
+    /// Where a command makes several things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventories: Option<Vec<Value>>,
+    /// What happened.
+    pub events: Vec<ReplyEvent>,
+}
+
+/// Inventories under conditions.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryRequest {
+    /// The message's name: `QueryZone`.
+    pub name: String,
+    /// Conditions, all of which must hold: `name=x`.
+    pub q: Vec<String>,
+    /// Only these fields.
+    pub fields: Vec<String>,
+    /// `+field` or `-field`.
+    pub sort: Option<String>,
+    /// How many to pass over.
+    pub start: u64,
+    /// How many at most, 1000 when not given.
+    pub limit: Option<u64>,
+    /// Only the number of them.
+    pub count: bool,
+    /// The number of all that match, too.
+    pub reply_with_count: bool,
+    /// A position or an RFC 3339 time.
+    pub at: Option<String>,
+    /// Wait until the inventories stand at this position.
+    pub min_position: Option<Position>,
+}
+
+/// The inventories that matched.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryReply {
+    /// In order.
+    pub inventories: Vec<Value>,
+    /// With `count` or `replyWithCount`: how many match in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// What the inventories stand at.
+    pub position: Position,
+}
+
+/// From who asks to who decides or knows.
+#[async_trait]
+pub trait Bus: Send + Sync {
+    /// Asks for a change. When it answers, the change is on disk.
+    async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal>;
+    /// Asks for inventories.
+    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal>;
+    /// Asks for anything else: the reads of the catalogue.
+    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal>;
+    /// Whether the system is ready, by component, each with what was found.
+    async fn ready(&self) -> Vec<(String, Result<String, String>)>;
+}
+
+/// The reply's form of a stream.
+pub fn stream_text(stream: StreamKey) -> String {
+    stream.to_string()
+}

@@ -1,0 +1,66 @@
+//! What can be asked of VM instances. Start, stop, reboot and destroy also take a virtual router.
+
+use crate::{Check::*, messages};
+use switchback_events::{ClusterId, HostId, Id, ImageId, L3NetworkId, OfferingId, VmInstanceId, ZoneId};
+
+messages! {
+    /// Creates a VM and starts it, with a router for its networks where they need one.
+    Command CreateVmInstance "POST" "/vm-instances" => "vm" {
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// One nic on each, in this order.
+        l3_network_uuids: Vec<L3NetworkId> = List(&Uuid),
+        /// The network of the default route and name; the first when not given.
+        default_l3_network_uuid: Option<L3NetworkId> = Uuid,
+        /// Where to place it.
+        zone_uuid: Option<ZoneId> = Uuid,
+        /// Where to place it.
+        cluster_uuid: Option<ClusterId> = Uuid,
+        /// Where to place it.
+        host_uuid: Option<HostId> = Uuid,
+        /// The image.
+        image_uuid: Option<ImageId> = Uuid,
+        /// The offering.
+        instance_offering_uuid: Option<OfferingId> = Uuid,
+    }
+    /// Starts a stopped VM or router.
+    Command StartVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM or router.
+        uuid: Id = Uuid,
+    }
+    /// Stops a running VM or router.
+    Command StopVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM or router.
+        uuid: Id = Uuid,
+    }
+    /// Reboots a running VM or router.
+    Command RebootVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM or router.
+        uuid: Id = Uuid,
+    }
+    /// Destroys a VM or router. One that is not there is a success.
+    Command DestroyVmInstance "DELETE" "/vm-instances/{uuid}" => "" {
+        /// The VM or router.
+        uuid: Id = Uuid,
+    }
+    /// Changes a VM's name or description.
+    Command UpdateVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+        /// A short name.
+        name: Option<String> = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+    }
+    /// A host runs a VM, does not run it any more, or could not.
+    Command ReportVmStatus "" "" => "" [internal] {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+        /// What was found.
+        status: String = Enum(&["Running", "Stopped", "Failed"]),
+        /// With `Failed`: why.
+        detail: Option<String> = FreeText(4096),
+    }
+}
