@@ -2,7 +2,6 @@
 //! Data goes to stdout, everything else to stderr; the exit code says what kind of failure it was.
 
 mod commands;
-mod lab;
 
 use clap::{Parser, Subcommand};
 
