@@ -1,0 +1,150 @@
+//! Where to find the commits of a stream, a tag, a command, a position or a time; rebuilt at every open.
+//!
+//! Commits are numbered from 0 ([`Ordinal`]), and the lists hold these small numbers.
+//!
+//! **Invariant:** every list is in the order of the log.
+
+use std::collections::{BTreeMap, HashMap};
+use switchback_events::{CommandId, Commit, Id, Micros, Position, StreamKey, StreamKind, Version};
+
+/// The number of a commit in the log, from 0.
+pub(crate) type Ordinal = u32;
+
+/// What is kept of each commit.
+#[derive(Clone, Copy)]
+struct Entry {
+    last: Position,
+    at: Micros,
+}
+
+/// A commit of a stream, and the version that the stream has after it.
+#[derive(Clone, Copy)]
+struct Step {
+    commit: Ordinal,
+    version: u32,
+}
+
+#[derive(Default)]
+pub(crate) struct Index {
+    commits: Vec<Entry>,
+    streams: HashMap<StreamKey, Vec<Step>>,
+    created: BTreeMap<StreamKind, Vec<Id>>,
+    tags: HashMap<Id, Vec<Ordinal>>,
+    commands: HashMap<CommandId, Ordinal>,
+}
+
+impl Index {
+    /// The number of commits.
+    pub fn len(&self) -> Ordinal {
+        Ordinal::try_from(self.commits.len()).expect("a log has fewer than 2^32 commits")
+    }
+
+    /// The last position.
+    pub fn head(&self) -> Position {
+        self.commits.last().map_or(0, |entry| entry.last)
+    }
+
+    /// The time of the last commit.
+    pub fn time(&self) -> Micros {
+        self.commits.last().map_or(Micros::MIN, |entry| entry.at)
+    }
+
+    pub fn version(&self, stream: StreamKey) -> Version {
+        self.streams.get(&stream).and_then(|steps| steps.last()).map_or(0, |step| Version::from(step.version))
+    }
+
+    pub fn command(&self, id: CommandId) -> Option<Ordinal> {
+        self.commands.get(&id).copied()
+    }
+
+    /// The streams of `kind`, in the order of their first events.
+    pub fn streams(&self, kind: StreamKind) -> Vec<Id> {
+        self.created.get(&kind).cloned().unwrap_or_default()
+    }
+
+    /// Adds the next commit. The events have `version = version of the stream + 1`, which the caller has checked
+    /// or made so.
+    pub fn add<'e>(
+        &mut self,
+        last: Position,
+        at: Micros,
+        command: CommandId,
+        events: impl Iterator<Item = (StreamKey, Version, &'e [Id])>,
+    ) {
+        let commit = self.len();
+        self.commits.push(Entry { last, at });
+        self.commands.insert(command, commit);
+        for (stream, version, tags) in events {
+            let version = u32::try_from(version).expect("a stream has fewer than 2^32 events");
+            let steps = self.streams.entry(stream).or_default();
+            if steps.is_empty() {
+                self.created.entry(stream.kind).or_default().push(stream.id);
+            }
+            match steps.last_mut() {
+                Some(step) if step.commit == commit => step.version = version,
+                _ => steps.push(Step { commit, version }),
+            }
+            for tag in tags {
+                let commits = self.tags.entry(*tag).or_default();
+                if commits.last() != Some(&commit) {
+                    commits.push(commit);
+                }
+            }
+        }
+    }
+
+    /// Takes the last commit out again: it never became durable.
+    pub fn remove_last(&mut self, commit: &Commit) {
+        self.commits.pop();
+        let removed = self.len();
+        self.commands.remove(&commit.provenance.command_id);
+        for event in commit.events.iter().rev() {
+            if let Some(steps) = self.streams.get_mut(&event.stream) {
+                steps.pop_if(|step| step.commit == removed);
+                if steps.is_empty() {
+                    self.streams.remove(&event.stream);
+                    let created = self.created.entry(event.stream.kind).or_default();
+                    if let Some(at) = created.iter().rposition(|id| *id == event.stream.id) {
+                        created.remove(at);
+                    }
+                }
+            }
+            for tag in &event.tags {
+                if let Some(commits) = self.tags.get_mut(tag) {
+                    commits.pop_if(|commit| *commit == removed);
+                    if commits.is_empty() {
+                        self.tags.remove(tag);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first commit that holds a position above `after`; [`Index::len`] when there is none.
+    pub fn commit_after(&self, after: Position) -> Ordinal {
+        self.commits.partition_point(|entry| entry.last <= after) as Ordinal
+    }
+
+    /// The last position of a commit.
+    pub fn last_position(&self, commit: Ordinal) -> Position {
+        self.commits[commit as usize].last
+    }
+
+    /// The number of commits at or before `time`.
+    pub fn commits_until(&self, time: Micros) -> Ordinal {
+        self.commits.partition_point(|entry| entry.at <= time) as Ordinal
+    }
+
+    /// The commits of `stream` that hold a version above `after`.
+    pub fn commits_of(&self, stream: StreamKey, after: Version) -> impl Iterator<Item = Ordinal> + '_ {
+        let steps = self.streams.get(&stream).map_or(&[][..], |steps| steps);
+        let start = steps.partition_point(|step| Version::from(step.version) <= after);
+        steps[start..].iter().map(|step| step.commit)
+    }
+
+    /// The commits from `from` on that have `tag`.
+    pub fn commits_tagged(&self, tag: Id, from: Ordinal) -> &[Ordinal] {
+        let commits = self.tags.get(&tag).map_or(&[][..], |commits| commits);
+        &commits[commits.partition_point(|commit| *commit < from)..]
+    }
+}

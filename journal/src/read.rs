@@ -1,0 +1,160 @@
+//! Reading: of streams including what is only sequenced, for deciders; of everything else only what is durable.
+//!
+//! The mutex is held to look up places, never to read the store.
+
+use crate::Journal;
+use crate::index::Ordinal;
+use crate::record::Defect;
+use crate::state::{Source, State};
+use crate::store::StoreError;
+use std::sync::Arc;
+use switchback_events::{Commit, Id, Micros, Position, Recorded, StreamKey, Version};
+
+/// How many places are looked up at a time.
+const PLACES_AT_ONCE: usize = 1024;
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A frame is not what was written.
+    #[error("a commit in the frame at position {frame} {why}")]
+    Damaged {
+        /// The first position of the frame.
+        frame: Position,
+        /// What is wrong.
+        why: String,
+    },
+    /// A frame was written by a later version of this program.
+    #[error("a commit in the frame at position {frame} cannot be read by this program: {why}")]
+    Unreadable {
+        /// The first position of the frame.
+        frame: Position,
+        /// What it is that this program does not know.
+        why: String,
+    },
+    /// The journal was closed, so nothing more will come.
+    #[error("the journal was closed")]
+    Closed,
+}
+
+impl ReadError {
+    pub(crate) fn damaged(frame: Position, why: &str) -> ReadError {
+        ReadError::Damaged { frame, why: why.to_string() }
+    }
+
+    pub(crate) fn from_defect(frame: Position, defect: Defect) -> ReadError {
+        match defect {
+            Defect::Damaged(why) => ReadError::Damaged { frame, why },
+            Defect::Unreadable(why) => ReadError::Unreadable { frame, why },
+        }
+    }
+}
+
+impl Journal {
+    /// The events of `stream` above version `after`, with their commits' times, **including** those that are
+    /// sequenced and not yet durable.
+    pub fn read_stream(&self, stream: StreamKey, after: Version) -> Result<Vec<(Micros, Recorded)>, ReadError> {
+        let sources: Vec<Source> = {
+            let state = self.shared().state.lock();
+            state.index.commits_of(stream, after).map(|commit| state.find(commit)).collect()
+        };
+        let mut found = Vec::new();
+        for source in sources {
+            let commit = self.load(source)?;
+            let events = commit.events.iter().filter(|event| event.stream == stream && event.version > after);
+            found.extend(events.map(|event| (commit.at, event.clone())));
+        }
+        Ok(found)
+    }
+
+    /// At most `max_commits` durable commits that hold positions above `after`, in order.
+    pub fn read(&self, after: Position, max_commits: usize) -> Result<Vec<Arc<Commit>>, ReadError> {
+        let sources: Vec<Source> = {
+            let state = self.shared().state.lock();
+            let from = state.index.commit_after(after);
+            (from..state.durable).take(max_commits).map(|commit| state.find(commit)).collect()
+        };
+        sources.into_iter().map(|source| self.load(source)).collect()
+    }
+
+    /// Gives `f` the durable commits that have an event with any of `tags` and hold a position in
+    /// `after + 1 ..= upto`: each once, whole, in order.
+    pub fn read_tagged(
+        &self,
+        tags: &[Id],
+        after: Position,
+        upto: Position,
+        f: &mut dyn FnMut(&Arc<Commit>),
+    ) -> Result<(), ReadError> {
+        let mut from = self.shared().state.lock().index.commit_after(after);
+        loop {
+            let (sources, next) = {
+                let state = self.shared().state.lock();
+                let end = state.durable.min(state.index.commit_after(upto.saturating_sub(1)).saturating_add(1));
+                let end = if upto == 0 { 0 } else { end };
+                let commits = tagged(&state, tags, from, end);
+                let next = commits.last().map(|commit| commit + 1);
+                (commits.into_iter().map(|commit| state.find(commit)).collect::<Vec<_>>(), next)
+            };
+            let Some(next) = next else { return Ok(()) };
+            from = next;
+            for source in sources {
+                f(&self.load(source)?);
+            }
+        }
+    }
+
+    /// The durable commit that holds `position`.
+    pub fn commit_at(&self, position: Position) -> Result<Option<Arc<Commit>>, ReadError> {
+        let source = {
+            let state = self.shared().state.lock();
+            if position == 0 || position > state.durable_position() {
+                return Ok(None);
+            }
+            state.find(state.index.commit_after(position - 1))
+        };
+        self.load(source).map(Some)
+    }
+
+    /// The last durable position that was committed at or before `time`.
+    pub fn position_at(&self, time: Micros) -> Position {
+        let state = self.shared().state.lock();
+        match state.index.commits_until(time).min(state.durable) {
+            0 => 0,
+            commits => state.index.last_position(commits - 1),
+        }
+    }
+
+    /// The last positions of the durable commits that have an event with `tag`.
+    pub fn tagged_positions(&self, tag: Id) -> Vec<Position> {
+        let state = self.shared().state.lock();
+        let commits = state.index.commits_tagged(tag, 0).iter();
+        commits.take_while(|commit| **commit < state.durable).map(|commit| state.index.last_position(*commit)).collect()
+    }
+
+    pub(crate) fn load(&self, source: Source) -> Result<Arc<Commit>, ReadError> {
+        match source {
+            Source::Recent(commit) => Ok(commit),
+            Source::Stored { frame, place } => {
+                let shared = self.shared();
+                shared.cache.commit(&*shared.store, frame, place)
+            }
+        }
+    }
+}
+
+/// The next commits in `from..end` with any of `tags`.
+fn tagged(state: &State, tags: &[Id], from: Ordinal, end: Ordinal) -> Vec<Ordinal> {
+    let mut commits = Vec::new();
+    for tag in tags {
+        let tagged = state.index.commits_tagged(*tag, from).iter().copied();
+        commits.extend(tagged.take_while(|commit| *commit < end).take(PLACES_AT_ONCE));
+    }
+    commits.sort_unstable();
+    commits.dedup();
+    commits.truncate(PLACES_AT_ONCE);
+    commits
+}

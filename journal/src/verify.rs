@@ -1,0 +1,186 @@
+//! Checking the log from its first byte: CRC of every record, the hash chain over the bytes as stored, contiguous
+//! positions and versions. Opening a journal goes the same way.
+
+use crate::record::{CommitRecord, Defect, GENESIS, Hash, Record, records};
+use crate::store::{Frame, FrameStore, StoreError};
+use crate::{Journal, SledStore};
+use std::{collections::HashMap, path::Path};
+use switchback_events::{Micros, Position, StreamKey, Version};
+
+const FRAMES_AT_ONCE: usize = 64;
+
+/// What was found to be whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// The number of commits.
+    pub commits: u64,
+    /// The last position: the number of events.
+    pub head: Position,
+    /// The hash chain there.
+    pub chain: Hash,
+}
+
+/// The first place where the log is not what was written.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("commit at position {position} {why}")]
+pub struct Broken {
+    /// The position of the first event that is not sound.
+    pub position: Position,
+    /// What is wrong with it, after "commit at position N".
+    pub why: String,
+}
+
+impl Journal {
+    /// Reads the durable log again from the store, and checks all of it. `progress` is told the position reached.
+    pub fn verify(&self, progress: impl FnMut(Position)) -> Result<Verified, Broken> {
+        let (head, chain) = self.chain_head();
+        let verified = verify_up_to(&*self.shared().store, head, progress)?;
+        if (verified.head, verified.chain) != (head, chain) {
+            let position = verified.head.min(head);
+            return Err(Broken { position, why: "is not the one that was written: the log was exchanged".to_string() });
+        }
+        Ok(verified)
+    }
+}
+
+/// Checks all that `store` holds.
+pub fn verify_store(store: &dyn FrameStore, progress: impl FnMut(Position)) -> Result<Verified, Broken> {
+    verify_up_to(store, Position::MAX, progress)
+}
+
+/// Checks the log in the directory of a [`SledStore`] that no process has open.
+pub fn verify_dir(dir: &Path) -> Result<Verified, Broken> {
+    let broken = |why: String| Broken { position: 0, why };
+    if !dir.join("db").is_file() {
+        return Err(broken(format!("cannot be looked for: `{}` holds no log", dir.display())));
+    }
+    let store = SledStore::open(dir).map_err(|error| broken(format!("cannot be looked for: {error}")))?;
+    verify_store(&store, |_| {})
+}
+
+fn verify_up_to(
+    store: &dyn FrameStore,
+    head: Position,
+    mut progress: impl FnMut(Position),
+) -> Result<Verified, Broken> {
+    let verified = scan(store, head, &mut |_, commit| {
+        let last = commit.last();
+        commit.decode()?;
+        progress(last);
+        Ok(())
+    });
+    verified.map_err(|(position, fault)| {
+        let why = match fault {
+            Fault::Store(error) => format!("cannot be read: {error}"),
+            Fault::Defect(Defect::Damaged(why)) => why,
+            Fault::Defect(Defect::Unreadable(why)) => format!("cannot be read by this program: {why}"),
+        };
+        Broken { position, why }
+    })
+}
+
+/// Why a scan ended early.
+pub(crate) enum Fault {
+    Store(StoreError),
+    Defect(Defect),
+}
+
+impl From<Defect> for Fault {
+    fn from(defect: Defect) -> Fault {
+        Fault::Defect(defect)
+    }
+}
+
+/// Gets the position where the frame begins, and a commit in it.
+type Visit<'v> = &'v mut dyn FnMut(Position, CommitRecord) -> Result<(), Defect>;
+
+/// Reads the frames up to `head` in order, and gives every commit that is sound to `visit`. An error comes with
+/// the position of the first event that is not.
+pub(crate) fn scan(store: &dyn FrameStore, head: Position, visit: Visit) -> Result<Verified, (Position, Fault)> {
+    let mut scan = Scan {
+        reached: Verified { commits: 0, head: 0, chain: GENESIS },
+        time: Micros::MIN,
+        versions: HashMap::new(),
+        visit,
+    };
+    loop {
+        let next = scan.reached.head + 1;
+        if next > head {
+            return Ok(scan.reached);
+        }
+        let frames = read(store, next)?;
+        if frames.is_empty() {
+            return Ok(scan.reached);
+        }
+        for frame in frames.iter().take_while(|frame| frame.first <= head) {
+            scan.frame(frame).map_err(|defect| (scan.reached.head + 1, Fault::Defect(defect)))?;
+        }
+    }
+}
+
+/// The frames from position `next` on. A frame that the store itself finds damaged does not hide the place of
+/// an earlier fault: the sound ones before it come first.
+fn read(store: &dyn FrameStore, next: Position) -> Result<Vec<Frame>, (Position, Fault)> {
+    let read = match store.read_from(next - 1, FRAMES_AT_ONCE) {
+        Err(StoreError::Damaged { .. }) => store.read_from(next - 1, 1),
+        other => other,
+    };
+    read.map_err(|error| match error {
+        StoreError::Damaged { first, why } => (first.max(next), Fault::Defect(Defect::Damaged(why))),
+        error => (next, Fault::Store(error)),
+    })
+}
+
+struct Scan<'v> {
+    reached: Verified,
+    time: Micros,
+    versions: HashMap<StreamKey, Version>,
+    visit: Visit<'v>,
+}
+
+impl Scan<'_> {
+    fn frame(&mut self, frame: &Frame) -> Result<(), Defect> {
+        let damaged = |why: String| Err(Defect::Damaged(why));
+        let next = self.reached.head + 1;
+        if frame.first != next {
+            return damaged(format!("is missing: the next frame begins at position {}", frame.first));
+        }
+        for place in records(&frame.bytes)? {
+            let record = Record::at(&frame.bytes, place)?;
+            let commit = record.read_after(&self.reached.chain)?;
+            self.check(&commit)?;
+            let (last, at) = (commit.last(), commit.at);
+            (self.visit)(frame.first, commit)?;
+            let commits = self.reached.commits + 1;
+            self.reached = Verified { commits, head: last, chain: record.chain };
+            self.time = at;
+        }
+        if self.reached.head != frame.last {
+            let last = frame.last;
+            return damaged(format!("does not fit its frame, which says that it ends at position {last}"));
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, commit: &CommitRecord) -> Result<(), Defect> {
+        let damaged = |why: &str| Err(Defect::Damaged(why.to_string()));
+        if commit.first != self.reached.head + 1 {
+            return damaged("says that it has another position");
+        }
+        if commit.events.is_empty() {
+            return damaged("has no events");
+        }
+        if commit.at < self.time {
+            return damaged("has an earlier time than the commit before it");
+        }
+        for event in &commit.events {
+            let version = self.versions.entry(event.stream).or_insert(0);
+            if event.version != *version + 1 {
+                let (stream, found) = (event.stream, event.version);
+                return Err(Defect::Damaged(format!("has version {found} of {stream} after version {version}")));
+            }
+            *version = event.version;
+        }
+        Ok(())
+    }
+}
