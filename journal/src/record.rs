@@ -201,15 +201,20 @@ impl Packer {
             reads: Cow::Borrowed(&commit.reads),
             events: events.map(|(event, payload)| event_record(event, payload)).collect(),
         };
-        let body = rmp_serde::to_vec_named(&record)?;
+        self.add_record(&record)
+    }
+
+    /// Adds a commit in the form in which it is stored.
+    pub fn add_record(&mut self, record: &CommitRecord) -> Result<(), rmp_serde::encode::Error> {
+        let body = rmp_serde::to_vec_named(record)?;
         self.chain = chain(&self.chain, &body);
         let room = self.frames.last().map_or(0, |frame| FRAME_BYTES_MAX.saturating_sub(frame.bytes.len()));
         if room < HEADER_BYTES + body.len() {
-            self.frames.push(Frame { first, last: first, bytes: vec![FORMAT] });
+            self.frames.push(Frame { first: record.first, last: record.first, bytes: vec![FORMAT] });
             self.counts.push(0);
         }
         if let (Some(frame), Some(count)) = (self.frames.last_mut(), self.counts.last_mut()) {
-            frame.last = commit.last_position();
+            frame.last = record.last();
             frame.bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
             frame.bytes.extend_from_slice(&crc(&self.chain, &body).to_le_bytes());
             frame.bytes.extend_from_slice(&self.chain);

@@ -184,3 +184,87 @@ impl Scan<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{EventRecord, Packer};
+    use crate::{MemoryStore, OpenError, Options};
+    use std::{borrow::Cow, sync::Arc};
+    use switchback_events::{CommandId, Event, Id, Origin, Provenance, StreamKind, ZoneEvent};
+
+    fn provenance(principal: &str) -> Provenance {
+        Provenance {
+            command_id: CommandId(Id::NIL),
+            command: "DeleteZone".to_string(),
+            body: Id::NIL,
+            principal: principal.to_string(),
+            origin: Origin::Api,
+            causation: None,
+            correlation: Id::NIL,
+            reason: None,
+        }
+    }
+
+    /// The frames of three commits of one event each, the second one as `change` makes it.
+    fn frames(change: impl Fn(&mut CommitRecord)) -> Vec<Frame> {
+        let payload = Event::from(ZoneEvent::Deleted {}).encode().unwrap();
+        let mut packer = Packer::new(GENESIS);
+        for at in 1..=3 {
+            let stream = StreamKey::new(StreamKind::Zone, Id::NIL);
+            let event =
+                EventRecord { stream, version: at, schema: 1, tags: Cow::Owned(vec![stream.id]), payload: &payload };
+            let provenance = Cow::Owned(provenance("admin"));
+            let (reads, events) = (Cow::Borrowed(&[][..]), vec![event]);
+            let mut record = CommitRecord { first: at, at: 100, provenance, reads, events };
+            if at == 2 {
+                change(&mut record);
+            }
+            packer.add_record(&record).unwrap();
+        }
+        packer.frames
+    }
+
+    fn open(frames: &[Frame]) -> Result<Journal, OpenError> {
+        let store = MemoryStore::default();
+        store.append(0, frames).unwrap();
+        Journal::open(Arc::new(store), Options::default())
+    }
+
+    #[test]
+    fn an_event_of_a_later_schema_is_not_opened_and_says_so() {
+        let frames = frames(|record| record.events[0].schema = 9);
+        let error = open(&frames).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Unreadable { position: 2, .. }), "{error}");
+        assert!(error.to_string().contains("schema version 9"), "{error}");
+    }
+
+    #[test]
+    fn gaps_in_positions_versions_and_time_are_found() {
+        let changes: [fn(&mut CommitRecord); 5] = [
+            |record| record.first = 3,
+            |record| record.events[0].version = 3,
+            |record| record.events[0].version = 1,
+            |record| record.events.clear(),
+            |record| record.at = 99,
+        ];
+        for change in changes {
+            let mut frames = frames(change);
+            frames[0].last = 3;
+            let error = open(&frames).map(|_| ()).unwrap_err();
+            assert!(matches!(error, OpenError::Broken(Broken { position: 2, .. })), "{error}");
+        }
+    }
+
+    /// Someone edits a commit, and makes its own CRC and chain right again.
+    #[test]
+    fn an_edit_with_a_new_crc_and_hash_is_found_at_the_next_commit() {
+        let (written, forged) = (frames(|_| {}), frames(|record| record.provenance.to_mut().principal = "nobo".into()));
+        let (written, forged) = (&written[0].bytes, &forged[0].bytes);
+        let places = records(written).unwrap();
+        let mut bytes = forged[..records(forged).unwrap()[1].end].to_vec();
+        bytes.extend_from_slice(&written[places[2].clone()]);
+        let error = open(&[Frame { first: 1, last: 3, bytes }]).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "commit at position 3 does not continue the hash chain");
+    }
+}
