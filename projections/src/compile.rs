@@ -1,0 +1,265 @@
+//! Conditions become parameterised SQL.
+//!
+//! A path becomes nested sub-queries, one a hop: `IN (SELECT …)`, sought from the inside out, where an index finds
+//! the last step, and `EXISTS` otherwise. At an earlier position a kind is the union of its rows of now and of
+//! history; at the top level the whole query is distributed over the two, so that SQLite merges two ordered streams
+//! and stops at the limit.
+//!
+//! **Invariant:** nothing of the user's text is in the SQL: names come from the catalogue, values are bound.
+
+use crate::catalogue::{Field, Kind, Link, Relation, Ty};
+use crate::condition::{Condition, End, Op};
+use crate::store::columns;
+use crate::value::{Val, json_array};
+use switchback_events::Position;
+
+/// The alias of the rows asked for.
+const TOP: &str = "t0";
+
+/// A statement and what to bind to it.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub text: String,
+    pub arguments: Vec<Val>,
+}
+
+/// The part of a query that says which rows.
+pub(crate) struct Selection {
+    kind: &'static Kind,
+    at: bool,
+    predicate: String,
+    arguments: Vec<Val>,
+}
+
+/// In what order rows are given, and which part of them.
+pub(crate) struct Page {
+    pub sort: Option<(&'static Field, bool)>,
+    pub start: u64,
+    pub limit: u64,
+}
+
+impl Selection {
+    /// The rows of `kind` that meet all `conditions`, now or at a position.
+    pub fn new(kind: &'static Kind, conditions: &[Condition], at: Option<Position>) -> Selection {
+        let mut compiler = Compiler { at: at.is_some(), arguments: Vec::new(), aliases: 0 };
+        compiler.arguments.extend(at.map(Val::from));
+        let mut predicate = String::from("1");
+        for condition in conditions {
+            predicate += " AND ";
+            predicate += &compiler.condition(TOP, &condition.hops, condition, condition.is_selective());
+        }
+        Selection { kind, at: at.is_some(), predicate, arguments: compiler.arguments }
+    }
+
+    /// The rows whose `field` is one of `values`: for embedded relations.
+    pub fn members(kind: &'static Kind, field: &str, values: &[String], at: Option<Position>) -> Selection {
+        let mut arguments: Vec<Val> = at.map(Val::from).into_iter().collect();
+        arguments.push(json_array(values).into());
+        let predicate = format!("{TOP}.\"{field}\" IN (SELECT value FROM json_each(?{}))", arguments.len());
+        Selection { kind, at: at.is_some(), predicate, arguments }
+    }
+
+    /// The arms of the top level: table and condition.
+    fn arms(&self) -> Vec<String> {
+        let Selection { kind: Kind { name, .. }, predicate, .. } = self;
+        if self.at {
+            vec![
+                format!("FROM \"{name}\" {TOP} WHERE {TOP}.vf<=?1 AND {predicate}"),
+                format!("FROM \"{name}_h\" {TOP} WHERE {TOP}.vf<=?1 AND {TOP}.vt>?1 AND {predicate}"),
+            ]
+        } else {
+            vec![format!("FROM \"{name}\" {TOP} WHERE {predicate}")]
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> Sql {
+        let counts: Vec<String> = self.arms().iter().map(|arm| format!("(SELECT count(*) {arm})")).collect();
+        Sql { text: format!("SELECT {}", counts.join("+")), arguments: self.arguments.clone() }
+    }
+
+    /// The `fields` of one page of them. The order is always total: it ends with the rows' age.
+    pub fn page(&self, fields: &[&Field], page: &Page) -> Sql {
+        let mut select: Vec<String> = fields.iter().map(|field| format!("{TOP}.\"{}\"", field.name)).collect();
+        select.push(format!("{TOP}.id AS _id"));
+        let order = match page.sort {
+            Some((field, descending)) => {
+                select.push(format!("{TOP}.\"{}\" AS _sort", field.name));
+                let direction = if descending { " DESC" } else { "" };
+                format!("_sort{direction},_id{direction}")
+            }
+            None => "_id".to_string(),
+        };
+        let select = select.join(",");
+        let arms: Vec<String> = self.arms().iter().map(|arm| format!("SELECT {select} {arm}")).collect();
+        let mut arguments = self.arguments.clone();
+        let place = arguments.len();
+        arguments.extend([Val::from(page.limit), Val::from(page.start)]);
+        let text = format!("{} ORDER BY {order} LIMIT ?{} OFFSET ?{}", arms.join(" UNION ALL "), place + 1, place + 2);
+        Sql { text, arguments }
+    }
+}
+
+struct Compiler {
+    at: bool,
+    /// The first is the position, if there is one.
+    arguments: Vec<Val>,
+    aliases: usize,
+}
+
+impl Compiler {
+    fn alias(&mut self) -> String {
+        self.aliases += 1;
+        format!("t{}", self.aliases)
+    }
+
+    fn bind(&mut self, value: Val) -> String {
+        self.arguments.push(value);
+        format!("?{}", self.arguments.len())
+    }
+
+    /// The rows of a kind below the top level.
+    fn source(&self, kind: &Kind, alias: &str) -> String {
+        let (name, columns) = (kind.name, columns(kind));
+        if self.at {
+            format!(
+                "(SELECT id,{columns} FROM \"{name}\" WHERE vf<=?1 UNION ALL \
+                 SELECT id,{columns} FROM \"{name}_h\" WHERE vf<=?1 AND vt>?1) {alias}"
+            )
+        } else {
+            format!("\"{name}\" {alias}")
+        }
+    }
+
+    /// What says whether the row `alias` meets the condition from the first of `hops` on.
+    fn condition(
+        &mut self,
+        alias: &str,
+        hops: &[&'static Relation],
+        condition: &Condition,
+        inside_out: bool,
+    ) -> String {
+        if let Some((hop, rest)) = hops.split_first() {
+            let inner = self.alias();
+            let predicate = self.condition(&inner, rest, condition, inside_out);
+            return self.hop(alias, hop, &inner, &predicate, inside_out);
+        }
+        match condition.end {
+            End::Field(field) if field.ty.is_list() => self.list(alias, field, condition),
+            End::Field(field) => self.test(&format!("{alias}.\"{}\"", field.name), condition.op, &condition.values),
+            End::Relation(relation) => {
+                let inner = self.alias();
+                let some = self.hop(alias, relation, &inner, "1", false);
+                if condition.op == Op::Null { format!("NOT {some}") } else { some }
+            }
+            End::Tags(tags) => self.tags(alias, tags, condition),
+        }
+    }
+
+    /// Whether some row `inner` over `relation` from the row `alias` meets `predicate`.
+    fn hop(&mut self, alias: &str, relation: &Relation, inner: &str, predicate: &str, inside_out: bool) -> String {
+        let source = self.source(relation.target(), inner);
+        match relation.link {
+            Link::One(field) if inside_out => {
+                format!("{alias}.\"{field}\" IN (SELECT {inner}.\"uuid\" FROM {source} WHERE {predicate})")
+            }
+            Link::Many(field) if inside_out => format!(
+                "{alias}.\"uuid\" IN (SELECT {inner}.\"{field}\" FROM {source} \
+                 WHERE {inner}.\"{field}\" IS NOT NULL AND {predicate})"
+            ),
+            Link::Listed(list) if inside_out => {
+                let member = self.alias();
+                format!(
+                    "{alias}.\"uuid\" IN (SELECT {member}.value FROM {source} \
+                     CROSS JOIN json_each({inner}.\"{list}\") {member} WHERE {predicate})"
+                )
+            }
+            Link::One(field) => {
+                format!("EXISTS(SELECT 1 FROM {source} WHERE {inner}.\"uuid\"={alias}.\"{field}\" AND {predicate})")
+            }
+            Link::Many(field) => {
+                format!("EXISTS(SELECT 1 FROM {source} WHERE {inner}.\"{field}\"={alias}.\"uuid\" AND {predicate})")
+            }
+            Link::Each(list) => {
+                let member = self.alias();
+                format!(
+                    "EXISTS(SELECT 1 FROM json_each({alias}.\"{list}\") {member} CROSS JOIN {source} \
+                     WHERE {inner}.\"uuid\"={member}.value AND {predicate})"
+                )
+            }
+            Link::Listed(list) => {
+                let member = self.alias();
+                format!(
+                    "EXISTS(SELECT 1 FROM {source} CROSS JOIN json_each({inner}.\"{list}\") {member} \
+                     WHERE {member}.value={alias}.\"uuid\" AND {predicate})"
+                )
+            }
+        }
+    }
+
+    fn list(&mut self, alias: &str, field: &Field, condition: &Condition) -> String {
+        let member = self.alias();
+        let source = format!("json_each({alias}.\"{}\") {member}", field.name);
+        let collation = if field.ty == Ty::Texts { " COLLATE NOCASE" } else { "" };
+        match condition.op {
+            Op::Null => format!("NOT EXISTS(SELECT 1 FROM {source})"),
+            Op::NotNull => format!("EXISTS(SELECT 1 FROM {source})"),
+            op => {
+                let test = self.test(&format!("{member}.value{collation}"), op, &condition.values);
+                format!("EXISTS(SELECT 1 FROM {source} WHERE {test})")
+            }
+        }
+    }
+
+    /// A negative condition on tags holds where no tag matches, so where there is none at all, too.
+    fn tags(&mut self, alias: &str, tags: &Kind, condition: &Condition) -> String {
+        let (not, op) = match condition.op {
+            Op::Ne => ("NOT ", Op::Eq),
+            Op::NotIn => ("NOT ", Op::In),
+            Op::NotLike => ("NOT ", Op::Like),
+            Op::Null => ("NOT ", Op::NotNull),
+            op => ("", op),
+        };
+        let tag = self.alias();
+        let source = self.source(tags, &tag);
+        let test = self.test(&format!("{tag}.\"tag\""), op, &condition.values);
+        format!(
+            "{alias}.\"uuid\" {not}IN (SELECT {tag}.\"resourceUuid\" FROM {source} \
+             WHERE {tag}.\"resourceUuid\" IS NOT NULL AND {test})"
+        )
+    }
+
+    fn test(&mut self, operand: &str, op: Op, values: &[Val]) -> String {
+        let sign = match op {
+            Op::Null => return format!("{operand} IS NULL"),
+            Op::NotNull => return format!("{operand} IS NOT NULL"),
+            Op::In | Op::NotIn => {
+                // One argument however many members, so that statements are shared.
+                let members = self.bind(json_values(values).into());
+                let not = if op == Op::NotIn { "NOT " } else { "" };
+                return format!("{operand} {not}IN (SELECT value FROM json_each({members}))");
+            }
+            Op::Like | Op::NotLike => {
+                let pattern = self.bind(values[0].clone());
+                let not = if op == Op::NotLike { "NOT " } else { "" };
+                return format!("{operand} {not}LIKE {pattern} ESCAPE '\\'");
+            }
+            Op::Eq => "=",
+            Op::Ne => "<>",
+            Op::Gt => ">",
+            Op::Ge => ">=",
+            Op::Lt => "<",
+            Op::Le => "<=",
+        };
+        let value = self.bind(values[0].clone());
+        format!("{operand} {sign} {value}")
+    }
+}
+
+fn json_values(values: &[Val]) -> String {
+    let json = |value: &Val| match value {
+        Val::Int(number) => serde_json::Value::from(*number),
+        value => serde_json::Value::from(value.text().unwrap_or_default()),
+    };
+    serde_json::Value::Array(values.iter().map(json).collect()).to_string()
+}

@@ -1,0 +1,258 @@
+//! The query language: one condition `path op value`, checked against the catalogue and typed by it.
+//!
+//! Operators: `=`, `!=`, `>`, `>=`, `<`, `<=`, `?=` (one of `a,b`), `!?=` (none of), `~=` (like, with `%` and `_`,
+//! `\` before either for itself), `!~=`, `=null`, `!=null`. What they mean where there are several or no values:
+//! a condition over a relation or a list holds if some member meets it; a negative one on tags if no tag matches;
+//! on null nothing holds but `=null`.
+
+use crate::catalogue::{Field, Kind, Relation, SYSTEM_TAG, Ty, USER_TAG};
+use crate::value::Val;
+
+/// The most steps of one path.
+pub const STEPS_MAX: usize = 8;
+/// The most members of one `?=` or `!?=`.
+pub const MEMBERS_MAX: usize = 1000;
+/// The most bytes of one condition's value.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// A question that cannot be asked, and what to ask instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct BadQuery {
+    /// The field or parameter at fault, as it was given.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+    /// What was probably meant.
+    pub hint: Option<String>,
+}
+
+impl BadQuery {
+    pub(crate) fn new(field: impl Into<String>, detail: impl Into<String>) -> BadQuery {
+        BadQuery { field: field.into(), detail: detail.into(), hint: None }
+    }
+}
+
+/// How a field and a value are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Op {
+    Eq,
+    Ne,
+    Gt,
+    Ge,
+    Lt,
+    Le,
+    In,
+    NotIn,
+    Like,
+    NotLike,
+    Null,
+    NotNull,
+}
+
+/// The last step of a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Field(&'static Field),
+    Relation(&'static Relation),
+    /// The tags of this kind on the resource.
+    Tags(&'static Kind),
+}
+
+/// One condition, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    pub hops: Vec<&'static Relation>,
+    pub end: End,
+    pub op: Op,
+    pub values: Vec<Val>,
+}
+
+/// The spellings, the longer before those that they begin or end with.
+const OPERATORS: [(&str, Op); 10] = [
+    ("!?=", Op::NotIn),
+    ("!~=", Op::NotLike),
+    ("!=", Op::Ne),
+    ("?=", Op::In),
+    ("~=", Op::Like),
+    (">=", Op::Ge),
+    ("<=", Op::Le),
+    (">", Op::Gt),
+    ("<", Op::Lt),
+    ("=", Op::Eq),
+];
+
+impl Condition {
+    /// Reads `text` as a condition on `kind`.
+    pub fn parse(kind: &'static Kind, text: &str) -> Result<Condition, BadQuery> {
+        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
+        let (path, rest) = text.split_at(end);
+        let Some((op, value)) = OPERATORS.iter().find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?))) else {
+            let mut bad = BadQuery::new(path, format!("`{}` is no condition: it has no operator", shorten(text)));
+            bad.hint = Some("write field=value, with one of = != > >= < <= ?= !?= ~= !~=".to_string());
+            return Err(bad);
+        };
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(BadQuery::new(path, format!("the value of `{path}` is longer than {VALUE_BYTES_MAX} bytes")));
+        }
+        let op = match (op, value) {
+            (Op::Eq, "null") => Op::Null,
+            (Op::Ne, "null") => Op::NotNull,
+            (op, _) => op,
+        };
+        let (hops, end) = resolve(kind, path)?;
+        let values = match end {
+            End::Field(field) => values(path, field.ty, op, value)?,
+            End::Tags(_) => values(path, Ty::Text, op, value)?,
+            End::Relation(_) if matches!(op, Op::Null | Op::NotNull) => Vec::new(),
+            End::Relation(relation) => {
+                let mut bad = BadQuery::new(path, format!("`{path}` is a relation: only =null and !=null apply to it"));
+                bad.hint = Some(format!("name one of its fields: {path}.{}", relation.target().fields[1].name));
+                return Err(bad);
+            }
+        };
+        Ok(Condition { hops, end, op, values })
+    }
+
+    /// Whether an index finds what the last step asks for, so that the rows are better sought from the inside out.
+    pub fn is_selective(&self) -> bool {
+        match self.end {
+            End::Tags(_) => true,
+            End::Relation(_) => false,
+            End::Field(field) if !field.indexed && field.name != "uuid" => false,
+            End::Field(field) => match self.op {
+                Op::Eq | Op::In => true,
+                Op::Like => field.ty == Ty::Text && fixed_prefix(self.values[0].text().unwrap_or_default()) >= 5,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The number of characters before a pattern's first wildcard.
+fn fixed_prefix(pattern: &str) -> usize {
+    let mut count = 0;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '%' | '_' => break,
+            '\\' => drop(characters.next()),
+            _ => {}
+        }
+        count += 1;
+    }
+    count
+}
+
+/// Follows `path` from `kind` through its relations to a field, a relation or the tags.
+fn resolve(kind: &'static Kind, path: &str) -> Result<(Vec<&'static Relation>, End), BadQuery> {
+    let steps: Vec<&str> = path.split('.').collect();
+    if steps.len() > STEPS_MAX {
+        return Err(BadQuery::new(path, format!("`{}` has more than {STEPS_MAX} steps", shorten(path))));
+    }
+    let (last, before) = steps.split_last().expect("split gives at least one part");
+    let mut at = kind;
+    let mut hops = Vec::new();
+    for (depth, step) in before.iter().enumerate() {
+        let Some(relation) = at.relation(step) else { return Err(unknown(path, &steps[..=depth], at, true)) };
+        hops.push(relation);
+        at = relation.target();
+    }
+    let end = match *last {
+        "__userTag__" => Some(End::Tags(&USER_TAG)),
+        "__systemTag__" => Some(End::Tags(&SYSTEM_TAG)),
+        name => at.field(name).map(End::Field).or_else(|| at.relation(name).map(End::Relation)),
+    };
+    end.map(|end| (hops, end)).ok_or_else(|| unknown(path, &steps, at, false))
+}
+
+/// The refusal of the last of `steps`, which `kind` does not have.
+fn unknown(path: &str, steps: &[&str], kind: &'static Kind, as_relation: bool) -> BadQuery {
+    let (step, before) = steps.split_last().expect("a path has a step");
+    let prefix = before.iter().map(|step| format!("{step}.")).collect::<String>();
+    let what = if as_relation { "relation" } else { "field" };
+    let detail = format!("{} has no {what} `{}`", kind.name, shorten(step));
+    BadQuery { field: shorten(path), detail, hint: Some(suggest(&prefix, step, kind, as_relation)) }
+}
+
+/// The refusal of a field of `kind` itself, as a sort key or in the choice of fields.
+pub(crate) fn unknown_field(kind: &'static Kind, name: &str) -> BadQuery {
+    unknown(name, &[name], kind, false)
+}
+
+fn suggest(prefix: &str, step: &str, kind: &'static Kind, as_relation: bool) -> String {
+    let relations = kind.relations.iter().map(|relation| relation.name);
+    let fields = kind.fields.iter().filter(|field| !field.hidden).map(|field| field.name);
+    let names: Vec<&str> = if as_relation { relations.collect() } else { fields.chain(relations).collect() };
+    let nearest = names.iter().map(|name| (distance(step, name), *name)).min();
+    if let Some((distance, name)) = nearest
+        && distance <= (step.chars().count() / 3).max(2)
+        && distance < name.len()
+    {
+        return format!("did you mean `{prefix}{name}`?");
+    }
+    if !as_relation
+        && let Some(relation) = kind.relations.iter().find(|relation| relation.target().field(step).is_some())
+    {
+        return format!("did you mean `{prefix}{}.{step}`?", relation.name);
+    }
+    format!("{} has: {}", kind.name, names.join(", "))
+}
+
+/// The number of letters to add, drop or change, without regard to case.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<u8>, Vec<u8>) = (a.bytes().take(64).collect(), b.bytes().collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(!x.eq_ignore_ascii_case(y));
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn values(path: &str, ty: Ty, op: Op, value: &str) -> Result<Vec<Val>, BadQuery> {
+    match op {
+        Op::Null | Op::NotNull => Ok(Vec::new()),
+        Op::Like | Op::NotLike if matches!(ty, Ty::Bool | Ty::Time) => {
+            Err(BadQuery::new(path, format!("`{path}` is no text: ~= does not apply to it")))
+        }
+        Op::Like | Op::NotLike => Ok(vec![value.into()]),
+        Op::In | Op::NotIn => {
+            let members: Vec<&str> = value.split(',').collect();
+            if members.len() > MEMBERS_MAX {
+                return Err(BadQuery::new(path, format!("`{path}` is compared with more than {MEMBERS_MAX} values")));
+            }
+            members.into_iter().map(|member| typed(path, ty, member)).collect()
+        }
+        _ => Ok(vec![typed(path, ty, value)?]),
+    }
+}
+
+fn typed(path: &str, ty: Ty, text: &str) -> Result<Val, BadQuery> {
+    let not = |what: &str| BadQuery::new(path, format!("`{path}` is {what}, not `{}`", shorten(text)));
+    match ty {
+        Ty::Uuid | Ty::Uuids => Ok(text.to_ascii_lowercase().into()),
+        Ty::Text | Ty::Texts => Ok(text.into()),
+        Ty::Bool => match text {
+            "true" | "1" => Ok(Val::Int(1)),
+            "false" | "0" => Ok(Val::Int(0)),
+            _ => Err(not("true or false")),
+        },
+        Ty::Int => text.parse().map(Val::Int).map_err(|_| not("a whole number")),
+        Ty::Time => match (text.parse(), text.parse::<jiff::Timestamp>()) {
+            (Ok(micros), _) => Ok(Val::Int(micros)),
+            (_, Ok(time)) => Ok(Val::Int(time.as_microsecond())),
+            _ => Err(not("a time such as 2026-01-31T12:00:00Z")),
+        },
+    }
+}
+
+/// User text for an error message: not more of it than helps.
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= 80 { text.to_string() } else { text.chars().take(80).chain("…".chars()).collect() }
+}

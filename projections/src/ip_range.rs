@@ -1,0 +1,67 @@
+//! The rows of IP ranges and of the addresses in use; an L3 network's `ipVersion` follows its ranges.
+
+use crate::catalogue::{IP_RANGE, L3, USED_IP};
+use crate::fold::{RowChange, Rows};
+use crate::store::StoreError;
+use crate::value::Val;
+use std::net::Ipv4Addr;
+use switchback_events::{Id, IpRangeEvent, prefix_of};
+
+pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
+    Ok(match event {
+        IpRangeEvent::Created {
+            l3_network,
+            l2_network: _,
+            name,
+            description,
+            range_type,
+            start,
+            end,
+            netmask,
+            gateway,
+        } => {
+            let prefix = prefix_of(*netmask).unwrap_or(0);
+            let network = Ipv4Addr::from(u32::from(*start) & u32::from(*netmask));
+            let range = RowChange::insert(&IP_RANGE, id)
+                .put("l3NetworkUuid", *l3_network)
+                .put("name", name)
+                .put("description", description.as_deref())
+                .put("startIp", *start)
+                .put("endIp", *end)
+                .put("netmask", *netmask)
+                .put("gateway", *gateway)
+                .put("networkCidr", format!("{network}/{prefix}"))
+                .put("prefixLen", prefix)
+                .put("ipVersion", 4_u8)
+                .put("ipRangeType", Val::name_of(range_type));
+            vec![range, RowChange::set(&L3, l3_network).put("ipVersion", 4_u8)]
+        }
+        IpRangeEvent::Updated { name, description } => vec![
+            RowChange::set(&IP_RANGE, id).put_some("name", name.as_ref()).put_some("description", description.as_ref()),
+        ],
+        IpRangeEvent::AddressAllocated { l3_network, ip, used_ip, nic, owner: _ } => {
+            let range = rows.get(&IP_RANGE, &id.to_string())?;
+            let of_range = |name: &str| range.as_ref().map_or(Val::Null, |range| range.value(&IP_RANGE, name).clone());
+            vec![
+                RowChange::insert(&USED_IP, used_ip)
+                    .put("ipRangeUuid", id)
+                    .put("l3NetworkUuid", *l3_network)
+                    .put("ip", *ip)
+                    .put("netmask", of_range("netmask"))
+                    .put("gateway", of_range("gateway"))
+                    .put("vmNicUuid", *nic),
+            ]
+        }
+        IpRangeEvent::AddressReleased { used_ip, .. } => vec![RowChange::delete(&USED_IP, used_ip)],
+        IpRangeEvent::Deleted { l3_network } => {
+            let own = id.to_string();
+            let addresses = rows.find(&USED_IP, "ipRangeUuid", &own)?;
+            let ranges = rows.find(&IP_RANGE, "l3NetworkUuid", &l3_network.to_string())?;
+            let version = if ranges.iter().any(|range| *range != own) { 4_u8 } else { 0 };
+            let mut changes: Vec<_> = addresses.into_iter().map(|ip| RowChange::delete(&USED_IP, ip)).collect();
+            changes.push(RowChange::delete(&IP_RANGE, id));
+            changes.push(RowChange::set(&L3, l3_network).put("ipVersion", version));
+            changes
+        }
+    })
+}

@@ -1,0 +1,259 @@
+//! A question about inventories, and its answer from one connection.
+//!
+//! **Invariant:** the answer and the position that it carries are of one read transaction.
+
+use crate::catalogue::{Field, Kind, Link, Relation, Ty};
+use crate::compile::{Page, Selection, Sql};
+use crate::condition::{BadQuery, Condition, unknown_field};
+use crate::store::StoreError;
+use crate::value::Val;
+use rusqlite::Connection;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use switchback_events::Position;
+
+/// How many inventories a query gives that does not say.
+pub const LIMIT_DEFAULT: u64 = 1000;
+/// The most inventories of one reply.
+pub const LIMIT_MAX: u64 = 100_000;
+/// The most conditions of one query.
+pub const CONDITIONS_MAX: usize = 64;
+
+/// A question about the inventories of one kind.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What is asked for: [`crate::catalogue::kind_of_query`] knows it by the message.
+    pub kind: &'static Kind,
+    /// All must hold: `name=x`, `vmNics.mac=…`.
+    pub conditions: Vec<String>,
+    /// Only these fields and embedded lists; empty for all.
+    pub fields: Vec<String>,
+    /// `+field` or `-field`; by age if absent.
+    pub sort: Option<String>,
+    /// How many to pass over.
+    pub start: u64,
+    /// How many to give; [`LIMIT_DEFAULT`] if absent.
+    pub limit: Option<u64>,
+    /// Only count them.
+    pub count: bool,
+    /// Count them, too.
+    pub reply_with_count: bool,
+    /// As they were at this position.
+    pub at: Option<Position>,
+}
+
+impl Query {
+    /// All of `kind`, now.
+    pub fn new(kind: &'static Kind) -> Query {
+        Query {
+            kind,
+            conditions: Vec::new(),
+            fields: Vec::new(),
+            sort: None,
+            start: 0,
+            limit: None,
+            count: false,
+            reply_with_count: false,
+            at: None,
+        }
+    }
+
+    /// With one more condition.
+    pub fn with(mut self, condition: impl Into<String>) -> Query {
+        self.conditions.push(condition.into());
+        self
+    }
+
+    /// As it was at `position`.
+    pub fn at(mut self, position: Position) -> Query {
+        self.at = Some(position);
+        self
+    }
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryReply {
+    /// One page of inventories; none where only a count was asked for.
+    pub inventories: Vec<Value>,
+    /// How many there are beyond the page, where that was asked for.
+    pub total: Option<u64>,
+    /// The position that the answer is of: `at`, or what the projections had reached.
+    pub position: Position,
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// It cannot be asked (SYS.1007).
+    #[error(transparent)]
+    Bad(#[from] BadQuery),
+    /// It took too long and was stopped.
+    #[error("answer the query within {0:?}: ask for less, or by an indexed field")]
+    TimedOut(std::time::Duration),
+    /// The position asked for is not folded yet: wait for it first.
+    #[error("answer at position {at}: the projections have reached {reached}")]
+    Ahead {
+        /// The position asked for.
+        at: Position,
+        /// The position reached.
+        reached: Position,
+    },
+    /// The database could not be read.
+    #[error("read the projections")]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for QueryError {
+    fn from(error: rusqlite::Error) -> QueryError {
+        QueryError::Store(StoreError::Sql(error))
+    }
+}
+
+/// A query checked against the catalogue.
+pub(crate) struct Checked {
+    kind: &'static Kind,
+    pub conditions: Vec<Condition>,
+    fields: Vec<&'static Field>,
+    embedded: Vec<&'static Relation>,
+    pub page: Page,
+}
+
+impl Checked {
+    pub fn new(query: &Query) -> Result<Checked, BadQuery> {
+        let kind = query.kind;
+        if query.conditions.len() > CONDITIONS_MAX {
+            return Err(BadQuery::new("q", format!("there are more than {CONDITIONS_MAX} conditions")));
+        }
+        let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
+        if limit > LIMIT_MAX {
+            return Err(BadQuery::new("limit", format!("a reply has at most {LIMIT_MAX} inventories")));
+        }
+        let conditions = query.conditions.iter().map(|text| Condition::parse(kind, text)).collect::<Result<_, _>>()?;
+        let visible = kind.fields.iter().filter(|field| !field.hidden);
+        let all_embedded = kind.relations.iter().filter(|relation| relation.embedded);
+        let (mut fields, mut embedded) = (Vec::new(), Vec::new());
+        if query.fields.is_empty() {
+            fields.extend(visible);
+            embedded.extend(all_embedded);
+        } else {
+            for name in &query.fields {
+                match (kind.field(name), kind.relation(name).filter(|relation| relation.embedded)) {
+                    (Some(field), _) => fields.push(field),
+                    (None, Some(relation)) => embedded.push(relation),
+                    (None, None) => return Err(unknown_field(kind, name)),
+                }
+            }
+        }
+        let sort = query.sort.as_deref().map(|sort| sort_key(kind, sort)).transpose()?;
+        Ok(Checked { kind, conditions, fields, embedded, page: Page { sort, start: query.start, limit } })
+    }
+}
+
+/// `+name` or `-name`. A plus sign that came through a URL unescaped is a space.
+fn sort_key(kind: &'static Kind, text: &str) -> Result<(&'static Field, bool), BadQuery> {
+    let (name, descending) = match text.strip_prefix('-') {
+        Some(name) => (name, true),
+        None => (text.strip_prefix(['+', ' ']).unwrap_or(text), false),
+    };
+    let field = kind.field(name).ok_or_else(|| unknown_field(kind, name))?;
+    if field.ty.is_list() {
+        return Err(BadQuery::new(name, format!("`{name}` is a list: nothing is sorted by it")));
+    }
+    Ok((field, descending))
+}
+
+/// Answers `query` from what `connection` sees.
+pub(crate) fn answer(connection: &mut Connection, query: &Query) -> Result<QueryReply, QueryError> {
+    let checked = Checked::new(query)?;
+    let transaction = connection.transaction()?;
+    let reached: Position = transaction.prepare_cached("SELECT position FROM meta")?.query_row([], |row| row.get(0))?;
+    if let Some(at) = query.at.filter(|at| *at > reached) {
+        return Err(QueryError::Ahead { at, reached });
+    }
+    let selection = Selection::new(checked.kind, &checked.conditions, query.at);
+    let mut reply = QueryReply { inventories: Vec::new(), total: None, position: query.at.unwrap_or(reached) };
+    if query.count || query.reply_with_count {
+        let Sql { text, arguments } = selection.count();
+        let mut statement = transaction.prepare_cached(&text)?;
+        reply.total = Some(statement.query_row(rusqlite::params_from_iter(&arguments), |row| row.get(0))?);
+    }
+    if !query.count {
+        reply.inventories = inventories(&transaction, &checked, &selection, query.at)?;
+    }
+    Ok(reply)
+}
+
+fn inventories(
+    connection: &Connection,
+    checked: &Checked,
+    selection: &Selection,
+    at: Option<Position>,
+) -> Result<Vec<Value>, QueryError> {
+    // The uuid comes first, to find the embedded rows by.
+    let uuid = &checked.kind.fields[0];
+    let fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
+    let rows = read(connection, selection.page(&fields, &checked.page), &fields)?;
+    let uuids: Vec<String> = rows.iter().map(|row| row[0].text().unwrap_or_default().to_string()).collect();
+    let mut inventories: Vec<Map<String, Value>> =
+        rows.into_iter().map(|row| object(&checked.fields, row.into_iter().skip(1))).collect();
+    for relation in &checked.embedded {
+        let mut members = members(connection, relation, &uuids, at)?;
+        for (inventory, uuid) in inventories.iter_mut().zip(&uuids) {
+            inventory.insert(relation.name.to_string(), Value::Array(members.remove(uuid).unwrap_or_default()));
+        }
+    }
+    Ok(inventories.into_iter().map(Value::Object).collect())
+}
+
+/// The inventories over an embedded relation, by the uuid of the row that they belong to.
+fn members(
+    connection: &Connection,
+    relation: &Relation,
+    owners: &[String],
+    at: Option<Position>,
+) -> Result<HashMap<String, Vec<Value>>, QueryError> {
+    let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
+    let kind = relation.target();
+    let owner_field = kind.field(owner).expect("the catalogue's own test checks every link");
+    let visible: Vec<&'static Field> = kind.fields.iter().filter(|field| !field.hidden).collect();
+    let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible.iter().copied()).collect();
+    let page = Page { sort: None, start: 0, limit: i64::MAX as u64 };
+    let selection = Selection::members(kind, owner, owners, at);
+    let mut members = HashMap::<String, Vec<Value>>::new();
+    for row in read(connection, selection.page(&fields, &page), &fields)? {
+        let owner = row[0].text().unwrap_or_default().to_string();
+        members.entry(owner).or_default().push(Value::Object(object(&visible, row.into_iter().skip(1))));
+    }
+    Ok(members)
+}
+
+fn read(connection: &Connection, sql: Sql, fields: &[&Field]) -> rusqlite::Result<Vec<Vec<Val>>> {
+    let mut statement = connection.prepare_cached(&sql.text)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(&sql.arguments))?;
+    let mut values = Vec::new();
+    while let Some(row) = rows.next()? {
+        let value = |(at, field): (usize, &&Field)| Ok(Val::from_sql(row.get_ref(at)?, field.ty.is_list()));
+        values.push(fields.iter().enumerate().map(value).collect::<rusqlite::Result<_>>()?);
+    }
+    Ok(values)
+}
+
+pub(crate) fn object(fields: &[&'static Field], values: impl Iterator<Item = Val>) -> Map<String, Value> {
+    fields.iter().zip(values).map(|(field, value)| (field.name.to_string(), json(field.ty, value))).collect()
+}
+
+/// A value as the API shows it.
+fn json(ty: Ty, value: Val) -> Value {
+    match (ty, value) {
+        (_, Val::Null) => Value::Null,
+        (Ty::Bool, Val::Int(number)) => Value::Bool(number != 0),
+        (Ty::Time, Val::Int(micros)) => match jiff::Timestamp::from_microsecond(micros) {
+            Ok(time) => Value::String(time.to_string()),
+            Err(_) => Value::from(micros),
+        },
+        (_, Val::Int(number)) => Value::from(number),
+        (_, Val::Text(text)) => Value::String(text.into()),
+        (_, Val::List(members)) => Value::Array(members.into_iter().map(Value::String).collect()),
+    }
+}

@@ -1,0 +1,96 @@
+//! The connections that queries read through: a few, read-only, each with a time limit for what it runs.
+
+use crate::query::{Query, QueryError, QueryReply, answer};
+use crate::store::StoreError;
+use parking_lot::{Condvar, Mutex};
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How many queries run at once.
+const READERS: usize = 2;
+const PAGE_CACHE_KIB: u32 = 32 * 1024;
+const STATEMENTS_MAX: usize = 256;
+/// How many of SQLite's steps go between two looks at the clock: some tens of microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 4096;
+
+/// The pool.
+pub(crate) struct Readers {
+    path: PathBuf,
+    time_max: Duration,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+struct State {
+    /// How many more queries may run.
+    permits: usize,
+    idle: Vec<Connection>,
+}
+
+/// The right to run a query.
+struct Permit<'a> {
+    readers: &'a Readers,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.readers.state.lock().permits += 1;
+        self.readers.returned.notify_all();
+    }
+}
+
+impl Readers {
+    pub fn new(path: &Path, time_max: Duration) -> Readers {
+        let state = State { permits: READERS, idle: Vec::new() };
+        Readers { path: path.to_owned(), time_max, state: Mutex::new(state), returned: Condvar::new() }
+    }
+
+    /// Answers `query`, when a connection is free. Blocks.
+    pub fn answer(&self, query: &Query) -> Result<QueryReply, QueryError> {
+        let (permit, idle) = self.take();
+        let mut connection = idle.map_or_else(|| connect(&self.path), Ok)?;
+        let deadline = Instant::now() + self.time_max;
+        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() > deadline));
+        let answer = answer(&mut connection, query);
+        self.state.lock().idle.push(connection);
+        drop(permit);
+        answer.map_err(|error| match error {
+            QueryError::Store(StoreError::Sql(error))
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) =>
+            {
+                QueryError::TimedOut(self.time_max)
+            }
+            error => error,
+        })
+    }
+
+    fn take(&self) -> (Permit<'_>, Option<Connection>) {
+        let mut state = self.state.lock();
+        while state.permits == 0 {
+            self.returned.wait(&mut state);
+        }
+        state.permits -= 1;
+        (Permit { readers: self }, state.idle.pop())
+    }
+
+    /// Closes every connection, when the queries under way have ended, and runs `work` on the file before the next.
+    pub fn without<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut state = self.state.lock();
+        while state.permits < READERS {
+            self.returned.wait(&mut state);
+        }
+        state.idle.clear();
+        work()
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.execute_batch(&format!(
+        "PRAGMA query_only=1; PRAGMA cache_size=-{PAGE_CACHE_KIB}; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
+    ))?;
+    Ok(connection)
+}

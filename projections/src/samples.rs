@@ -1,0 +1,331 @@
+//! Logs for tests: one told by hand, and random ones in which ids repeat and many events are about rows that are
+//! not there.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use switchback_events::*;
+
+/// A small generator, the same everywhere for the same seed.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        &among[self.below(among.len())]
+    }
+}
+
+/// The id of the thing `n` of some kind.
+pub(crate) fn id(kind: &str, n: usize) -> Id {
+    Id::of_name(&format!("{kind} {n}"))
+}
+
+/// Commits under construction.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub commits: Vec<Arc<Commit>>,
+    position: Position,
+}
+
+impl Log {
+    /// One more commit, with these events on these streams.
+    pub fn commit(&mut self, events: Vec<(Id, Event)>) -> &mut Log {
+        let at = 1_700_000_000_000_000 + self.position as i64 * 1_000_001;
+        let record = |(id, event): (Id, Event)| {
+            self.position += 1;
+            let stream = StreamKey::new(event.stream_kind(), id);
+            Recorded { position: self.position, stream, version: 1, tags: event.tags(stream), event }
+        };
+        let events = events.into_iter().map(record).collect();
+        let provenance = Provenance {
+            command_id: CommandId(Id::NIL),
+            command: "Test".to_string(),
+            body: Id::NIL,
+            principal: "test".to_string(),
+            origin: Origin::System,
+            causation: None,
+            correlation: Id::NIL,
+            reason: None,
+        };
+        self.commits.push(Arc::new(Commit { at, provenance, reads: vec![], events }));
+        self
+    }
+
+    /// One more commit of one event.
+    pub fn event(&mut self, id: Id, event: impl Into<Event>) -> &mut Log {
+        self.commit(vec![(id, event.into())])
+    }
+}
+
+const NAMES: &[&str] = &["web", "Web-1", "web_1", "db", "Ünï", "a%b", "null", "", "long-name-1", "long-name-2"];
+
+/// A random log of `count` events.
+pub(crate) fn random_log(random: &mut Random, count: usize) -> Vec<Arc<Commit>> {
+    let mut log = Log::default();
+    let mut left = count;
+    while left > 0 {
+        let size = (1 + random.below(3)).min(left);
+        left -= size;
+        log.commit((0..size).map(|_| random_event(random)).collect());
+    }
+    log.commits
+}
+
+pub(crate) fn address(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, (n >> 8) as u8, n as u8)
+}
+
+/// The nic `n`, on the L3 network `l3`.
+pub(crate) fn nic(n: usize, l3: usize) -> Nic {
+    Nic {
+        nic: NicId(id("nic", n)),
+        l3_network: L3NetworkId(id("l3", l3)),
+        l2_network: L2NetworkId(id("l2", 0)),
+        mac: Mac([0xfa, 0, 0, 0, n as u8, 0]),
+        ip: address(n),
+        netmask: Ipv4Addr::new(255, 255, 255, 0),
+        gateway: address(1),
+        device_id: 0,
+        internal_name: format!("vnic{n}.0"),
+        ip_range: IpRangeId(id("range", 0)),
+        used_ip: id("ip", n),
+        meta_data: (n % 5) as u8,
+    }
+}
+
+fn random_event(random: &mut Random) -> (Id, Event) {
+    let few = |random: &mut Random| random.below(4);
+    let name = |random: &mut Random| random.pick(NAMES).to_string();
+    let maybe = |random: &mut Random| (random.below(2) == 0).then(|| random.pick(NAMES).to_string());
+    let state = *random.pick(&[Enabled::Enabled, Enabled::Disabled]);
+    let zone = ZoneId(id("zone", random.below(2)));
+    let cluster = ClusterId(id("cluster", few(random)));
+    let host = HostId(id("host", few(random)));
+    let image = ImageId(id("image", random.below(2)));
+    let l2 = L2NetworkId(id("l2", few(random)));
+    let l3 = L3NetworkId(id("l3", few(random)));
+    let offering = OfferingId(id("offering", random.below(3)));
+    let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
+    let l3_networks = vec![];
+    match random.below(14) {
+        0 => {
+            let event = match random.below(4) {
+                0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
+                2 => ZoneEvent::Updated { name: maybe(random), description: maybe(random), is_default: None },
+                _ => ZoneEvent::StateChanged { state },
+            };
+            (zone.0, event.into())
+        }
+        1 => {
+            let event = match random.below(5) {
+                0..3 => ClusterEvent::Created { zone, name: name(random), description: maybe(random), hypervisor_type },
+                3 => ClusterEvent::Updated { name: maybe(random), description: None },
+                _ => ClusterEvent::Deleted {},
+            };
+            (cluster.0, event.into())
+        }
+        2 => {
+            let event = match random.below(6) {
+                0 | 1 => HostEvent::Added {
+                    zone,
+                    cluster,
+                    name: name(random),
+                    description: None,
+                    management_ip: address(few(random)),
+                    agent_port: 1,
+                    hypervisor_type,
+                },
+                2 => HostEvent::ReconnectRequested {},
+                3 => HostEvent::StatusChanged { status: HostStatus::Connected, reason: None },
+                4 => HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: maybe(random) },
+                _ => HostEvent::Deleted {},
+            };
+            (host.0, event.into())
+        }
+        3 => {
+            let event = match random.below(3) {
+                0 | 1 => ImageEvent::Added {
+                    name: name(random),
+                    description: None,
+                    media_type: "RootVolumeTemplate".to_string(),
+                    format: "qcow2".to_string(),
+                    url: "http://x".to_string(),
+                    system: random.below(2) == 0,
+                },
+                _ => ImageEvent::Deleted {},
+            };
+            (image.0, event.into())
+        }
+        4 => {
+            let event = match random.below(7) {
+                0 | 1 => L2NetworkEvent::Created {
+                    zone,
+                    name: name(random),
+                    description: None,
+                    physical_interface: "eth0".to_string(),
+                    network_type: L2NetworkType::L2VlanNetwork,
+                    vlan: (random.below(2) == 0).then(|| random.below(4094) as u16),
+                    v_switch_type: "LinuxBridge".to_string(),
+                },
+                2..5 => L2NetworkEvent::Attached { cluster },
+                5 => L2NetworkEvent::Detached { cluster },
+                _ => L2NetworkEvent::Deleted {},
+            };
+            (l2.0, event.into())
+        }
+        5 | 6 => {
+            let dns = address(few(random)).into();
+            let provider = NetworkServiceProviderId(id("provider", random.below(2)));
+            let services = vec![NetworkServiceType::DHCP, *random.pick(NetworkServiceType::ALL)];
+            let event = match random.below(9) {
+                0..3 => L3NetworkEvent::Created {
+                    zone,
+                    l2_network: l2,
+                    name: name(random),
+                    description: maybe(random),
+                    category: L3NetworkCategory::Private,
+                    system: random.below(2) == 0,
+                    dns_domain: None,
+                },
+                3 => L3NetworkEvent::StateChanged { state },
+                4 => L3NetworkEvent::DnsAdded { dns },
+                5 => L3NetworkEvent::DnsRemoved { dns },
+                6 => L3NetworkEvent::ServicesAttached { provider, services },
+                7 => L3NetworkEvent::ServicesDetached { provider, services },
+                _ => L3NetworkEvent::Deleted {},
+            };
+            (l3.0, event.into())
+        }
+        7 | 8 => {
+            let n = random.below(6);
+            let (used_ip, nic, owner) = (id("ip", n), NicId(id("nic", n)), id("vm", few(random)));
+            let event = match random.below(6) {
+                0 | 1 => IpRangeEvent::Created {
+                    l3_network: l3,
+                    l2_network: l2,
+                    name: name(random),
+                    description: None,
+                    range_type: IpRangeType::Normal,
+                    start: address(10),
+                    end: address(99),
+                    netmask: Ipv4Addr::new(255, 255, 255, 0),
+                    gateway: address(1),
+                },
+                2 | 3 => IpRangeEvent::AddressAllocated { l3_network: l3, ip: address(n), used_ip, nic, owner },
+                4 => IpRangeEvent::AddressReleased { l3_network: l3, ip: address(n), used_ip, nic, owner },
+                _ => IpRangeEvent::Deleted { l3_network: l3 },
+            };
+            (id("range", few(random)), event.into())
+        }
+        9 => {
+            let router = (random.below(2) == 0).then_some(RouterTerms {
+                zone,
+                management_network: l3,
+                public_network: l3,
+                image,
+                is_default: true,
+            });
+            let event = match random.below(4) {
+                0 | 1 => OfferingEvent::Created {
+                    name: name(random),
+                    description: None,
+                    cpu_num: random.below(20) as u32,
+                    cpu_speed: 1000,
+                    memory_size: 1 << 30,
+                    allocator_strategy: "Default".to_string(),
+                    router,
+                },
+                2 => OfferingEvent::Updated { name: None, description: None, is_default: Some(false), image: None },
+                _ => OfferingEvent::Deleted {},
+            };
+            (offering.0, event.into())
+        }
+        10 | 11 => {
+            let n = few(random);
+            let event = match random.below(11) {
+                0..4 => VmInstanceEvent::Created {
+                    zone,
+                    cluster,
+                    host,
+                    hypervisor_type,
+                    name: name(random),
+                    description: maybe(random),
+                    hostname: name(random),
+                    image: (random.below(2) == 0).then_some(image),
+                    offering: (random.below(2) == 0).then_some(offering),
+                    default_l3_network: l3,
+                    nics: (0..random.below(3)).map(|at| nic(n * 4 + at, random.below(4))).collect(),
+                },
+                4 => VmInstanceEvent::StartRequested { host, cluster, l3_networks },
+                5 => VmInstanceEvent::Started { host },
+                6 => VmInstanceEvent::StopRequested { l3_networks },
+                7 => VmInstanceEvent::Stopped {},
+                8 => VmInstanceEvent::DestroyRequested { l3_networks },
+                9 => VmInstanceEvent::OperationFailed {
+                    operation: *random.pick(&[VmOperation::Create, VmOperation::Destroy, VmOperation::Reboot]),
+                    code: "VM.1000".to_string(),
+                    detail: name(random),
+                },
+                _ => VmInstanceEvent::Destroyed { l3_networks },
+            };
+            (id("vm", n), event.into())
+        }
+        12 => {
+            let n = few(random);
+            let digest = || "ab".repeat(32);
+            let event = match random.below(9) {
+                0..3 => RouterEvent::Created {
+                    zone,
+                    cluster,
+                    host,
+                    hypervisor_type,
+                    name: name(random),
+                    offering,
+                    image,
+                    management_network: l3,
+                    public_network: l3,
+                    default_route_network: l3,
+                    nics: (0..random.below(3)).map(|at| nic(100 + n * 4 + at, random.below(4))).collect(),
+                },
+                3 | 4 => RouterEvent::Connected { agent_digest: digest(), revision: 1, config_digest: digest() },
+                5 => RouterEvent::Disconnected { reason: name(random) },
+                6 => RouterEvent::ConfigApplied { revision: random.next() >> 40, config_digest: digest() },
+                7 => RouterEvent::Stopped {},
+                _ => RouterEvent::Destroyed { l3_networks },
+            };
+            (id("router", n), event.into())
+        }
+        _ => {
+            let kind = *random.pick(&["vm", "vm", "l3", "router"]);
+            let resource = id(kind, few(random));
+            let tag = TagId(id("tag", random.below(12)));
+            let event = match random.below(4) {
+                0 => TagSetEvent::Deleted { tag },
+                1 => {
+                    let event =
+                        GlobalConfigEvent::Changed { category: name(random), name: name(random), value: name(random) };
+                    return (global_config_id(), event.into());
+                }
+                _ => TagSetEvent::Created {
+                    tag,
+                    tag_type: *random.pick(&[TagType::User, TagType::System]),
+                    resource_type: "VmInstanceVO".to_string(),
+                    text: name(random),
+                    inherent: false,
+                    refers_to: vec![],
+                },
+            };
+            (resource, event.into())
+        }
+    }
+}

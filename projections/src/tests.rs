@@ -1,0 +1,117 @@
+//! The database against the naive evaluator, and the promises of the fold.
+
+use crate::catalogue::{KINDS, kind};
+use crate::global_config::{ConfigDefault, initial};
+use crate::naive::{Memory, random_condition};
+use crate::query::{Query, answer};
+use crate::samples::{Random, random_log};
+use crate::store::Store;
+use proptest::prelude::*;
+use rusqlite::Connection;
+use std::path::Path;
+
+pub(crate) const DEFAULTS: &[ConfigDefault] = &[
+    ConfigDefault { category: "virtualRouter", name: "agent.deployOnStart", value: "false", description: "Deploy." },
+    ConfigDefault { category: "web", name: "db", value: "1", description: "" },
+];
+
+pub(crate) fn initial_state() -> Memory {
+    let mut state = Memory::default();
+    DEFAULTS.iter().for_each(|default| state.apply(&initial(default)));
+    state
+}
+
+fn file(directory: &tempfile::TempDir, name: &str) -> std::path::PathBuf {
+    directory.path().join(name)
+}
+
+fn reader(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_database_answers_as_the_naive_evaluator_does_now_and_at_any_position(seed in any::<u64>()) {
+        let mut random = Random(seed);
+        let log = random_log(&mut random, 160);
+        let states = Memory::at_each(initial_state(), &log);
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory, "db");
+        let mut store = Store::open(&path, DEFAULTS, 1000).unwrap();
+        store.fold(&log).unwrap();
+        let mut connection = reader(&path);
+        for round in 0..120 {
+            let at = (round % 2 == 0).then(|| random.below(states.len()));
+            let state = &states[at.unwrap_or(states.len() - 1)];
+            let kind = *random.pick(KINDS);
+            let mut query = Query { at: at.map(|at| at as u64), reply_with_count: true, ..Query::new(kind) };
+            for _ in 0..random.below(3) {
+                query.conditions.push(random_condition(&mut random, kind, state));
+            }
+            let sortable: Vec<_> = kind.fields.iter().filter(|f| !f.hidden && !f.ty.is_list()).collect();
+            if random.below(2) == 0 {
+                query.sort = Some(format!("{}{}", random.pick(&["+", "-", ""]), random.pick(&sortable).name));
+            }
+            if random.below(4) == 0 {
+                query.start = random.below(3) as u64;
+                query.limit = Some(random.below(4) as u64);
+            }
+            let (total, inventories) = state.answer(&query);
+            let reply = answer(&mut connection, &query).unwrap_or_else(|error| panic!("{query:?}: {error:?}"));
+            prop_assert_eq!(reply.total, Some(total), "{:?}", query);
+            prop_assert_eq!(reply.inventories, inventories, "{:?}", query);
+        }
+    }
+
+    #[test]
+    fn any_cut_of_the_log_into_batches_gives_the_same_tables(seed in any::<u64>()) {
+        let mut random = Random(seed);
+        let log = random_log(&mut random, 160);
+        let directory = tempfile::tempdir().unwrap();
+        let mut whole = Store::open(&file(&directory, "whole"), DEFAULTS, 1000).unwrap();
+        whole.fold(&log).unwrap();
+        let path = file(&directory, "cut");
+        let mut cut = Store::open(&path, DEFAULTS, 1000).unwrap();
+        let mut rest = &log[..];
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(1 + random.below(rest.len().min(20)));
+            cut.fold(batch).unwrap();
+            rest = later;
+            if random.below(4) == 0 {
+                // Some stops are clean, some are not.
+                if random.below(2) == 0 { cut.close().unwrap() } else { drop(cut) }
+                cut = Store::open(&path, DEFAULTS, 1000).unwrap();
+                prop_assert_eq!(cut.position(), batch.last().unwrap().last_position());
+            }
+        }
+        // What comes again changes nothing.
+        cut.fold(&log).unwrap();
+        prop_assert_eq!(cut.dump(), whole.dump());
+    }
+}
+
+#[test]
+fn random_queries_match_some_rows_and_not_others() {
+    let mut random = Random(7);
+    let log = random_log(&mut random, 300);
+    let state = Memory::at_each(initial_state(), &log).pop().unwrap();
+    let telling = (0..1000).filter(|_| {
+        let kind = *random.pick(KINDS);
+        let condition = random_condition(&mut random, kind, &state);
+        let (total, _) = state.answer(&Query::new(kind).with(condition));
+        total > 0 && total < state.of(kind).len() as u64
+    });
+    assert!(telling.count() > 150, "the property test asks questions that tell little");
+}
+
+#[test]
+fn every_kind_has_rows_in_the_random_logs() {
+    let log = random_log(&mut Random(11), 600);
+    let states = Memory::at_each(initial_state(), &log);
+    for kind in KINDS.iter().filter(|kind| kind.name != "networkServiceProvider") {
+        assert!(states.iter().any(|state| !state.of(kind).is_empty()), "{}", kind.name);
+    }
+    assert!(kind("vm").is_some());
+}

@@ -1,0 +1,97 @@
+//! The rows of VM instances, and of the nics that VMs and routers share.
+//!
+//! ```text
+//! Created ─> Starting ─> Running ─> Stopping ─> Stopped ─> Starting …
+//!                          │ └─> Rebooting ─> Running
+//!                          └─> Destroying ─> (history)
+//! ```
+//! An operation that failed leaves the state of before it, and its reason in `lastError`. `hostUuid` says where the
+//! VM runs: from Started until Stopped.
+
+use crate::catalogue::{NIC, VM};
+use crate::fold::{RowChange, Rows};
+use crate::store::StoreError;
+use crate::value::Val;
+use switchback_events::{HypervisorType, Id, Nic, VmInstanceEvent, VmOperation};
+
+pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
+    let state = |state: &str| RowChange::set(&VM, id).put("state", state);
+    Ok(vec![match event {
+        VmInstanceEvent::Created {
+            zone,
+            cluster,
+            host: _,
+            hypervisor_type,
+            name,
+            description,
+            hostname,
+            image,
+            offering,
+            default_l3_network,
+            nics,
+        } => {
+            let vm = RowChange::insert(&VM, id)
+                .put("name", name)
+                .put("description", description.as_deref())
+                .put("type", "UserVm")
+                .put("zoneUuid", *zone)
+                .put("clusterUuid", *cluster)
+                .put("imageUuid", *image)
+                .put("instanceOfferingUuid", *offering)
+                .put("defaultL3NetworkUuid", *default_l3_network)
+                .put("hypervisorType", Val::name_of(hypervisor_type))
+                .put("state", "Starting")
+                .put("hostname", hostname);
+            return Ok(std::iter::once(vm).chain(nics.iter().map(|n| nic(id, *hypervisor_type, n, false))).collect());
+        }
+        VmInstanceEvent::Updated { name, description } => {
+            RowChange::set(&VM, id).put_some("name", name.as_ref()).put_some("description", description.as_ref())
+        }
+        VmInstanceEvent::StartRequested { host: _, cluster, .. } => state("Starting").put("clusterUuid", *cluster),
+        VmInstanceEvent::StopRequested { .. } => state("Stopping"),
+        VmInstanceEvent::RebootRequested { .. } => state("Rebooting"),
+        VmInstanceEvent::DestroyRequested { .. } => state("Destroying"),
+        VmInstanceEvent::Started { host } => {
+            state("Running").put("hostUuid", *host).put("lastHostUuid", *host).put("lastError", Val::Null)
+        }
+        VmInstanceEvent::Stopped {} => state("Stopped").put("hostUuid", Val::Null).put("lastError", Val::Null),
+        VmInstanceEvent::Destroyed { .. } => {
+            let mut changes = delete_nics(id, rows)?;
+            changes.push(RowChange::delete(&VM, id));
+            return Ok(changes);
+        }
+        VmInstanceEvent::OperationFailed { operation, code: _, detail } => {
+            let running = match operation {
+                VmOperation::Create | VmOperation::Start => false,
+                VmOperation::Stop | VmOperation::Reboot => true,
+                VmOperation::Destroy => {
+                    rows.get(&VM, &id.to_string())?.is_some_and(|row| *row.value(&VM, "hostUuid") != Val::Null)
+                }
+            };
+            let failed = state(if running { "Running" } else { "Stopped" }).put("lastError", detail);
+            if running { failed } else { failed.put("hostUuid", Val::Null) }
+        }
+    }])
+}
+
+/// The row of a nic of `owner`, which is a VM or a router.
+pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: bool) -> RowChange {
+    RowChange::insert(&NIC, nic.nic)
+        .put("vmInstanceUuid", owner)
+        .put("l3NetworkUuid", nic.l3_network)
+        .put("mac", nic.mac)
+        .put("ip", nic.ip)
+        .put("netmask", nic.netmask)
+        .put("gateway", nic.gateway)
+        .put("deviceId", nic.device_id)
+        .put("internalName", &nic.internal_name)
+        .put("hypervisorType", Val::name_of(&hypervisor))
+        .put("metaData", of_router.then(|| nic.meta_data.to_string()))
+        .put("usedIpUuid", nic.used_ip)
+}
+
+/// The removal of all nics of `owner`.
+pub(crate) fn delete_nics(owner: Id, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
+    let nics = rows.find(&NIC, "vmInstanceUuid", &owner.to_string())?;
+    Ok(nics.into_iter().map(|nic| RowChange::delete(&NIC, nic)).collect())
+}
