@@ -1,1 +1,30 @@
 //! HTTP: the native API, from the one catalogue of messages.
+//!
+//! A request becomes a message, goes over the [`Bus`](switchback_bus::Bus), and its reply or refusal becomes a
+//! response. Nothing is decided here: not what a message means, not whether it is allowed, only how it looks in HTTP.
+//!
+//! **Invariant:** every response that is not a success is an RFC 9457 problem, made in `error.rs`; no request,
+//! however malformed, ends the process.
+//!
+//! Not here: ZStack's routes, the event stream and the console come in later parts.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod error;
+mod events;
+mod guard;
+mod health;
+mod message;
+mod openapi;
+mod parameters;
+mod query;
+mod routes;
+mod server;
+mod tokens;
+
+pub use error::Problem;
+pub use openapi::document as openapi_document;
+pub use routes::Gateway;
+pub use server::{Listening, Options, serve};
+pub use tokens::{FixedTokens, Tokens};

@@ -1,0 +1,145 @@
+//! `POST /v1/commands/{Name}`.
+
+use crate::{Gateway, Problem, guard::Principal, message, parameters::Parameters};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use switchback_bus::{CommandReply, CommandRequest, MessageKind, Refusal, Wait};
+use switchback_events::{CommandId, Id, Origin, Version};
+
+/// The most bytes of a body.
+pub(crate) const MAX_BODY: usize = 1 << 20;
+const MAX_KEY: usize = 255;
+const MAX_REASON: usize = 1024;
+const BODY_SECONDS: u64 = 30;
+/// How the command line names itself in `User-Agent`; a user may claim it, it says the way in and gives no right.
+const CLI_AGENT: &str = "switchback-cli/";
+
+/// Takes a command to the bus and answers its reply.
+pub(crate) async fn post(
+    gateway: web::Data<Gateway>,
+    principal: web::ReqData<Principal>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
+    let body = body(&request, payload).await?;
+    let mut command = CommandRequest::new(message.name, body, &principal.0, origin(&request));
+    command.command_id = command_id(&request)?;
+    command.reason = reason(&request)?;
+    command.if_match = if_match(&request)?;
+
+    let mut parameters = Parameters::of(&request)?;
+    command.dry_run = parameters.flag("dryRun")?;
+    let asynchronous = prefers_async(&request);
+    command.wait = match parameters.one("wait")?.as_deref() {
+        Some("durable") => Wait::Durable,
+        Some("applied") => Wait::Applied,
+        Some(other) => return Err(Refusal::argument("wait", other, "durable or applied").into()),
+        None if asynchronous => Wait::Durable,
+        None => Wait::Applied,
+    };
+    let durable = command.wait == Wait::Durable;
+    parameters.finish(Some("a command's own parameters go into the body, as JSON"))?;
+
+    let id = command.command_id;
+    let bus = gateway.bus.clone();
+    // A task of its own: a client that goes away does not take its half-done command with it.
+    let reply = match tokio::spawn(async move { bus.command(command).await }).await {
+        Ok(reply) => reply.map_err(Problem::from),
+        Err(failure) => {
+            tracing::error!(command = message.name, %failure, "a command did not end");
+            Err(Refusal::internal("the command ended without an answer; send it again with the same Idempotency-Key")
+                .into())
+        }
+    };
+    let reply = reply.map_err(|problem| match id {
+        Some(id) => problem.of_command(id),
+        None => problem,
+    })?;
+    Ok(response(&reply, asynchronous && durable))
+}
+
+fn response(reply: &CommandReply, asynchronous: bool) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header(("X-Switchback-Position", reply.position.to_string()));
+    response.insert_header((header::ETAG, format!("\"{}\"", reply.version)));
+    if asynchronous {
+        response.insert_header(("Preference-Applied", "respond-async"));
+    }
+    response.json(reply)
+}
+
+async fn body(request: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
+    let read = tokio::time::timeout(Duration::from_secs(BODY_SECONDS), payload.to_bytes_limited(MAX_BODY)).await;
+    let bytes = match read {
+        Err(_) => return Err(Problem::slow_body(BODY_SECONDS)),
+        Ok(Err(_)) => return Err(Problem::too_large(MAX_BODY)),
+        Ok(Ok(Err(error))) => return Err(Refusal::argument("body", "", error).into()),
+        Ok(Ok(Ok(bytes))) => bytes,
+    };
+    if bytes.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    if let Some(given) = text(request, "Content-Type")? {
+        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence != "application/json" && !essence.ends_with("+json") {
+            return Err(Problem::media_type(given));
+        }
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(body @ Value::Object(_)) => Ok(body),
+        Ok(_) => Err(Refusal::argument("body", "not an object", "one flat JSON object with the parameters").into()),
+        Err(error) => Err(Refusal::argument("body", "not JSON", error).into()),
+    }
+}
+
+fn origin(request: &HttpRequest) -> Origin {
+    match text(request, "User-Agent") {
+        Ok(Some(agent)) if agent.starts_with(CLI_AGENT) => Origin::Cli,
+        _ => Origin::Api,
+    }
+}
+
+fn command_id(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
+    let Some(key) = text(request, "Idempotency-Key")? else { return Ok(None) };
+    if key.is_empty() || key.len() > MAX_KEY {
+        return Err(Refusal::argument("Idempotency-Key", key, format!("text of 1 to {MAX_KEY} bytes")).into());
+    }
+    Ok(Some(CommandId(key.parse().unwrap_or_else(|_| Id::of_name(key)))))
+}
+
+fn reason(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let Some(reason) = text(request, "X-Reason")?.filter(|reason| !reason.is_empty()) else { return Ok(None) };
+    if reason.len() > MAX_REASON {
+        return Err(Refusal::argument("X-Reason", reason, format!("text of at most {MAX_REASON} bytes")).into());
+    }
+    Ok(Some(reason.to_string()))
+}
+
+fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem> {
+    let Some(given) = text(request, "If-Match")? else { return Ok(None) };
+    let bare = given.trim_start_matches("W/").trim_matches('"');
+    match bare.parse::<Version>() {
+        Ok(version) => Ok(Some(version)),
+        Err(_) => Err(Refusal::argument("If-Match", given, "the version of the target, such as 7").into()),
+    }
+}
+
+fn prefers_async(request: &HttpRequest) -> bool {
+    let given = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
+    given.flat_map(|value| value.split(',')).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// The header `name` once, as UTF-8.
+fn text<'a>(request: &'a HttpRequest, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    let mut values = request.headers().get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::argument(name, "", "is given more than once").into());
+    }
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Ok(Some(text.trim())),
+        Err(_) => Err(Refusal::argument(name, "", "is not UTF-8").into()),
+    }
+}

@@ -1,0 +1,63 @@
+//! What stands around every request: who asks, and that a panic is an answer.
+
+use crate::{Gateway, Problem};
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web,
+};
+use futures_util::FutureExt;
+use std::{panic::AssertUnwindSafe, time::Instant};
+use switchback_bus::{Refusal, RefusalKind, code};
+
+/// Who asks.
+#[derive(Clone)]
+pub(crate) struct Principal(pub(crate) String);
+
+/// What is answered without a token.
+const OPEN: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
+
+/// Lets a request through with its principal, and turns a panic behind it into a problem.
+pub(crate) async fn guard<B: MessageBody + 'static>(
+    gateway: web::Data<Gateway>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let begin = Instant::now();
+    let asked = format!("{} {}", request.method(), request.path());
+    if !OPEN.contains(&request.path()) {
+        let principal = principal(&gateway, &request)?;
+        request.extensions_mut().insert(principal);
+    }
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(done) => {
+            let status =
+                done.as_ref().map_or_else(|error| error.as_response_error().status_code(), |done| done.status());
+            tracing::debug!(asked, status = status.as_u16(), micros = begin.elapsed().as_micros() as u64);
+            done
+        }
+        Err(_) => {
+            tracing::error!(asked, "a request panicked");
+            Err(Problem::from(Refusal::internal("the request failed by a fault of the server")).into())
+        }
+    }
+}
+
+fn principal(gateway: &Gateway, request: &ServiceRequest) -> Result<Principal, Problem> {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let refuse = |detail: &str| Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail);
+    let Some(token) = token else {
+        return Err(refuse("no token").hint("send the header Authorization: Bearer <token>").into());
+    };
+    match gateway.tokens.principal(token) {
+        Some(name) => Ok(Principal(name)),
+        None => Err(refuse("the token is not known").into()),
+    }
+}

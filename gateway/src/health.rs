@@ -1,0 +1,42 @@
+//! `/healthz` and `/readyz`: for load balancers and supervisors, without a token.
+
+use crate::{Gateway, Problem, parameters::Parameters};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// A component that has not answered by then is not ready.
+const READY_SECONDS: u64 = 5;
+
+/// The process answers: no more is said.
+pub(crate) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok"}))
+}
+
+/// Whether commands and reads will be answered; `?verbose` says by which component not.
+pub(crate) async fn readyz(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let mut parameters = Parameters::of(&request)?;
+    let verbose = parameters.flag("verbose")?;
+    parameters.finish(None)?;
+    let late = vec![("bus".to_string(), Err(format!("did not answer within {READY_SECONDS} seconds")))];
+    let asked = tokio::time::timeout(Duration::from_secs(READY_SECONDS), gateway.bus.ready()).await;
+    let components = asked.unwrap_or(late);
+    let ready = components.iter().all(|(_, found)| found.is_ok());
+    let mut body = json!({"status": if ready { "ready" } else { "not ready" }});
+    if verbose {
+        body["components"] = components
+            .into_iter()
+            .map(|(component, found)| {
+                let ready = found.is_ok();
+                let detail = found.unwrap_or_else(|why| why);
+                (component, json!({"ready": ready, "detail": detail}))
+            })
+            .collect::<Map<String, Value>>()
+            .into();
+    }
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !ready {
+        response.insert_header((header::RETRY_AFTER, "1"));
+    }
+    Ok(response.json(body))
+}

@@ -1,0 +1,57 @@
+//! The messages of the catalogue as the outside sees them.
+
+use crate::{Problem, parameters::with_offset};
+use serde_json::{Map, Value};
+use switchback_bus::{Check, Message, MessageKind, Refusal, RefusalKind, code, messages, nearest};
+
+/// The message `name` if the outside may send it where `kinds` go. An internal message is as if it were not there.
+pub(crate) fn find(name: &str, kinds: &[MessageKind]) -> Result<&'static Message, Problem> {
+    let Some(message) = messages().find(|message| message.name == name && !message.internal) else {
+        let shown: String = name.chars().take(120).collect();
+        let mut refusal =
+            Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("there is no message `{shown}`"));
+        let known = messages().filter(|message| !message.internal).map(|message| message.name);
+        refusal.hint = nearest(&shown, known).map(|near| format!("did you mean {near}?"));
+        return Err(refusal.into());
+    };
+    if kinds.contains(&message.kind) {
+        return Ok(message);
+    }
+    let (is, route) = match message.kind {
+        MessageKind::Command => ("a command", "POST /v1/commands/"),
+        MessageKind::Query | MessageKind::Read => ("a read", "GET /v1/queries/"),
+    };
+    let refusal = Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("`{name}` is {is}"));
+    Err(refusal.hint(format!("{route}{name}")).into())
+}
+
+/// The parameters of a read from those of a URL, coerced and checked by the catalogue.
+pub(crate) fn coerce(message: &Message, pairs: Vec<(String, String)>) -> Result<Map<String, Value>, Problem> {
+    let mut map = Map::new();
+    for (name, text) in pairs {
+        let parameter = message.parameter(&name);
+        if text.is_empty() && parameter.is_some() {
+            continue;
+        }
+        let value = match parameter {
+            Some(parameter) => parameter.check.read(&match name.as_str() {
+                "at" | "from" | "to" | "since" | "until" => with_offset(&text),
+                _ => text,
+            }),
+            None => Value::String(text),
+        };
+        match (map.get_mut(&name), value) {
+            (None, value) => {
+                map.insert(name, value);
+            }
+            (Some(Value::Array(list)), Value::Array(more)) if is_list(message, &name) => list.extend(more),
+            (Some(_), value) => return Err(Refusal::argument(&name, value, "is given more than once").into()),
+        }
+    }
+    message.accept(&mut map)?;
+    Ok(map)
+}
+
+fn is_list(message: &Message, name: &str) -> bool {
+    message.parameter(name).is_some_and(|parameter| matches!(parameter.check, Check::List(_)))
+}

@@ -1,0 +1,91 @@
+//! Which route goes where. The list at `/` is made of the same table as the routes themselves.
+
+use crate::{Problem, Tokens, command, events, guard, health, openapi, query};
+use actix_web::{
+    HttpRequest, HttpResponse, Resource,
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
+use serde_json::json;
+use std::sync::Arc;
+use switchback_bus::{Bus, Refusal};
+
+/// The HTTP side of a bus.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) tokens: Arc<dyn Tokens>,
+}
+
+/// Every route with what it does, for `/` and the OpenAPI document.
+pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
+    ("POST", "/v1/commands/{Name}", "Any command; the body is its parameters."),
+    ("GET", "/v1/queries/{Name}", "Any query or other read."),
+    ("GET", "/v1/events", "Events of the log, in order."),
+    ("GET", "/v1/routers/{uuid}/config", "The configuration that the log implies for a router."),
+    ("GET", "/v1/routers/{uuid}/diff", "The difference of a router's configuration between two moments."),
+    ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
+    ("GET", "/v1/audit/head", "The head of the log."),
+    ("GET", "/v1/audit/verify", "The log read and verified."),
+    ("GET", "/healthz", "Whether the process answers."),
+    ("GET", "/readyz", "Whether the system is ready; with `verbose`, by component."),
+    ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
+    ("GET", "/", "The routes."),
+];
+
+impl Gateway {
+    /// In front of `bus`, for those whom `tokens` knows.
+    pub fn new(bus: Arc<dyn Bus>, tokens: Arc<dyn Tokens>) -> Gateway {
+        Gateway { bus, tokens }
+    }
+
+    /// Adds all routes to an actix-web application.
+    pub fn configure(&self, config: &mut web::ServiceConfig) {
+        let everything = web::scope("")
+            .wrap(from_fn(guard::guard))
+            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")).add(("Cache-Control", "no-store")))
+            .service(
+                web::resource("/v1/commands/{name}")
+                    .route(web::post().to(command::post))
+                    .default_service(web::to(|| async { refuse(Problem::method("POST")) })),
+            )
+            .service(get("/v1/queries/{name}").route(web::get().to(query::get)))
+            .service(get("/v1/events").route(web::get().to(events::get)))
+            .service(get("/v1/routers/{uuid}/config").route(web::get().to(query::router_config)))
+            .service(get("/v1/routers/{uuid}/diff").route(web::get().to(query::router_diff)))
+            .service(get("/v1/routers/{uuid}/drift").route(web::get().to(query::router_drift)))
+            .service(get("/v1/routers/{uuid}/explain").route(web::get().to(|| not_supported("explain"))))
+            .service(get("/v1/audit/head").route(web::get().to(query::audit_head)))
+            .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
+            .service(get("/healthz").route(web::get().to(health::healthz)))
+            .service(get("/readyz").route(web::get().to(health::readyz)))
+            .service(get("/openapi.json").route(web::get().to(openapi::get)))
+            .service(get("/metrics").route(web::get().to(|| not_supported("/metrics"))))
+            .service(get("/docs").route(web::get().to(|| not_supported("/docs"))))
+            .service(get("/").route(web::get().to(index)))
+            .default_service(web::to(|request: HttpRequest| async move { refuse(Problem::no_route(request.path())) }));
+        config.app_data(web::Data::new(self.clone())).service(everything);
+    }
+}
+
+/// A resource that answers any other method than GET with a problem.
+fn get(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { refuse(Problem::method("GET")) }))
+}
+
+fn refuse(problem: Problem) -> Result<HttpResponse, Problem> {
+    Err(problem)
+}
+
+async fn not_supported(what: &'static str) -> Result<HttpResponse, Problem> {
+    Err(Refusal::not_supported(what).into())
+}
+
+async fn index() -> HttpResponse {
+    let route = |(method, path, doc): &(&str, &str, &str)| json!({"method": method, "path": path, "doc": doc});
+    HttpResponse::Ok().json(json!({
+        "name": "switchback",
+        "version": env!("CARGO_PKG_VERSION"),
+        "routes": ROUTES.iter().map(route).collect::<Vec<_>>(),
+    }))
+}
