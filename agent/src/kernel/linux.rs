@@ -1,0 +1,350 @@
+//! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
+
+use super::{
+    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell, namespace, probe,
+    process::{self, Nursery},
+};
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+use std::{
+    fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use switchback_events::Mac;
+
+/// The table of routes that [`LinkChange::RouteFrom`] uses.
+const FROM_TABLE: u32 = 100;
+
+/// The machine that the agent runs on.
+pub struct LinuxKernel {
+    nursery: Nursery,
+    files_written: AtomicU64,
+}
+
+impl Default for LinuxKernel {
+    fn default() -> Self {
+        Self { nursery: Nursery::open(), files_written: AtomicU64::new(0) }
+    }
+}
+
+impl LinuxKernel {
+    /// The kernel under this process.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Kernel for LinuxKernel {
+    fn links(&self) -> Result<Vec<Link>> {
+        let printed = process::run("ip", &["-j", "-d", "addr", "show"], None)?;
+        parse_links(&printed)
+    }
+
+    fn routes(&self) -> Result<Vec<Route>> {
+        let printed = process::run("ip", &["-j", "-4", "route", "show", "table", "main"], None)?;
+        parse_routes(&printed)
+    }
+
+    fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let text: String = changes.iter().flat_map(batch_lines).map(|line| line + "\n").collect();
+        let args: &[&str] = match inside {
+            Some(name) => &["-n", name, "-batch", "-"],
+            None => &["-batch", "-"],
+        };
+        process::run("ip", args, Some(&text)).map_err(|error| name_the_line(error, &text))?;
+        Ok(())
+    }
+
+    fn sysctl(&self, key: &str) -> Result<Option<String>> {
+        match fs::read_to_string(Path::new("/proc/sys").join(key)) {
+            Ok(text) => Ok(Some(text.trim().to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(KernelError::new(format!("read {key}"), error)),
+        }
+    }
+
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
+        fs::write(Path::new("/proc/sys").join(key), value)
+            .map_err(|error| KernelError::new(format!("set {key} to {value}"), error))
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>> {
+        namespace::list()
+    }
+
+    fn add_namespace(&self, name: &str) -> Result<()> {
+        namespace::add(name)
+    }
+
+    fn remove_namespace(&self, name: &str) -> Result<()> {
+        namespace::remove(name)
+    }
+
+    fn check_table(&self, name: &str, text: &str) -> Result<()> {
+        process::run("nft", &["-c", "-f", "-"], Some(&transaction(name, text))).map(|_| ())
+    }
+
+    fn replace_table(&self, name: &str, text: &str) -> Result<()> {
+        process::run("nft", &["-f", "-"], Some(&transaction(name, text))).map(|_| ())
+    }
+
+    fn delete_table(&self, name: &str) -> Result<()> {
+        let text = format!("table inet {name}\ndelete table inet {name}\n");
+        process::run("nft", &["-f", "-"], Some(&text)).map(|_| ())
+    }
+
+    fn table(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>> {
+        let printed = match process::run("nft", &["-j", "list", "table", "inet", name], None) {
+            Ok(printed) => printed,
+            Err(error) if error.detail.contains("No such file") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        #[derive(Deserialize)]
+        struct Listing {
+            nftables: Vec<serde_json::Value>,
+        }
+        let listing: Listing =
+            serde_json::from_slice(&printed).map_err(|error| KernelError::new("read the table", error))?;
+        Ok(Some(listing.nftables))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<String>> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(KernelError::new(format!("read `{}`", path.display()), error)),
+        }
+    }
+
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
+        let failed = |error: io::Error| KernelError::new(format!("write `{}`", path.display()), error);
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(directory).map_err(failed)?;
+        let unique = self.files_written.fetch_add(1, Ordering::Relaxed);
+        let fresh = directory.join(format!(".fresh-{}-{unique}", std::process::id()));
+        let written = (|| {
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+            io::Write::write_all(&mut file, content)?;
+            fs::rename(&fresh, path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&fresh);
+        }
+        written.map_err(failed)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KernelError::new(format!("remove `{}`", path.display()), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<()> {
+        process::run(program, args, None).map(|_| ())
+    }
+
+    fn spawn(&self, spawn: &Spawn) -> Result<ProcessId> {
+        self.nursery.spawn(spawn)
+    }
+
+    fn alive(&self, process: &ProcessId) -> bool {
+        process::alive(process)
+    }
+
+    fn tell(&self, process: &ProcessId, what: Tell) -> Result<()> {
+        process::tell(process, what)
+    }
+
+    fn wait_gone(&self, process: &ProcessId, patience: Duration) -> bool {
+        process::wait_gone(process, patience)
+    }
+
+    fn wait_accepting(
+        &self,
+        namespace: &str,
+        address: SocketAddr,
+        process: &ProcessId,
+        patience: Duration,
+    ) -> Result<()> {
+        probe::wait_accepting(namespace, address, process, patience)
+    }
+
+    fn ask_dns(&self, server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
+        probe::ask_dns(server, name, patience)
+    }
+
+    fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {
+        probe::release_lease(interface, server, ip, mac)
+    }
+}
+
+/// Replaces a table: made first so that the deletion cannot fail, all in one transaction.
+fn transaction(name: &str, text: &str) -> String {
+    format!("table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n{text}}}\n")
+}
+
+/// The line of `ip -batch` that failed, instead of its number.
+fn name_the_line(error: KernelError, text: &str) -> KernelError {
+    let number = error.detail.rsplit_once("Command failed -:").and_then(|(_, tail)| tail.trim().parse::<usize>().ok());
+    let line = number.and_then(|number| text.lines().nth(number.saturating_sub(1)));
+    match line {
+        Some(line) => {
+            let said = error.detail.lines().next().unwrap_or_default();
+            KernelError::new(format!("ip {line}"), said)
+        }
+        None => error,
+    }
+}
+
+fn batch_lines(change: &LinkChange) -> Vec<String> {
+    let destination = |net: &Ipv4Net| if net.prefix_len() == 0 { "default".to_string() } else { net.to_string() };
+    let one = match change {
+        LinkChange::Up(name) => format!("link set {name} up"),
+        LinkChange::Mtu(name, mtu) => format!("link set {name} mtu {mtu}"),
+        LinkChange::Rename(from, to) => {
+            return vec![format!("link set {from} down"), format!("link set {from} name {to}")];
+        }
+        LinkChange::AddAddress(name, net) => format!("addr add {net} broadcast + dev {name}"),
+        LinkChange::DeleteAddress(name, net) => format!("addr del {net} dev {name}"),
+        LinkChange::SetRoute(route) => {
+            format!("route replace {} via {} dev {}", destination(&route.destination), route.gateway, route.interface)
+        }
+        LinkChange::DeleteRoute(route) => {
+            format!("route del {} via {} dev {}", destination(&route.destination), route.gateway, route.interface)
+        }
+        LinkChange::RouteFrom(source, route) => {
+            let to = destination(&route.destination);
+            return vec![
+                format!("rule add from {source} lookup {FROM_TABLE}"),
+                format!("route replace {to} via {} dev {} table {FROM_TABLE}", route.gateway, route.interface),
+            ];
+        }
+        LinkChange::CreateBridge(name) => format!("link add name {name} type bridge"),
+        LinkChange::CreateVlan { parent, id, name } => format!("link add link {parent} name {name} type vlan id {id}"),
+        LinkChange::CreatePair { name, mtu, namespace, inside, mac } => format!(
+            "link add name {name} mtu {mtu} type veth peer name {inside} address {mac} mtu {mtu} netns {namespace}"
+        ),
+        LinkChange::Delete(name) => format!("link del {name}"),
+        LinkChange::Enslave(name, bridge) => format!("link set {name} master {bridge}"),
+        LinkChange::Release(name) => format!("link set {name} nomaster"),
+    };
+    vec![one]
+}
+
+#[derive(Deserialize)]
+struct PrintedLink {
+    ifname: Option<String>,
+    address: Option<String>,
+    mtu: Option<u32>,
+    #[serde(default)]
+    flags: Vec<String>,
+    master: Option<String>,
+    linkinfo: Option<PrintedKind>,
+    #[serde(default)]
+    addr_info: Vec<PrintedAddress>,
+}
+
+#[derive(Deserialize)]
+struct PrintedKind {
+    info_kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PrintedAddress {
+    family: Option<String>,
+    local: Option<Ipv4AddrOrOther>,
+    prefixlen: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ipv4AddrOrOther {
+    Ipv4(Ipv4Addr),
+    Other(serde::de::IgnoredAny),
+}
+
+fn parse_links(printed: &[u8]) -> Result<Vec<Link>> {
+    let links: Vec<PrintedLink> =
+        serde_json::from_slice(printed).map_err(|error| KernelError::new("read the links", error))?;
+    let link = |printed: PrintedLink| {
+        let address = |info: &PrintedAddress| match (&info.family, &info.local, info.prefixlen) {
+            (Some(family), Some(Ipv4AddrOrOther::Ipv4(ip)), Some(length)) if family == "inet" => {
+                Ipv4Net::new(*ip, length).ok()
+            }
+            _ => None,
+        };
+        Some(Link {
+            name: printed.ifname?,
+            mac: printed.address.and_then(|text| text.parse().ok()),
+            mtu: printed.mtu.unwrap_or(0),
+            up: printed.flags.iter().any(|flag| flag == "UP"),
+            master: printed.master,
+            kind: printed.linkinfo.and_then(|info| info.info_kind),
+            addresses: printed.addr_info.iter().filter_map(address).collect(),
+        })
+    };
+    Ok(links.into_iter().filter_map(link).collect())
+}
+
+fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
+    #[derive(Deserialize)]
+    struct Printed {
+        dst: String,
+        gateway: Option<Ipv4Addr>,
+        dev: Option<String>,
+    }
+    let routes: Vec<Printed> = if printed.trim_ascii().is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_slice(printed).map_err(|error| KernelError::new("read the routes", error))?
+    };
+    let route = |printed: Printed| {
+        let destination = match printed.dst.as_str() {
+            "default" => Ipv4Net::default(),
+            text => text.parse().or_else(|_| text.parse::<Ipv4Addr>().map(Ipv4Net::from)).ok()?,
+        };
+        Some(Route { destination, gateway: printed.gateway?, interface: printed.dev? })
+    };
+    Ok(routes.into_iter().filter_map(route).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_routes_are_read_from_what_ip_prints() {
+        let links = parse_links(
+            br#"[{},{"ifname":"eth0","flags":["BROADCAST","UP"],"mtu":1450,"address":"fa:00:00:00:00:01","master":"br",
+            "linkinfo":{"info_kind":"veth"},"addr_info":[{"family":"inet","local":"10.0.0.1","prefixlen":24},
+            {"family":"inet6","local":"fe80::1","prefixlen":64}]}]"#,
+        )
+        .unwrap();
+        assert_eq!(links.len(), 1);
+        assert_eq!(links[0].addresses, ["10.0.0.1/24".parse().unwrap()]);
+        assert!(links[0].up);
+        let routes = parse_routes(
+            br#"[{"dst":"default","gateway":"10.0.0.254","dev":"eth0"},{"dst":"10.0.0.0/24","dev":"eth0"}]"#,
+        )
+        .unwrap();
+        assert_eq!(routes.len(), 1);
+        assert_eq!(routes[0].destination, Ipv4Net::default());
+    }
+
+    #[test]
+    fn a_failing_line_is_named() {
+        let error = KernelError::new("run", "RTNETLINK answers: File exists\nCommand failed -:2");
+        assert_eq!(name_the_line(error, "a\nlink add x\n").to_string(), "ip link add x: RTNETLINK answers: File exists");
+    }
+}

@@ -1,0 +1,219 @@
+//! The edge between the agent and the machine: links, the packet filter, files, processes, and the few
+//! questions that are asked over the network. Everything above it is the same on a real kernel and in memory.
+//!
+//! **Invariant:** nothing outside this folder runs a program or touches the network stack.
+
+mod linux;
+mod namespace;
+mod probe;
+mod process;
+mod simulated;
+
+pub use linux::LinuxKernel;
+pub use simulated::{FailKind, SimulatedKernel};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use switchback_events::Mac;
+
+/// What the kernel, or a tool that speaks to it, refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{action}: {detail}")]
+pub struct KernelError {
+    /// What we were doing.
+    pub action: String,
+    /// What was said.
+    pub detail: String,
+}
+
+impl KernelError {
+    /// An error while doing `action`.
+    pub fn new(action: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+        Self { action: action.into(), detail: detail.to_string() }
+    }
+}
+
+/// The outcome of a call to the kernel.
+pub type Result<T> = std::result::Result<T, KernelError>;
+
+/// A link as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, where it has one.
+    pub mac: Option<Mac>,
+    /// Bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// The bridge it is in.
+    pub master: Option<String>,
+    /// `bridge`, `veth`, `vlan`, or nothing for hardware.
+    pub kind: Option<String>,
+    /// IPv4, with the prefix length of the subnet.
+    pub addresses: Vec<Ipv4Net>,
+}
+
+/// A route by way of a gateway; those that come with an address are not listed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// Where to; 0.0.0.0/0 is the default route.
+    pub destination: Ipv4Net,
+    /// The next hop.
+    pub gateway: Ipv4Addr,
+    /// The link it leaves by.
+    pub interface: String,
+}
+
+/// One change to links, addresses and routes. A list of changes is carried out in order, up to the first failure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum LinkChange {
+    Up(String),
+    Mtu(String, u32),
+    /// The link is down for a moment.
+    Rename(String, String),
+    AddAddress(String, Ipv4Net),
+    DeleteAddress(String, Ipv4Net),
+    /// Adds the route, or replaces the one to the same destination.
+    SetRoute(Route),
+    DeleteRoute(Route),
+    /// Packets from this address leave by this gateway, whatever the other routes say.
+    RouteFrom(Ipv4Addr, Route),
+    CreateBridge(String),
+    CreateVlan {
+        parent: String,
+        id: u16,
+        name: String,
+    },
+    /// A pair of links: one end here, the other one in a namespace.
+    CreatePair {
+        name: String,
+        mtu: u32,
+        namespace: String,
+        inside: String,
+        mac: Mac,
+    },
+    Delete(String),
+    Enslave(String, String),
+    Release(String),
+}
+
+/// A process to start.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Spawn {
+    /// The program, looked up in the usual places.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables of its environment, beside `PATH`.
+    pub env: BTreeMap<String, String>,
+    /// Where stdout and stderr are appended.
+    pub log: PathBuf,
+    /// Nothing: a child that dies with the agent. Otherwise it lives in its own session and survives the agent.
+    pub house: Option<House>,
+}
+
+/// The namespaces that a surviving process lives in: those of a router or of a VM.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct House {
+    /// The network namespace.
+    pub namespace: String,
+    /// A private, empty `/run`.
+    pub private_run: bool,
+    /// Files of its own, mounted over those of the machine.
+    pub files: Vec<(PathBuf, PathBuf)>,
+    /// A host name of its own.
+    pub hostname: Option<String>,
+}
+
+/// A process, told from a later one with the same number by the time it was started.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: u32,
+    /// When it was started, in clock ticks since the machine was.
+    pub started: u64,
+}
+
+/// What to tell a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tell {
+    /// Read your files again (SIGHUP).
+    Reload,
+    /// Stop (SIGTERM).
+    Stop,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What the agent asks of a machine. One instance belongs to one network namespace: the one the agent runs in.
+pub trait Kernel: Send + Sync + 'static {
+    /// The links of this namespace.
+    fn links(&self) -> Result<Vec<Link>>;
+    /// The routes by way of gateways.
+    fn routes(&self) -> Result<Vec<Route>>;
+    /// Changes links, addresses and routes, here or in the namespace `inside`.
+    fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()>;
+    /// The value of a kernel variable such as `net/ipv4/ip_forward`, where the kernel has it.
+    fn sysctl(&self, key: &str) -> Result<Option<String>>;
+    /// Sets a kernel variable.
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<()>;
+
+    /// Names of all named network namespaces.
+    fn namespaces(&self) -> Result<Vec<String>>;
+    /// Makes a named network namespace.
+    fn add_namespace(&self, name: &str) -> Result<()>;
+    /// Kills every process in a namespace, waits for them and removes it. No such namespace: nothing to do.
+    fn remove_namespace(&self, name: &str) -> Result<()>;
+
+    /// Whether the kernel would accept this table (`table inet <name> { <text> }`).
+    fn check_table(&self, name: &str, text: &str) -> Result<()>;
+    /// Replaces the table in one transaction; no other table is touched.
+    fn replace_table(&self, name: &str, text: &str) -> Result<()>;
+    /// Removes the table, if it is there.
+    fn delete_table(&self, name: &str) -> Result<()>;
+    /// The objects of a table, in the form of `nft -j list table`.
+    fn table(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>>;
+
+    /// The content of a file, if it is there.
+    fn read(&self, path: &Path) -> Result<Option<String>>;
+    /// Puts a file in place in one step, with its directories.
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()>;
+    /// Removes a file or a directory with all in it. Not there: nothing to do.
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Runs a tool to its end; its words are the error if it fails.
+    fn run(&self, program: &str, args: &[&str]) -> Result<()>;
+    /// Starts a process.
+    fn spawn(&self, spawn: &Spawn) -> Result<ProcessId>;
+    /// Whether it runs.
+    fn alive(&self, process: &ProcessId) -> bool;
+    /// Sends a signal; gone already is fine.
+    fn tell(&self, process: &ProcessId, what: Tell) -> Result<()>;
+    /// Waits for the process to be gone; `false` when it still was there at the end.
+    fn wait_gone(&self, process: &ProcessId, patience: Duration) -> bool;
+
+    /// Waits until something accepts TCP connections at `address` in a namespace, or `process` is gone.
+    fn wait_accepting(
+        &self,
+        namespace: &str,
+        address: SocketAddr,
+        process: &ProcessId,
+        patience: Duration,
+    ) -> Result<()>;
+    /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
+    fn ask_dns(&self, server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    /// Tells the DHCP server at `server` that the client gives its address back.
+    fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()>;
+}

@@ -1,0 +1,128 @@
+//! The few packets that the agent sends itself: a DNS question, a DHCP release, a TCP connection.
+
+use super::{KernelError, ProcessId, Result, namespace, process};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+use switchback_events::Mac;
+
+const AAAA: u16 = 28;
+const INTERNET: u16 = 1;
+
+/// Asks for the IPv6 address of a name, once.
+pub fn ask_dns(server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
+    let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("ask {server} for {name}"), detail);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| failed(&error))?;
+    socket.set_read_timeout(Some(patience)).map_err(|error| failed(&error))?;
+    socket.connect((server, 53)).map_err(|error| failed(&error))?;
+    let id = socket.local_addr().map_err(|error| failed(&error))?.port();
+    socket.send(&question(id, name)).map_err(|error| failed(&error))?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).map_err(|error| failed(&error))?;
+    answer(&buffer[..length], id).ok_or_else(|| failed(&"an answer that makes no sense"))
+}
+
+fn question(id: u16, name: &str) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(18 + name.len());
+    // Recursion desired, one question.
+    for word in [id, 0x0100, 1, 0, 0, 0] {
+        packet.extend(word.to_be_bytes());
+    }
+    for label in name.split('.') {
+        packet.push(u8::try_from(label.len()).unwrap_or(0));
+        packet.extend(label.as_bytes());
+    }
+    packet.push(0);
+    packet.extend(AAAA.to_be_bytes());
+    packet.extend(INTERNET.to_be_bytes());
+    packet
+}
+
+/// The first address of an answer; the inner `None` where the name has none.
+fn answer(packet: &[u8], id: u16) -> Option<Option<Ipv6Addr>> {
+    let word = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+    if word(0)? != id {
+        return None;
+    }
+    if word(6)? == 0 {
+        return Some(None);
+    }
+    let mut at = 12;
+    while *packet.get(at)? != 0 {
+        at += 1 + usize::from(packet[at]);
+    }
+    // End of the name, type and class; then a pointer to the name, type, class, time to live and length.
+    at += 5;
+    if *packet.get(at)? & 0xc0 != 0xc0 || word(at + 2)? != AAAA || word(at + 10)? != 16 {
+        return Some(None);
+    }
+    let bytes: [u8; 16] = packet.get(at + 12..at + 28)?.try_into().ok()?;
+    Some(Some(Ipv6Addr::from(bytes)))
+}
+
+/// Sends the DHCPRELEASE that a client would. The socket is bound to the interface, or the server would
+/// see the packet come from `lo`.
+pub fn release_lease(interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {
+    let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("release lease of {ip}"), detail);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| failed(&error))?;
+    setsockopt(&socket, BindToDevice, &OsString::from(interface)).map_err(|error| failed(&error))?;
+    socket.send_to(&release(server, ip, mac), (server, 67)).map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn release(server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
+    let mut packet = vec![0; 236];
+    packet[..3].copy_from_slice(&[1, 1, 6]);
+    packet[4..8].copy_from_slice(&ip.octets());
+    packet[12..16].copy_from_slice(&ip.octets());
+    packet[28..34].copy_from_slice(&mac.0);
+    packet.extend([99, 130, 83, 99]);
+    packet.extend([53, 1, 7, 54, 4]);
+    packet.extend(server.octets());
+    packet.push(255);
+    packet.resize(300, 0);
+    packet
+}
+
+/// Connects until something accepts, in the namespace, from a thread of its own.
+pub fn wait_accepting(
+    name: &str,
+    address: SocketAddr,
+    waited_for: &ProcessId,
+    patience: Duration,
+) -> Result<()> {
+    let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("wait for {address}"), detail);
+    let attempt = || {
+        namespace::enter(name)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+                Ok(_) => return Ok(()),
+                Err(_) if !process::alive(waited_for) => return Err(failed(&"the process ended")),
+                Err(error) if Instant::now() >= deadline => return Err(failed(&error)),
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    };
+    std::thread::scope(|scope| scope.spawn(attempt).join()).unwrap_or_else(|_| Err(failed(&"a panic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_back() {
+        let mut packet = question(7, "a.bc");
+        assert_eq!(packet[12..18], [1, b'a', 2, b'b', b'c', 0]);
+        packet[7] = 1;
+        packet.extend([0xc0, 12, 0, 28, 0, 1, 0, 0, 0, 0, 0, 16]);
+        packet.extend(Ipv6Addr::LOCALHOST.octets());
+        assert_eq!(answer(&packet, 7), Some(Some(Ipv6Addr::LOCALHOST)));
+        assert_eq!(answer(&packet, 8), None);
+        assert_eq!(answer(&packet[..20], 7), None);
+    }
+}

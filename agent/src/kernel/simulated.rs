@@ -1,0 +1,345 @@
+//! A kernel in memory: no root, no packets, failures and slowness on demand. It keeps what it was told and
+//! shows it again; it does not judge whether a real kernel would take it.
+
+use super::{Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use switchback_events::Mac;
+
+/// What can be made to fail.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FailKind {
+    /// Changing links, addresses and routes.
+    Links,
+    /// Setting a kernel variable.
+    Sysctl,
+    /// Replacing or checking a table.
+    Table,
+    /// Writing a file.
+    Write,
+    /// Running a tool to its end.
+    Run,
+    /// Starting a process.
+    Spawn,
+    /// Making a namespace.
+    Namespace,
+    /// Waiting for an agent to accept connections.
+    Accepting,
+}
+
+/// The machine that is not there.
+#[derive(Default)]
+pub struct SimulatedKernel {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: BTreeMap<String, Link>,
+    routes: Vec<Route>,
+    sysctls: BTreeMap<String, String>,
+    tables: BTreeMap<String, String>,
+    files: BTreeMap<PathBuf, String>,
+    processes: BTreeMap<u32, Process>,
+    namespaces: BTreeSet<String>,
+    failures: BTreeSet<FailKind>,
+    latency: Duration,
+    calls: u64,
+}
+
+struct Process {
+    spawn: Spawn,
+    names: BTreeMap<String, Ipv6Addr>,
+}
+
+impl SimulatedKernel {
+    /// A machine with these links.
+    pub fn new(links: impl IntoIterator<Item = Link>) -> Self {
+        let kernel = Self::default();
+        kernel.state.lock().links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
+        kernel
+    }
+
+    /// The next call of this kind fails, once.
+    pub fn fail_next(&self, kind: FailKind) {
+        self.state.lock().failures.insert(kind);
+    }
+
+    /// Every call that changes something takes this long.
+    pub fn slow_down(&self, latency: Duration) {
+        self.state.lock().latency = latency;
+    }
+
+    /// Plugs a link in, as a host does.
+    pub fn plug(&self, link: Link) {
+        self.state.lock().links.insert(link.name.clone(), link);
+    }
+
+    /// Pulls a link out.
+    pub fn unplug(&self, name: &str) {
+        self.state.lock().links.remove(name);
+    }
+
+    /// What an intruder would do: removes every table and kills every process.
+    pub fn wipe(&self) {
+        let mut state = self.state.lock();
+        state.tables.clear();
+        state.processes.clear();
+    }
+
+    /// Kills processes by the name of their program.
+    pub fn kill(&self, program: &str) {
+        self.state.lock().processes.retain(|_, process| !process.spawn.program.ends_with(program));
+    }
+
+    /// How many calls changed something, or would have.
+    pub fn changes_made(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    fn change<T>(&self, kind: FailKind, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        state.calls += 1;
+        if state.failures.remove(&kind) {
+            return Err(KernelError::new(format!("{kind:?}"), "a failure that was asked for"));
+        }
+        let latency = state.latency;
+        let done = change(&mut state);
+        drop(state);
+        if !latency.is_zero() {
+            std::thread::sleep(latency);
+        }
+        done
+    }
+}
+
+impl State {
+    fn link(&mut self, name: &str) -> Result<&mut Link> {
+        self.links.get_mut(name).ok_or_else(|| KernelError::new(format!("find link {name}"), "no such link"))
+    }
+
+    fn change_link(&mut self, change: &LinkChange) -> Result<()> {
+        match change {
+            LinkChange::Up(name) => self.link(name)?.up = true,
+            LinkChange::Mtu(name, mtu) => self.link(name)?.mtu = *mtu,
+            LinkChange::Rename(from, to) => {
+                let mut link = self.link(from)?.clone();
+                self.links.remove(from);
+                link.name = to.clone();
+                self.links.insert(to.clone(), link);
+            }
+            LinkChange::AddAddress(name, net) => self.link(name)?.addresses.push(*net),
+            LinkChange::DeleteAddress(name, net) => self.link(name)?.addresses.retain(|held| held != net),
+            LinkChange::SetRoute(route) => {
+                self.routes.retain(|held| held.destination != route.destination);
+                self.routes.push(route.clone());
+            }
+            LinkChange::DeleteRoute(route) => self.routes.retain(|held| held != route),
+            LinkChange::RouteFrom(..) => {}
+            LinkChange::CreateBridge(name) => self.create(name, "bridge")?,
+            LinkChange::CreateVlan { parent, name, .. } => {
+                self.link(parent)?;
+                self.create(name, "vlan")?;
+            }
+            LinkChange::CreatePair { name, mtu, .. } => {
+                self.create(name, "veth")?;
+                self.link(name)?.mtu = *mtu;
+            }
+            LinkChange::Delete(name) => {
+                self.link(name)?;
+                self.links.remove(name);
+            }
+            LinkChange::Enslave(name, bridge) => {
+                self.link(bridge)?;
+                self.link(name)?.master = Some(bridge.clone());
+            }
+            LinkChange::Release(name) => self.link(name)?.master = None,
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, name: &str, kind: &str) -> Result<()> {
+        if self.links.contains_key(name) {
+            return Err(KernelError::new(format!("create link {name}"), "file exists"));
+        }
+        let link = Link { name: name.to_string(), mtu: 1500, kind: Some(kind.to_string()), ..Link::default() };
+        self.links.insert(name.to_string(), link);
+        Ok(())
+    }
+
+    /// The names that a name server which reads `spawn`'s configuration would know.
+    fn names_for(&self, spawn: &Spawn) -> BTreeMap<String, Ipv6Addr> {
+        let configuration = spawn.args.iter().find_map(|arg| arg.strip_prefix("--conf-file="));
+        let Some(text) = configuration.and_then(|path| self.files.get(Path::new(path))) else {
+            return BTreeMap::new();
+        };
+        let files = text.lines().filter_map(|line| line.strip_prefix("addn-hosts="));
+        let lines = files.filter_map(|path| self.files.get(Path::new(path))).flat_map(|text| text.lines());
+        lines
+            .filter_map(|line| {
+                let (ip, name) = line.split_once(' ')?;
+                Some((name.to_string(), ip.parse().ok()?))
+            })
+            .collect()
+    }
+}
+
+impl Kernel for SimulatedKernel {
+    fn links(&self) -> Result<Vec<Link>> {
+        Ok(self.state.lock().links.values().cloned().collect())
+    }
+
+    fn routes(&self) -> Result<Vec<Route>> {
+        Ok(self.state.lock().routes.clone())
+    }
+
+    fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.change(FailKind::Links, |state| match inside {
+            Some(_) => Ok(()),
+            None => changes.iter().try_for_each(|change| state.change_link(change)),
+        })
+    }
+
+    fn sysctl(&self, key: &str) -> Result<Option<String>> {
+        let value = self.state.lock().sysctls.get(key).cloned();
+        Ok(Some(value.unwrap_or_else(|| "0".to_string())))
+    }
+
+    fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
+        self.change(FailKind::Sysctl, |state| {
+            state.sysctls.insert(key.to_string(), value.to_string());
+            Ok(())
+        })
+    }
+
+    fn namespaces(&self) -> Result<Vec<String>> {
+        Ok(self.state.lock().namespaces.iter().cloned().collect())
+    }
+
+    fn add_namespace(&self, name: &str) -> Result<()> {
+        self.change(FailKind::Namespace, |state| {
+            state.namespaces.insert(name.to_string());
+            Ok(())
+        })
+    }
+
+    fn remove_namespace(&self, name: &str) -> Result<()> {
+        let mut state = self.state.lock();
+        state.namespaces.remove(name);
+        state.processes.retain(|_, process| process.spawn.house.as_ref().is_none_or(|house| house.namespace != name));
+        Ok(())
+    }
+
+    fn check_table(&self, _name: &str, _text: &str) -> Result<()> {
+        self.change(FailKind::Table, |_| Ok(()))
+    }
+
+    fn replace_table(&self, name: &str, text: &str) -> Result<()> {
+        self.change(FailKind::Table, |state| {
+            state.tables.insert(name.to_string(), text.to_string());
+            Ok(())
+        })
+    }
+
+    fn delete_table(&self, name: &str) -> Result<()> {
+        self.state.lock().tables.remove(name);
+        Ok(())
+    }
+
+    fn table(&self, name: &str) -> Result<Option<Vec<Value>>> {
+        let state = self.state.lock();
+        let Some(text) = state.tables.get(name) else { return Ok(None) };
+        let blocks = text.split_inclusive("\n  }\n").filter_map(|block| {
+            let mut words = block.split_whitespace();
+            let (kind, name) = (words.next()?, words.next()?);
+            Some(json!({ kind: { "name": name, "text": block } }))
+        });
+        Ok(Some(blocks.collect()))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<String>> {
+        Ok(self.state.lock().files.get(path).cloned())
+    }
+
+    fn write(&self, path: &Path, content: &[u8], _mode: u32) -> Result<()> {
+        self.change(FailKind::Write, |state| {
+            state.files.insert(path.to_path_buf(), String::from_utf8_lossy(content).into_owned());
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        self.state.lock().files.retain(|held, _| !held.starts_with(path));
+        Ok(())
+    }
+
+    fn run(&self, _program: &str, _args: &[&str]) -> Result<()> {
+        self.change(FailKind::Run, |_| Ok(()))
+    }
+
+    fn spawn(&self, spawn: &Spawn) -> Result<ProcessId> {
+        self.change(FailKind::Spawn, |state| {
+            let pid = 100 + u32::try_from(state.calls).unwrap_or(u32::MAX - 100);
+            let names = state.names_for(spawn);
+            state.processes.insert(pid, Process { spawn: spawn.clone(), names });
+            Ok(ProcessId { pid, started: state.calls })
+        })
+    }
+
+    fn alive(&self, process: &ProcessId) -> bool {
+        self.state.lock().processes.contains_key(&process.pid)
+    }
+
+    fn tell(&self, process: &ProcessId, what: Tell) -> Result<()> {
+        let mut state = self.state.lock();
+        if what != Tell::Reload {
+            state.processes.remove(&process.pid);
+            return Ok(());
+        }
+        let Some(spawn) = state.processes.get(&process.pid).map(|held| held.spawn.clone()) else { return Ok(()) };
+        let names = state.names_for(&spawn);
+        if let Some(held) = state.processes.get_mut(&process.pid) {
+            held.names = names;
+        }
+        Ok(())
+    }
+
+    fn wait_gone(&self, process: &ProcessId, _patience: Duration) -> bool {
+        !self.alive(process)
+    }
+
+    fn wait_accepting(
+        &self,
+        _namespace: &str,
+        address: SocketAddr,
+        process: &ProcessId,
+        _patience: Duration,
+    ) -> Result<()> {
+        let alive = self.alive(process);
+        self.change(FailKind::Accepting, |_| {
+            if alive { Ok(()) } else { Err(KernelError::new(format!("wait for {address}"), "the process ended")) }
+        })
+    }
+
+    fn ask_dns(&self, server: Ipv4Addr, name: &str, _patience: Duration) -> Result<Option<Ipv6Addr>> {
+        let state = self.state.lock();
+        let server_runs = state.processes.values().find(|process| process.spawn.program.ends_with("dnsmasq"));
+        let Some(process) = server_runs else {
+            return Err(KernelError::new(format!("ask {server} for {name}"), "connection refused"));
+        };
+        Ok(process.names.get(name).copied())
+    }
+
+    fn release_lease(&self, _interface: &str, _server: Ipv4Addr, _ip: Ipv4Addr, _mac: Mac) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,440 @@
+//! The router role: one document in force, carried out by the services, with the last good one to fall back on.
+//!
+//! ```text
+//!            push                      failure
+//!   last good ────► validate ► plan ► apply ────► apply last good, answer Failed
+//!       ▲                               │ success
+//!       └───────────── persist ◄────────┘
+//! ```
+//!
+//! **Invariant:** at no instant is the firewall open: the table is in place before the first address and before
+//! packets are passed on, and it is only ever replaced as a whole.
+
+use crate::{
+    check,
+    document::{self, problem},
+    kernel::{Kernel, KernelError},
+    services::{
+        dnsmasq,
+        interfaces::{self, FORWARDING},
+        nftables,
+    },
+    version::Build,
+};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use switchback_appliance::{
+    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, Observed, Push, SectionReport,
+    Sections, ServiceHealth, digest,
+};
+use switchback_events::{Position, RouterId};
+
+const LAST_GOOD: &str = "last-good.json";
+
+/// What a router's agent is told once.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    /// Which router.
+    pub router: RouterId,
+    /// Where it listens.
+    pub listen: Option<SocketAddr>,
+    /// Where its files are.
+    pub state_dir: PathBuf,
+    /// A dnsmasq that died by itself is started again after this long: time enough to see that it did.
+    pub restart_after: Duration,
+}
+
+/// A document in force, as it is kept on disk.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LastGood {
+    revision: Position,
+    epoch: u64,
+    sections: Sections,
+}
+
+/// The engine behind a router's agent.
+pub struct RouterEngine {
+    kernel: Arc<dyn Kernel>,
+    settings: RouterSettings,
+    build: Arc<Build>,
+    table: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In force; `None` before the first document.
+    good: Option<LastGood>,
+    epoch: u64,
+    applied: Applied,
+    dead_since: Option<Instant>,
+}
+
+/// What was put in place, as far as the kernel cannot be asked for it.
+#[derive(Default)]
+struct Applied {
+    table: Option<nftables::AppliedTable>,
+    dnsmasq: Option<dnsmasq::Running>,
+}
+
+/// All that has to change for a configuration.
+struct Plan {
+    interfaces: interfaces::InterfacesPlan,
+    table: nftables::TablePlan,
+    dnsmasq: dnsmasq::Plan,
+    forwarding: bool,
+    wanted_table: nftables::Table,
+    wanted_dnsmasq: Option<dnsmasq::Wanted>,
+}
+
+/// What went wrong, and in which section.
+struct Failure {
+    section: &'static str,
+    detail: String,
+}
+
+fn in_section(section: &'static str) -> impl Fn(KernelError) -> Failure {
+    move |error| Failure { section, detail: error.to_string() }
+}
+
+impl RouterEngine {
+    /// An engine that has the last good document of its state directory, but has not applied it yet.
+    pub fn open(kernel: Arc<dyn Kernel>, settings: RouterSettings, build: Arc<Build>) -> Result<Self, KernelError> {
+        let text = kernel.read(&settings.state_dir.join(LAST_GOOD))?;
+        let good: Option<LastGood> = match text {
+            Some(text) => Some(
+                serde_json::from_str(&text)
+                    .map_err(|error| KernelError::new("read the last good configuration", error))?,
+            ),
+            None => None,
+        };
+        let epoch = good.as_ref().map_or(0, |good| good.epoch);
+        let table = format!("vr_{}", settings.router.0.tail());
+        let state = Mutex::new(State { good, epoch, ..State::default() });
+        Ok(Self { kernel, settings, build, table, state })
+    }
+
+    /// Applies the last good document, as after a restart of the agent.
+    pub fn restore(&self) -> Result<(), AgentProblem> {
+        let mut state = self.state.lock();
+        let Some(good) = state.good.clone() else { return Ok(()) };
+        self.apply(&mut state.applied, &good.sections).map_err(|failure| failed(failure, None))?;
+        Ok(())
+    }
+
+    /// Applies a document, or says what applying it would do.
+    pub fn put(&self, push: Push, dry_run: bool) -> Result<ApplyReport, AgentProblem> {
+        let started = Instant::now();
+        let mut state = self.state.lock();
+        let held = state.good.clone().unwrap_or_default();
+        document::admit(&push, self.settings.router.into(), held.revision, state.epoch)?;
+        let (revision, epoch) = (push.revision, push.epoch);
+        let sections = document::router_sections(push, &held.sections)?;
+        check::router(&sections)?;
+        if dry_run {
+            let plan = self.dry_run(&state.applied, &sections).map_err(|failure| failed(failure, None))?;
+            return Ok(report(held.revision, &held.sections, &plan, started));
+        }
+        state.epoch = epoch;
+        let good = LastGood { revision, epoch, sections };
+        let applied = self.apply(&mut state.applied, &good.sections).and_then(|plan| {
+            if state.good.as_ref() != Some(&good) {
+                self.persist(&good)?;
+            }
+            Ok(plan)
+        });
+        state.dead_since = None;
+        match applied {
+            Ok(plan) => {
+                let report = report(revision, &good.sections, &plan, started);
+                state.good = Some(good);
+                Ok(report)
+            }
+            Err(failure) => {
+                tracing::warn!(section = failure.section, detail = failure.detail, revision, "apply failed");
+                let rolled_back = self.roll_back(&mut state);
+                Err(failed(failure, rolled_back.err()))
+            }
+        }
+    }
+
+    fn roll_back(&self, state: &mut State) -> Result<(), Failure> {
+        match state.good.clone() {
+            Some(good) => self.apply(&mut state.applied, &good.sections).map(|_| ()),
+            None => self.clear(&mut state.applied).map_err(in_section("interfaces")),
+        }
+    }
+
+    /// The state before the first document: nothing passes and nothing is served.
+    fn clear(&self, applied: &mut Applied) -> Result<(), KernelError> {
+        let kernel = self.kernel.as_ref();
+        kernel.set_sysctl(FORWARDING, "0")?;
+        dnsmasq::stop(kernel, &self.directory(), &mut applied.dnsmasq)?;
+        let nothing = Sections::default().interfaces;
+        let observed = interfaces::observe(kernel, &nothing)?;
+        let plan = interfaces::plan(&nothing, &observed, self.keep())
+            .map_err(|detail| KernelError::new("plan the links", detail))?;
+        interfaces::remove(kernel, &plan)?;
+        applied.table = None;
+        kernel.delete_table(&self.table)
+    }
+
+    fn plan(&self, applied: &Applied, sections: &Sections) -> Result<Plan, Failure> {
+        let kernel = self.kernel.as_ref();
+        let observed = interfaces::observe(kernel, &sections.interfaces).map_err(in_section("interfaces"))?;
+        let interfaces = interfaces::plan(&sections.interfaces, &observed, self.keep())
+            .map_err(|detail| Failure { section: "interfaces", detail })?;
+        let wanted_table = nftables::render(sections, self.settings.listen);
+        let table = nftables::observe(kernel, &self.table).map_err(in_section("firewall"))?;
+        let table = nftables::plan(&wanted_table, applied.table.as_ref(), table.as_ref());
+        let wanted_dnsmasq = dnsmasq::render(sections, &self.directory());
+        let running = applied.dnsmasq.as_ref();
+        let served = dnsmasq::observe(kernel, &self.directory(), running, wanted_dnsmasq.as_ref())
+            .map_err(in_section("dhcp"))?;
+        let dnsmasq = dnsmasq::plan(wanted_dnsmasq.as_ref(), running, &served);
+        let forwarding = kernel.sysctl(FORWARDING).map_err(in_section("interfaces"))?.as_deref() != Some("1");
+        Ok(Plan { interfaces, table, dnsmasq, forwarding, wanted_table, wanted_dnsmasq })
+    }
+
+    /// Plans, and asks the tools whether they would take it.
+    fn dry_run(&self, applied: &Applied, sections: &Sections) -> Result<Plan, Failure> {
+        let plan = self.plan(applied, sections)?;
+        let kernel = self.kernel.as_ref();
+        if !plan.table.is_empty() {
+            nftables::check(kernel, &self.table, &plan.wanted_table).map_err(in_section("firewall"))?;
+        }
+        if let (Some(wanted), false) = (&plan.wanted_dnsmasq, plan.dnsmasq.is_empty()) {
+            dnsmasq::check(kernel, &self.directory(), wanted).map_err(in_section("dns"))?;
+        }
+        Ok(plan)
+    }
+
+    /// Makes before it breaks: additions, services, then removals. A table that is missing comes first of all.
+    fn apply(&self, applied: &mut Applied, sections: &Sections) -> Result<Plan, Failure> {
+        let plan = self.plan(applied, sections)?;
+        let kernel = self.kernel.as_ref();
+        if plan.table.absent {
+            self.apply_table(applied, &plan)?;
+        }
+        interfaces::add(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        if !plan.table.absent && !plan.table.is_empty() {
+            self.apply_table(applied, &plan)?;
+        }
+        let section = if plan.dnsmasq.dhcp.is_empty() { "dns" } else { "dhcp" };
+        let (wanted, running) = (plan.wanted_dnsmasq.as_ref(), &mut applied.dnsmasq);
+        dnsmasq::apply(kernel, &self.directory(), &plan.dnsmasq, wanted, &sections.dhcp, running)
+            .map_err(in_section(section))?;
+        if plan.forwarding {
+            kernel.set_sysctl(FORWARDING, "1").map_err(in_section("interfaces"))?;
+        }
+        interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        Ok(plan)
+    }
+
+    fn apply_table(&self, applied: &mut Applied, plan: &Plan) -> Result<(), Failure> {
+        let section = if plan.table.firewall.is_empty() { "snat" } else { "firewall" };
+        let done = nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table);
+        applied.table = Some(done.map_err(in_section(section))?);
+        Ok(())
+    }
+
+    fn persist(&self, good: &LastGood) -> Result<(), Failure> {
+        let failed = in_section("interfaces");
+        let text = serde_json::to_vec(good)
+            .map_err(|error| failed(KernelError::new("write the last good configuration", error)))?;
+        self.kernel.write(&self.settings.state_dir.join(LAST_GOOD), &text, 0o600).map_err(failed)
+    }
+
+    /// What is held.
+    pub fn held(&self) -> Held {
+        let state = self.state.lock();
+        let good = state.good.clone().unwrap_or_default();
+        let digests = if state.good.is_some() { good.sections.digests() } else { BTreeMap::new() };
+        let sections = serde_json::to_value(&good.sections).unwrap_or_default();
+        Held { revision: good.revision, epoch: state.epoch, digests, sections }
+    }
+
+    /// Whether the services answer.
+    pub fn health(&self) -> Health {
+        let state = self.state.lock();
+        let mut services = BTreeMap::new();
+        if let Some(good) = &state.good {
+            let wanted = dnsmasq::render(&good.sections, &self.directory());
+            if let Some(wanted) = wanted {
+                services.insert("dnsmasq".to_string(), self.dnsmasq_health(&state.applied, &wanted));
+            }
+            services.insert("nftables".to_string(), self.table_health(&state.applied));
+        }
+        Health {
+            id: self.settings.router.into(),
+            role: "router".to_string(),
+            agent_digest: self.build.digest().to_string(),
+            agent_version: self.build.version.to_string(),
+            boot_id: self.build.boot_id.clone(),
+            revision: state.good.as_ref().map_or(0, |good| good.revision),
+            epoch: state.epoch,
+            healthy: services.values().all(|service: &ServiceHealth| service.healthy),
+            services,
+            capabilities: BTreeMap::new(),
+        }
+    }
+
+    fn dnsmasq_health(&self, applied: &Applied, wanted: &dnsmasq::Wanted) -> ServiceHealth {
+        let alive = applied.dnsmasq.as_ref().is_some_and(|running| self.kernel.alive(&running.process));
+        if !alive {
+            return ServiceHealth { healthy: false, detail: "the process is gone".to_string() };
+        }
+        match self.kernel.ask_dns(wanted.server, dnsmasq::CANARY, Duration::from_secs(1)) {
+            Ok(Some(found)) if found == wanted.canary => {
+                ServiceHealth { healthy: true, detail: "answers for the configuration in force".to_string() }
+            }
+            Ok(_) => ServiceHealth { healthy: false, detail: "answers for another configuration".to_string() },
+            Err(error) => ServiceHealth { healthy: false, detail: error.to_string() },
+        }
+    }
+
+    fn table_health(&self, applied: &Applied) -> ServiceHealth {
+        let seen = applied.table.as_ref().map(|applied| &applied.seen);
+        let (healthy, detail) = match nftables::observe(self.kernel.as_ref(), &self.table) {
+            Ok(Some(observed)) if seen == Some(&observed) => (true, "as it was put in place".to_string()),
+            Ok(Some(_)) => (false, "the table was changed".to_string()),
+            Ok(None) => (false, "the table is gone".to_string()),
+            Err(error) => (false, error.to_string()),
+        };
+        ServiceHealth { healthy, detail }
+    }
+
+    /// Where the kernel and the daemons differ from the document in force.
+    pub fn drift(&self) -> Result<Drift, AgentProblem> {
+        let state = self.state.lock();
+        let Some(good) = &state.good else { return Ok(Drift::default()) };
+        let items = match self.plan(&state.applied, &good.sections) {
+            Ok(plan) => {
+                let mut items = plan.interfaces.drift;
+                items.extend(plan.dnsmasq.drift);
+                items.extend(plan.table.drift);
+                if plan.forwarding {
+                    items.push(difference("interfaces", "sysctl net/ipv4/ip_forward", "1", "0"));
+                }
+                items
+            }
+            Err(failure) => vec![difference(failure.section, "links", "present", &failure.detail)],
+        };
+        Ok(Drift { revision: good.revision, items })
+    }
+
+    /// What the kernel and the daemons have.
+    pub fn observed(&self) -> Result<Observed, AgentProblem> {
+        let state = self.state.lock();
+        let sections = state.good.as_ref().map(|good| good.sections.clone()).unwrap_or_default();
+        let kernel = self.kernel.as_ref();
+        let look = || {
+            let links = interfaces::observe(kernel, &sections.interfaces)?;
+            let table = kernel.table(&self.table)?.map(|objects| nftables::normalise(objects.into()));
+            let wanted = dnsmasq::render(&sections, &self.directory());
+            let served =
+                dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
+            let leases = kernel.read(&self.directory().join(crate::services::dhcp::LEASES))?.unwrap_or_default();
+            let leases: Vec<&str> = leases.lines().collect();
+            Ok(json!({
+                "interfaces": links,
+                "dhcp": { "dnsmasqRuns": served.alive, "leases": leases },
+                "dns": { "dnsmasqRuns": served.alive, "files": served.files },
+                "snat": { "table": self.table, "present": table.is_some() },
+                "firewall": { "table": self.table, "objects": table },
+            }))
+        };
+        let sections = look()
+            .map_err(|error: KernelError| problem(AgentProblemCode::Failed, error.to_string()))?;
+        Ok(Observed { sections })
+    }
+
+    /// Starts a dnsmasq again that has been dead for a while. Called every now and then.
+    pub fn supervise(&self) {
+        let Some(mut state) = self.state.try_lock() else { return };
+        let died = state.applied.dnsmasq.as_ref().is_some_and(|running| !self.kernel.alive(&running.process));
+        if !died {
+            state.dead_since = None;
+            return;
+        }
+        let since = *state.dead_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.settings.restart_after {
+            return;
+        }
+        state.dead_since = None;
+        let Some(sections) = state.good.as_ref().map(|good| good.sections.clone()) else { return };
+        let wanted = dnsmasq::render(&sections, &self.directory());
+        let observed = dnsmasq::Observed::default();
+        let plan = dnsmasq::plan(wanted.as_ref(), state.applied.dnsmasq.as_ref(), &observed);
+        let running = &mut state.applied.dnsmasq;
+        match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), &sections.dhcp, running)
+        {
+            Ok(()) => tracing::warn!("dnsmasq had died and was started again"),
+            Err(error) => tracing::error!(%error, "dnsmasq died and does not start"),
+        }
+    }
+
+    /// Stops the daemons; addresses and the table stay, so that packets go on passing.
+    pub fn stop(&self) {
+        let mut state = self.state.lock();
+        if let Err(error) = dnsmasq::stop(self.kernel.as_ref(), &self.directory(), &mut state.applied.dnsmasq) {
+            tracing::warn!(%error, "dnsmasq does not stop");
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.settings.state_dir.join("dnsmasq")
+    }
+
+    fn keep(&self) -> Option<Ipv4Addr> {
+        match self.settings.listen?.ip() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+fn difference(section: &str, item: &str, expected: &str, observed: &str) -> DriftItem {
+    let [section, item, expected, observed] = [section, item, expected, observed].map(str::to_string);
+    DriftItem { section, item, expected, observed }
+}
+
+fn failed(failure: Failure, roll_back: Option<Failure>) -> AgentProblem {
+    let mut detail = failure.detail;
+    if let Some(second) = roll_back {
+        detail = format!("{detail}; going back to the last good configuration failed too: {}", second.detail);
+    }
+    AgentProblem { code: AgentProblemCode::Failed, section: Some(failure.section.to_string()), detail }
+}
+
+fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant) -> ApplyReport {
+    let mut interfaces = plan.interfaces.actions();
+    if plan.forwarding {
+        interfaces.push("pass packets on".to_string());
+    }
+    let sections = [
+        ("interfaces", interfaces),
+        ("dhcp", plan.dnsmasq.dhcp.clone()),
+        ("dns", plan.dnsmasq.dns.clone()),
+        ("snat", plan.table.snat.clone()),
+        ("firewall", plan.table.firewall.clone()),
+    ];
+    let report =
+        |(name, actions): (&str, Vec<String>)| (name.to_string(), SectionReport { changed: !actions.is_empty(), actions });
+    ApplyReport {
+        revision,
+        config_digest: digest(&in_force.digests()),
+        sections: sections.map(report).into(),
+        items: BTreeMap::new(),
+        millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}

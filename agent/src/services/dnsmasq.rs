@@ -1,0 +1,346 @@
+//! The one dnsmasq of a router, which [`super::dhcp`] and [`super::dns`] are parts of.
+//!
+//! Clients and names are in files that SIGHUP makes it read again; anything else is in its configuration
+//! file and needs a restart. Every set of files carries a **canary**: a name whose IPv6 address is a digest
+//! of all of them. When dnsmasq answers with it, dnsmasq serves exactly these files; nothing waits by guess.
+//!
+//! **Invariant:** the old process is gone before a new one starts; a new configuration passed `--test` before
+//! it replaced the old one.
+
+use super::{dhcp, dns};
+use crate::kernel::{Kernel, KernelError, ProcessId, Spawn, Tell};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use switchback_appliance::{DhcpConfig, DriftItem, Sections, digest};
+
+/// The name that tells which files dnsmasq serves.
+pub const CANARY: &str = "revision.switchback.internal";
+const CANARY_FILE: &str = "canary";
+const CONFIGURATION: &str = "dnsmasq.conf";
+const LOG: &str = "dnsmasq.log";
+const PROCESS: &str = "dnsmasq.process";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All that dnsmasq should be given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The configuration file.
+    pub configuration: String,
+    /// The files that it reads again on SIGHUP, by name.
+    pub files: BTreeMap<String, String>,
+    /// The address of [`CANARY`].
+    pub canary: Ipv6Addr,
+    /// Where it can be asked.
+    pub server: Ipv4Addr,
+}
+
+/// A dnsmasq that was started, and what it was given last.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The process.
+    pub process: ProcessId,
+    /// What it serves.
+    pub serves: Wanted,
+}
+
+/// What is there.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Observed {
+    /// The process runs.
+    pub alive: bool,
+    /// Files by name, as far as they are there.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What to do with the process.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[allow(missing_docs)]
+pub enum Step {
+    #[default]
+    Nothing,
+    Start,
+    Restart,
+    Reload,
+    Stop,
+}
+
+/// What has to change.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Plan {
+    /// Names of files to write.
+    pub write: BTreeSet<String>,
+    /// Names of files to remove.
+    pub remove: BTreeSet<String>,
+    /// The process.
+    pub step: Step,
+    /// Lines for the section `dhcp`.
+    pub dhcp: Vec<String>,
+    /// Lines for the section `dns`.
+    pub dns: Vec<String>,
+    /// What is not as it was left.
+    pub drift: Vec<DriftItem>,
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.step == Step::Nothing && self.write.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What dnsmasq should be given; nothing where no interface is served.
+pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
+    let dhcp_interfaces: BTreeSet<&String> = sections.dhcp.networks.iter().map(|network| &network.interface).collect();
+    let dns_interfaces: BTreeSet<&String> = sections.dns.interfaces.iter().collect();
+    let interfaces: BTreeSet<&String> = dhcp_interfaces.union(&dns_interfaces).copied().collect();
+    let first = sections.interfaces.nics.iter().find(|nic| interfaces.contains(&nic.name))?;
+    let mut text = String::from("port=53\nuser=root\nlog-facility=-\nbind-dynamic\nexcept-interface=lo\n");
+    let _ = writeln!(text, "pid-file={}", directory.join("dnsmasq.pid").display());
+    for interface in &interfaces {
+        let _ = writeln!(text, "interface={interface}");
+        if !dhcp_interfaces.contains(interface) {
+            let _ = writeln!(text, "no-dhcp-interface={interface}");
+        }
+    }
+    let _ = writeln!(text, "local=/switchback.internal/\naddn-hosts={}", directory.join(CANARY_FILE).display());
+    text.push_str(&dns::render(&sections.dns, &sections.dhcp, directory));
+    text.push_str(&dhcp::render(&sections.dhcp, directory));
+    let mut files = dhcp::files(&sections.dhcp);
+    files.insert(dns::NAMES.to_string(), dns::names(&sections.dns));
+    let canary = canary(&text, &files);
+    files.insert(CANARY_FILE.to_string(), format!("{canary} {CANARY}\n"));
+    Some(Wanted { configuration: text, files, canary, server: first.ip })
+}
+
+/// A unique local address made of a digest.
+fn canary(configuration: &str, files: &BTreeMap<String, String>) -> Ipv6Addr {
+    let digest = u128::from_str_radix(&digest(&(configuration, files))[..16], 16).unwrap_or_default();
+    Ipv6Addr::from(0xfd73_7762_u128 << 96 | digest)
+}
+
+/// Looks at the process and the files.
+pub fn observe(
+    kernel: &dyn Kernel,
+    directory: &Path,
+    running: Option<&Running>,
+    wanted: Option<&Wanted>,
+) -> Result<Observed, KernelError> {
+    let mut files = BTreeMap::new();
+    let names = wanted.map(|wanted| wanted.files.keys()).into_iter().flatten().map(String::as_str);
+    for name in names.chain([CONFIGURATION]) {
+        if let Some(text) = kernel.read(&directory.join(name))? {
+            files.insert(name.to_string(), text);
+        }
+    }
+    Ok(Observed { alive: running.is_some_and(|running| kernel.alive(&running.process)), files })
+}
+
+/// The difference between what should be, what was given to the process, and what is.
+pub fn plan(wanted: Option<&Wanted>, running: Option<&Running>, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let Some(wanted) = wanted else {
+        if running.is_some() {
+            plan.step = Step::Stop;
+            plan.dhcp.push("stop dnsmasq".to_string());
+            plan.dns.push("stop dnsmasq".to_string());
+        }
+        return plan;
+    };
+    let serves = running.map(|running| &running.serves);
+    for (name, text) in &wanted.files {
+        let held = observed.files.get(name);
+        let given = serves.and_then(|serves| serves.files.get(name));
+        if held == Some(text) && given == Some(text) {
+            continue;
+        }
+        plan.write.insert(name.clone());
+        let section = if name.starts_with(dhcp::HOSTS_PREFIX) { "dhcp" } else { "dns" };
+        if given == Some(text) {
+            let expected = format!("{} lines", text.lines().count());
+            let observed = held.map_or("absent".to_string(), |held| format!("{} lines", held.lines().count()));
+            plan.drift.push(drift(section, "hosts file content", &expected, &format!("other content, {observed}")));
+        }
+        if name != CANARY_FILE {
+            let lines = if section == "dhcp" { &mut plan.dhcp } else { &mut plan.dns };
+            lines.push(format!("write {name}: {} entries", text.lines().count()));
+        }
+    }
+    if let Some(serves) = serves {
+        plan.remove = serves.files.keys().filter(|name| !wanted.files.contains_key(*name)).cloned().collect();
+    }
+    let same_configuration = serves.is_some_and(|serves| serves.configuration == wanted.configuration);
+    let configuration_held = observed.files.get(CONFIGURATION) == Some(&wanted.configuration);
+    if !same_configuration || !configuration_held {
+        plan.write.insert(CONFIGURATION.to_string());
+    }
+    if same_configuration && !configuration_held {
+        plan.drift.push(drift("dns", "dnsmasq.conf content", "as rendered", "other content"));
+    }
+    plan.step = match (observed.alive, running.is_some()) {
+        (false, _) => Step::Start,
+        _ if !same_configuration => Step::Restart,
+        _ if !plan.write.is_empty() => Step::Reload,
+        _ => Step::Nothing,
+    };
+    if running.is_some() && !observed.alive {
+        for section in ["dhcp", "dns"] {
+            plan.drift.push(drift(section, "dnsmasq process", "running", "gone"));
+        }
+    }
+    let process = match plan.step {
+        Step::Start => "start dnsmasq",
+        Step::Restart => "restart dnsmasq",
+        _ => return plan,
+    };
+    plan.dhcp.push(process.to_string());
+    plan.dns.push(process.to_string());
+    plan
+}
+
+fn drift(section: &str, item: &str, expected: &str, observed: &str) -> DriftItem {
+    let [section, item, expected, observed] = [section, item, expected, observed].map(str::to_string);
+    DriftItem { section, item, expected, observed }
+}
+
+/// Whether dnsmasq would take the configuration. Leaves nothing behind.
+pub fn check(kernel: &dyn Kernel, directory: &Path, wanted: &Wanted) -> Result<(), KernelError> {
+    let candidate = directory.join("candidate.conf");
+    kernel.write(&candidate, wanted.configuration.as_bytes(), 0o600)?;
+    let tested = kernel.run("dnsmasq", &["--test", &format!("--conf-file={}", candidate.display())]);
+    kernel.remove(&candidate)?;
+    tested
+}
+
+/// Carries the plan out; on success dnsmasq serves what is wanted, or is stopped where nothing is.
+pub fn apply(
+    kernel: &dyn Kernel,
+    directory: &Path,
+    plan: &Plan,
+    wanted: Option<&Wanted>,
+    clients: &DhcpConfig,
+    running: &mut Option<Running>,
+) -> Result<(), KernelError> {
+    let Some(wanted) = wanted else {
+        return stop(kernel, directory, running);
+    };
+    if plan.is_empty() {
+        return Ok(());
+    }
+    if plan.write.contains(CONFIGURATION) {
+        check(kernel, directory, wanted)?;
+    }
+    for name in &plan.write {
+        let text = if name == CONFIGURATION { &wanted.configuration } else { &wanted.files[name] };
+        kernel.write(&directory.join(name), text.as_bytes(), 0o600)?;
+    }
+    let reloaded = match (&mut *running, plan.step) {
+        (Some(running), Step::Reload | Step::Nothing) => {
+            running.serves = wanted.clone();
+            reload(kernel, directory, clients, running)?
+        }
+        _ => false,
+    };
+    if !reloaded {
+        stop(kernel, directory, running)?;
+        *running = Some(start(kernel, directory, clients, wanted)?);
+    }
+    plan.remove.iter().try_for_each(|name| kernel.remove(&directory.join(name)))
+}
+
+/// `false` where only a restart gets rid of stale leases.
+fn reload(
+    kernel: &dyn Kernel,
+    directory: &Path,
+    clients: &DhcpConfig,
+    running: &Running,
+) -> Result<bool, KernelError> {
+    kernel.tell(&running.process, Tell::Reload)?;
+    wait_for_canary(kernel, directory, running)?;
+    let file = directory.join(dhcp::LEASES);
+    let stale = || Ok(dhcp::stale(clients, dhcp::leases(&kernel.read(&file)?.unwrap_or_default())));
+    for lease in stale()? {
+        let Some(network) = dhcp::network_of(clients, lease.ip) else { return Ok(false) };
+        kernel.release_lease(&network.interface, network.dns_server, lease.ip, lease.mac)?;
+    }
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while !stale()?.is_empty() {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
+fn start(
+    kernel: &dyn Kernel,
+    directory: &Path,
+    clients: &DhcpConfig,
+    wanted: &Wanted,
+) -> Result<Running, KernelError> {
+    let leases = directory.join(dhcp::LEASES);
+    if let Some(text) = kernel.read(&leases)? {
+        kernel.write(&leases, dhcp::prune(clients, &text).as_bytes(), 0o600)?;
+    }
+    let log = directory.join(LOG);
+    kernel.remove(&log)?;
+    let configuration = directory.join(CONFIGURATION);
+    let spawn = Spawn {
+        program: PathBuf::from("dnsmasq"),
+        args: vec!["--keep-in-foreground".to_string(), format!("--conf-file={}", configuration.display())],
+        log,
+        ..Spawn::default()
+    };
+    let process = kernel.spawn(&spawn)?;
+    let note = serde_json::to_vec(&process).map_err(|error| KernelError::new("note dnsmasq's process", error))?;
+    kernel.write(&directory.join(PROCESS), &note, 0o600)?;
+    let running = Running { process, serves: wanted.clone() };
+    match wait_for_canary(kernel, directory, &running) {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            kernel.tell(&process, Tell::Kill)?;
+            kernel.wait_gone(&process, PATIENCE);
+            Err(error)
+        }
+    }
+}
+
+/// Stops dnsmasq, also one that an agent before this one has left, and waits for it to be gone.
+pub fn stop(kernel: &dyn Kernel, directory: &Path, running: &mut Option<Running>) -> Result<(), KernelError> {
+    let note = directory.join(PROCESS);
+    let noted = kernel.read(&note)?.and_then(|text| serde_json::from_str::<ProcessId>(&text).ok());
+    for process in running.take().map(|running| running.process).into_iter().chain(noted) {
+        kernel.tell(&process, Tell::Stop)?;
+        if !kernel.wait_gone(&process, Duration::from_secs(2)) {
+            kernel.tell(&process, Tell::Kill)?;
+            if !kernel.wait_gone(&process, PATIENCE) {
+                return Err(KernelError::new("stop dnsmasq", "it does not die"));
+            }
+        }
+    }
+    kernel.remove(&note)
+}
+
+fn wait_for_canary(kernel: &dyn Kernel, directory: &Path, running: &Running) -> Result<(), KernelError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = kernel.ask_dns(running.serves.server, CANARY, Duration::from_millis(300));
+        if answer.as_ref().is_ok_and(|answer| *answer == Some(running.serves.canary)) {
+            return Ok(());
+        }
+        if !kernel.alive(&running.process) {
+            let log = kernel.read(&directory.join(LOG))?.unwrap_or_default();
+            let last = log.lines().last().unwrap_or("it ended without a word").to_string();
+            return Err(KernelError::new("run dnsmasq", last));
+        }
+        if Instant::now() > deadline {
+            return Err(KernelError::new("wait for dnsmasq to serve the new files", format!("{answer:?}")));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

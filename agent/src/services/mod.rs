@@ -1,0 +1,10 @@
+//! The services of a router. Each has a pure renderer, what is observed of it, a plan as the difference, and
+//! the steps that carry the plan out. `dhcp` and `dns` share one dnsmasq, `snat` and `firewall` one table.
+
+pub mod dhcp;
+pub mod dns;
+pub mod dnsmasq;
+pub mod firewall;
+pub mod interfaces;
+pub mod nftables;
+pub mod snat;
