@@ -29,7 +29,7 @@ struct FakeBus {
 #[async_trait]
 impl Bus for FakeBus {
     async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal> {
-        self.refused()?;
+        self.refused().await?;
         assert_ne!(request.reason.as_deref(), Some("panic"), "asked to");
         let command_id = request.command_id.unwrap_or_default();
         self.commands.lock().unwrap().push(request);
@@ -51,14 +51,14 @@ impl Bus for FakeBus {
     }
 
     async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
-        self.refused()?;
+        self.refused().await?;
         assert!(!request.q.iter().any(|q| q == "panic"), "asked to");
         self.queries.lock().unwrap().push(request);
         Ok(QueryReply { inventories: vec![json!({"name": "z"})], total: Some(1), position: 9 })
     }
 
     async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
-        self.refused()?;
+        self.refused().await?;
         self.reads.lock().unwrap().push((name.to_string(), parameters));
         Ok(json!({"events": [{"position": 1}, {"position": 2}], "position": 11}))
     }
@@ -70,7 +70,7 @@ impl Bus for FakeBus {
 }
 
 impl FakeBus {
-    fn refused(&self) -> Result<(), Refusal> {
+    async fn refused(&self) -> Result<(), Refusal> {
         self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
