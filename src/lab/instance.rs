@@ -24,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("dnsmasq", "dnsmasq-base"),
     ("busybox", "busybox"),
+    ("udhcpc", "udhcpc"),
     ("nsenter", "util-linux"),
     ("setsid", "util-linux"),
     ("timeout", "coreutils"),
