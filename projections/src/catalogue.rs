@@ -72,7 +72,6 @@ pub struct Relation {
 }
 
 /// One kind of inventory.
-#[derive(Debug)]
 pub struct Kind {
     /// Its name, and its table.
     pub name: &'static str,
@@ -82,6 +81,20 @@ pub struct Kind {
     pub fields: &'static [Field],
     /// Its nested and expanded fields.
     pub relations: &'static [Relation],
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kind {}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Kind {

@@ -185,34 +185,41 @@ fn suggest(prefix: &str, step: &str, kind: &'static Kind, as_relation: bool) -> 
     let fields = kind.fields.iter().filter(|field| !field.hidden).map(|field| field.name);
     let names: Vec<&str> = if as_relation { relations.collect() } else { fields.chain(relations).collect() };
     let nearest = names.iter().map(|name| (distance(step, name), *name)).min();
-    if let Some((distance, name)) = nearest
-        && distance <= (step.chars().count() / 3).max(2)
-        && distance < name.len()
-    {
-        return format!("did you mean `{prefix}{name}`?");
-    }
-    if !as_relation
-        && let Some(relation) = kind.relations.iter().find(|relation| relation.target().field(step).is_some())
-    {
-        return format!("did you mean `{prefix}{}.{step}`?", relation.name);
+    let near = |bound: usize| nearest.filter(|(distance, name)| *distance <= bound && *distance < name.len());
+    let related = || {
+        let has_it = |relation: &&Relation| !as_relation && relation.target().field(step).is_some();
+        kind.relations.iter().find(has_it).map(|relation| format!("did you mean `{prefix}{}.{step}`?", relation.name))
+    };
+    let named = |(_, name): (usize, &str)| format!("did you mean `{prefix}{name}`?");
+    let begins = |long: &str, short: &str| {
+        short.len() >= 3 && long.get(..short.len()).is_some_and(|start| start.eq_ignore_ascii_case(short))
+    };
+    let alike = || names.iter().find(|name| begins(step, name) || begins(name, step)).map(|name| named((0, name)));
+    let hint = near(1).map(named).or_else(related).or_else(|| near((step.len() / 3).max(2)).map(named)).or_else(alike);
+    if let Some(hint) = hint {
+        return hint;
     }
     format!("{} has: {}", kind.name, names.join(", "))
 }
 
-/// The number of letters to add, drop or change, without regard to case.
+/// The number of letters to add, drop, change or swap with the next, without regard to case.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<u8>, Vec<u8>) = (a.bytes().take(64).collect(), b.bytes().collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(!x.eq_ignore_ascii_case(y));
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+    let a: Vec<u8> = a.bytes().take(64).map(|letter| letter.to_ascii_lowercase()).collect();
+    let b: Vec<u8> = b.bytes().map(|letter| letter.to_ascii_lowercase()).collect();
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 fn values(path: &str, ty: Ty, op: Op, value: &str) -> Result<Vec<Val>, BadQuery> {

@@ -48,12 +48,6 @@ pub(crate) struct RowChange {
     pub values: Vec<(usize, Val)>,
 }
 
-impl PartialEq for Kind {
-    fn eq(&self, other: &Kind) -> bool {
-        self.name == other.name
-    }
-}
-
 fn column(kind: &Kind, name: &str) -> usize {
     kind.column(name)
         .unwrap_or_else(|| panic!("the fold names {}.{name}, which the catalogue does not have", kind.name))

@@ -75,7 +75,9 @@ impl Projections {
         defaults: &[ConfigDefault],
         time_max: Duration,
     ) -> Result<Projections, OpenError> {
-        let store = Store::open(path, defaults, journal.durable())?;
+        // A log that cannot be read there is another one for our purpose: the follower meets the error itself.
+        let command_at = |position| Some(journal.commit_at(position).ok()??.provenance.command_id);
+        let store = Store::open(path, defaults, &command_at)?;
         let shared = Arc::new(Shared {
             readers: Readers::new(path, time_max),
             waiters: Waiters::default(),

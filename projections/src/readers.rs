@@ -94,3 +94,34 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     ))?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::GLOBAL_CONFIG;
+    use crate::store::Store;
+    use crate::tests::DEFAULTS;
+
+    #[test]
+    fn queries_go_on_with_the_file_that_took_the_place_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let first = Store::create(&path, &[]).unwrap();
+        let readers = Readers::new(&path, Duration::from_secs(10));
+        let count = || readers.answer(&Query::new(&GLOBAL_CONFIG)).unwrap().inventories.len();
+        assert_eq!(count(), 0);
+        let _second = readers.without(|| {
+            drop(first);
+            Store::create(&path, DEFAULTS).unwrap()
+        });
+        assert_eq!(count(), DEFAULTS.len());
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let _store = Store::create(&path, &[]).unwrap();
+        assert!(connect(&path).unwrap().execute("UPDATE meta SET position=7", []).is_err());
+    }
+}

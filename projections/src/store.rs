@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use switchback_events::{Commit, Position};
+use switchback_events::{CommandId, Commit, Position};
 
 /// Bits of a row's id below the position: the rows that one event can make of all kinds.
 const ORDINAL_BITS: u32 = 16;
@@ -60,6 +60,9 @@ impl StoreError {
     }
 }
 
+/// The command whose durable commit holds a position, if there is one: by it a log is told from another.
+pub(crate) type CommandAt<'a> = dyn Fn(Position) -> Option<CommandId> + 'a;
+
 /// The writer.
 pub(crate) struct Store {
     connection: Connection,
@@ -80,11 +83,12 @@ struct Statements {
 
 impl Store {
     /// Goes on with the database at `path`, or makes it anew where there is none that fits: another catalogue, other
-    /// defaults, a position beyond the log's durable head, damage, or a machine that went down while it was open.
-    pub fn open(path: &Path, defaults: &[ConfigDefault], durable: Position) -> Result<Store, StoreError> {
+    /// defaults, another log or one that is behind it, damage, or a machine that went down while it was open.
+    /// `command_at` tells the command whose durable commit holds a position.
+    pub fn open(path: &Path, defaults: &[ConfigDefault], command_at: &CommandAt<'_>) -> Result<Store, StoreError> {
         let schema = schema_hash(defaults);
         if path.exists() {
-            match Store::resume(path, &schema, durable) {
+            match Store::resume(path, &schema, command_at) {
                 Ok(Ok(store)) => return Ok(store),
                 Ok(Err(reason)) => tracing::info!(path = %path.display(), reason, "rebuilding the projections"),
                 Err(error) if error.is_corruption() => {
@@ -97,7 +101,11 @@ impl Store {
     }
 
     /// The existing database, or the reason why it cannot be gone on with.
-    fn resume(path: &Path, schema: &str, durable: Position) -> Result<Result<Store, &'static str>, StoreError> {
+    fn resume(
+        path: &Path,
+        schema: &str,
+        command_at: &CommandAt<'_>,
+    ) -> Result<Result<Store, &'static str>, StoreError> {
         let connection = connect(path)?;
         let has_meta = connection
             .query_row("SELECT count(*) FROM sqlite_schema WHERE name='meta'", [], |row| row.get::<_, i64>(0))?;
@@ -105,21 +113,22 @@ impl Store {
             return Ok(Err("it was never finished"));
         }
         let meta = connection
-            .query_row("SELECT position, schema, boot, clean FROM meta", [], |row| {
+            .query_row("SELECT position, schema, boot, clean, command FROM meta", [], |row| {
                 Ok((
                     row.get::<_, u64>(0)?,
                     row.get::<_, String>(1)?,
                     row.get::<_, Option<String>>(2)?,
                     row.get::<_, bool>(3)?,
+                    row.get::<_, Option<String>>(4)?,
                 ))
             })
             .optional()?;
-        let Some((position, found, boot, clean)) = meta else { return Ok(Err("it was never finished")) };
+        let Some((position, found, boot, clean, command)) = meta else { return Ok(Err("it was never finished")) };
         if found != schema {
             return Ok(Err("its schema is another"));
         }
-        if position > durable {
-            return Ok(Err("it is ahead of the log"));
+        if position > 0 && (command.is_none() || command != command_at(position).map(|id| id.to_string())) {
+            return Ok(Err("it is of another log, or ahead of it"));
         }
         // Nothing is synced while it is open, so that it may be trusted after a crash of the process alone.
         if !clean && (boot.is_none() || boot != boot_id()) {
@@ -154,7 +163,7 @@ impl Store {
             for (ordinal, default) in defaults.iter().enumerate() {
                 store.insert(&global_config::initial(default), 0, ordinal as i64)?;
             }
-            Ok(0)
+            Ok((0, None))
         })?;
         Ok(store)
     }
@@ -173,7 +182,7 @@ impl Store {
     pub fn fold(&mut self, commits: &[Arc<Commit>]) -> Result<Position, StoreError> {
         self.write(|store| {
             let folded = store.position;
-            let mut position = folded;
+            let (mut position, mut command) = (folded, None);
             for commit in commits {
                 for recorded in commit.events.iter().filter(|recorded| recorded.position > folded) {
                     if recorded.position != position + 1 {
@@ -182,9 +191,10 @@ impl Store {
                     position = recorded.position;
                     let changes = fold::changes(recorded, commit.at, store)?;
                     store.apply(&changes, position)?;
+                    command = Some(commit.provenance.command_id);
                 }
             }
-            Ok(position)
+            Ok((position, command))
         })
     }
 
@@ -201,11 +211,16 @@ impl Store {
         sync(&self)
     }
 
-    /// Runs `work` in a transaction that ends with the position that it returns.
-    fn write(&mut self, work: impl FnOnce(&mut Store) -> Result<Position, StoreError>) -> Result<Position, StoreError> {
+    /// Runs `work` in a transaction that ends with the position that it returns, and the command that made it.
+    fn write(
+        &mut self,
+        work: impl FnOnce(&mut Store) -> Result<(Position, Option<CommandId>), StoreError>,
+    ) -> Result<Position, StoreError> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let done = work(self).and_then(|position| {
-            self.connection.prepare_cached("UPDATE meta SET position=?1")?.execute(params![position])?;
+        let done = work(self).and_then(|(position, command)| {
+            let mut checkpoint =
+                self.connection.prepare_cached("UPDATE meta SET position=?1, command=coalesce(?2, command)")?;
+            checkpoint.execute(params![position, command.map(|id| id.to_string())])?;
             self.connection.execute_batch("COMMIT")?;
             Ok(position)
         });
@@ -347,7 +362,7 @@ pub(crate) fn columns(kind: &Kind) -> String {
 fn ddl() -> String {
     let mut sql = String::from(
         "CREATE TABLE meta(one INTEGER PRIMARY KEY DEFAULT 1 CHECK(one=1), position INTEGER NOT NULL, \
-         schema TEXT NOT NULL, boot TEXT, clean INTEGER NOT NULL);\n",
+         schema TEXT NOT NULL, boot TEXT, clean INTEGER NOT NULL, command TEXT);\n",
     );
     for kind in KINDS {
         let name = kind.name;
