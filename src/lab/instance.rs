@@ -344,6 +344,13 @@ impl Lab {
         self.start(&what, Some(&self.name.namespace(&what)), &binary, &arguments)
     }
 
+    /// Kills the agent of a host with SIGKILL and starts it again. What it runs goes on meanwhile.
+    pub fn restart_host(&mut self, host: u8) -> anyhow::Result<()> {
+        self.kill(&format!("host{host}"))?;
+        self.start_host(host)?;
+        self.wait_for_agent(host)
+    }
+
     fn wait_for_agent(&self, host: u8) -> anyhow::Result<()> {
         let what = format!("host{host}");
         let address = SocketAddr::from((host_address(host), HOST_AGENT_PORT));
@@ -424,7 +431,7 @@ impl Lab {
     /// The namespace of a router, by its uuid.
     pub fn router_namespace(&self, uuid: &str) -> anyhow::Result<String> {
         let prefix = self.name.namespace("vr-");
-        let of_router = |name: &String| name.strip_prefix(&prefix).is_some_and(|rest| uuid.contains(rest));
+        let of_router = |name: &String| name.strip_prefix(&prefix).is_some_and(|rest| uuid.ends_with(rest));
         let found = netns::of_lab(&self.name).into_iter().find(of_router);
         found.with_context(|| format!("no host of the lab has a namespace `{prefix}…` for the router {uuid}"))
     }

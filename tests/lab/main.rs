@@ -1,0 +1,9 @@
+//! Real packets: labs out of network namespaces with the real server, agents, dnsmasq and nftables. They need
+//! root and never skip themselves. Each test has a lab of its own name; few run at once.
+
+mod crash;
+mod harness;
+mod leftovers;
+mod repair;
+mod router;
+mod topologies;
