@@ -126,6 +126,13 @@ impl RouterEngine {
     /// Applies the last good document, as after a restart of the agent.
     pub fn restore(&self) -> Result<(), AgentProblem> {
         let mut state = self.state.lock();
+        let kernel = self.kernel.as_ref();
+        // A new namespace may have forwarding on, as the machine has: not before there is a firewall.
+        let closed = || match kernel.table(&self.table)? {
+            Some(_) => Ok(()),
+            None => kernel.set_sysctl(FORWARDING, "0"),
+        };
+        closed().map_err(|error| failed(in_section("firewall")(error), None))?;
         let Some(good) = state.good.clone() else { return Ok(()) };
         self.apply(&mut state.applied, &good.sections).map_err(|failure| failed(failure, None))?;
         Ok(())

@@ -1,7 +1,9 @@
 //! `switchback agent host` and `switchback agent router`.
 
+use anyhow::Context;
 use clap::Subcommand;
 use std::path::PathBuf;
+use switchback_agent::{HostOptions, RouterOptions};
 
 /// The agents.
 #[derive(Subcommand)]
@@ -30,6 +32,29 @@ pub enum AgentCommand {
 }
 
 /// Runs the agent until it is told to stop.
-pub fn run(_command: AgentCommand) -> anyhow::Result<()> {
-    anyhow::bail!("not supported yet")
+pub fn run(command: AgentCommand) -> anyhow::Result<()> {
+    log_to_stderr();
+    switchback_agent::install_provider();
+    let system = actix_web::rt::System::new();
+    match command {
+        AgentCommand::Host { listen, token_file, state_dir, prefix } => {
+            let token = std::fs::read_to_string(&token_file)
+                .with_context(|| format!("read the token in `{}`", token_file.display()))?;
+            let identity = switchback_agent::identity_of_token(&token)?;
+            let options = HostOptions::new(listen, identity, state_dir, prefix);
+            system.block_on(switchback_agent::run_host(options))?;
+        }
+        AgentCommand::Router { state_dir } => {
+            system.block_on(switchback_agent::run_router(RouterOptions { state_dir }))?;
+        }
+    }
+    Ok(())
+}
+
+/// Agents log to stderr: their parent decides where that goes.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    // A command that logs already keeps its own way.
+    let _ = subscriber.try_init();
 }

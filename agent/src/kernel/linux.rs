@@ -123,6 +123,10 @@ impl Kernel for LinuxKernel {
         }
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
     fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let failed = |error: io::Error| KernelError::new(format!("write `{}`", path.display()), error);
         let directory = path.parent().unwrap_or(Path::new("/"));

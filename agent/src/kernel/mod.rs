@@ -10,6 +10,7 @@ mod process;
 mod simulated;
 
 pub use linux::LinuxKernel;
+pub use namespace::enter as enter_namespace;
 pub use simulated::{FailKind, SimulatedKernel};
 
 use ipnet::Ipv4Net;
@@ -188,6 +189,8 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// The content of a file, if it is there.
     fn read(&self, path: &Path) -> Result<Option<String>>;
+    /// Whether there is a file or directory.
+    fn exists(&self, path: &Path) -> bool;
     /// Puts a file in place in one step, with its directories.
     fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()>;
     /// Removes a file or a directory with all in it. Not there: nothing to do.

@@ -270,6 +270,10 @@ impl Kernel for SimulatedKernel {
         Ok(self.state.lock().files.get(path).cloned())
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        self.state.lock().files.keys().any(|held| held.starts_with(path))
+    }
+
     fn write(&self, path: &Path, content: &[u8], _mode: u32) -> Result<()> {
         self.change(FailKind::Write, |state| {
             state.files.insert(path.to_path_buf(), String::from_utf8_lossy(content).into_owned());

@@ -1,0 +1,211 @@
+//! Appliances in their form `netns`: a network namespace, its plugs, and in it the router's own agent.
+//!
+//! ```text
+//!   identity ──► namespace ──► plugs ──► management address ──► agent ──► accepts connections: ok
+//!                    ▲                                            │
+//!                    └── another generation: all anew             └── ended: started again, same namespace
+//! ```
+
+use super::{HostSettings, Outcome, Site, plugs, record::MadeAppliance};
+use crate::{
+    bootstrap::{Bootstrap, IDENTITY},
+    check,
+    kernel::{House, Kernel, KernelError, LinkChange, ProcessId, Route, Spawn, Tell},
+};
+use ipnet::Ipv4Net;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use switchback_appliance::{ApplianceConfig, Identity, ManagementAddress};
+use switchback_events::RouterId;
+
+/// How long an agent may take until it accepts connections.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The namespace of a router.
+pub fn namespace(settings: &HostSettings, router: RouterId) -> String {
+    format!("{}-vr-{}", settings.prefix, router.0.tail())
+}
+
+/// Where the files of a router are.
+pub fn directory(state_dir: &Path, router: RouterId) -> PathBuf {
+    state_dir.join("routers").join(router.to_string())
+}
+
+/// Keeps the certificate of a router's agent.
+pub fn put_identity(
+    kernel: &dyn Kernel,
+    state_dir: &Path,
+    router: RouterId,
+    identity: &Identity,
+) -> Result<(), KernelError> {
+    let text = serde_json::to_vec(identity).map_err(|error| KernelError::new("keep the identity", error))?;
+    kernel.write(&directory(state_dir, router).join(IDENTITY), &text, 0o600)
+}
+
+/// Makes the appliance what it should be.
+pub fn ensure(
+    site: &Site<'_>,
+    router: RouterId,
+    config: &ApplianceConfig,
+    mut made: Option<MadeAppliance>,
+) -> Outcome<MadeAppliance> {
+    let mut actions = Vec::new();
+    let result = bring_up(site, router, config, &mut made, &mut actions).map(|()| None);
+    Outcome { made, result, actions }
+}
+
+fn bring_up(
+    site: &Site<'_>,
+    router: RouterId,
+    config: &ApplianceConfig,
+    made: &mut Option<MadeAppliance>,
+    actions: &mut Vec<String>,
+) -> Result<(), String> {
+    let kernel = site.kernel;
+    check::plugs(&config.plugs)?;
+    let files = directory(&site.settings.state_dir, router);
+    if !kernel.exists(&files.join(IDENTITY)) {
+        return Err("no identity yet".to_string());
+    }
+    let name = namespace(site.settings, router);
+    let same = made.as_ref().is_some_and(|made| {
+        made.config.generation == config.generation && made.config.management == config.management
+    });
+    let reachable = management_end(config).is_some_and(|end| site.links.contains_key(end));
+    let fresh = !same || !reachable || !site.namespaces.contains(&name);
+    if fresh {
+        tear_down(site, router, made.as_ref()).map_err(|error| error.to_string())?;
+        kernel.add_namespace(&name).map_err(|error| error.to_string())?;
+        actions.push(format!("start appliance {name} at generation {}", config.generation));
+    } else if let Some(made) = made.as_ref() {
+        let left = |plug: &&switchback_appliance::PlugConfig| {
+            !config.plugs.iter().any(|wanted| wanted.internal_name == plug.internal_name)
+        };
+        let left: Vec<_> = made.config.plugs.iter().filter(left).cloned().collect();
+        plugs::remove(site, &left).map_err(|error| error.to_string())?;
+    }
+    plugs::ensure(site, &name, &config.plugs, fresh)?;
+    if fresh {
+        let inside = management_links(&config.management).map_err(|error| error.to_string())?;
+        kernel.change_links(Some(&name), &inside).map_err(|error| error.to_string())?;
+    }
+    let held = made.take();
+    let binary = held.as_ref().and_then(|held| held.binary.clone());
+    let running = held.map(|held| held.process).filter(|process| !fresh && kernel.alive(process));
+    let process = match running {
+        Some(process) => process,
+        None => {
+            actions.push(format!("start the agent of {name}"));
+            start(site, router, config, binary.as_deref())?
+        }
+    };
+    *made = Some(MadeAppliance { config: config.clone(), process, binary });
+    wait(site, router, config, &process)
+}
+
+/// The host's end of the plug that the agent is reached by.
+fn management_end(config: &ApplianceConfig) -> Option<&String> {
+    let plug = config.plugs.iter().find(|plug| plug.name == config.management.interface)?;
+    Some(&plug.internal_name)
+}
+
+/// What the host gives an appliance, so that its agent can be reached.
+fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, ipnet::PrefixLenError> {
+    let interface = management.interface.clone();
+    let net = Ipv4Net::new(management.ip, management.prefix_length)?;
+    let mut changes = vec![
+        LinkChange::Up("lo".to_string()),
+        LinkChange::Up(interface.clone()),
+        LinkChange::AddAddress(interface.clone(), net),
+    ];
+    if let Some(gateway) = management.gateway {
+        // Only for what comes from this address: the router's default route is another matter.
+        let route = Route { destination: Ipv4Net::default(), gateway, interface };
+        changes.push(LinkChange::RouteFrom(management.ip, route));
+    }
+    Ok(changes)
+}
+
+/// Starts the agent of a router in its namespace.
+pub fn start(
+    site: &Site<'_>,
+    router: RouterId,
+    config: &ApplianceConfig,
+    binary: Option<&str>,
+) -> Result<ProcessId, String> {
+    let settings = site.settings;
+    let files = directory(&settings.state_dir, router);
+    let bootstrap = Bootstrap { router, listen: address(&config.management), identity: PathBuf::from(IDENTITY) };
+    let text = serde_json::to_vec(&bootstrap).map_err(|error| error.to_string())?;
+    site.kernel.write(&files.join(Bootstrap::FILE), &text, 0o600).map_err(|error| error.to_string())?;
+    let program = match binary {
+        Some(digest) => super::binaries::path(&settings.state_dir, digest),
+        None => settings.program.clone(),
+    };
+    let mut args = settings.arguments.clone();
+    args.extend(["--state-dir".to_string(), files.display().to_string()]);
+    let needs_run = files.starts_with("/run") || program.starts_with("/run");
+    let house = House {
+        namespace: namespace(settings, router),
+        private_run: !needs_run,
+        files: Vec::new(),
+        hostname: Some(format!("vr-{}", router.0.tail())),
+    };
+    let log = files.join("agent.log");
+    let spawn = Spawn { program, args, env: log_filter(), log, house: Some(house) };
+    site.kernel.spawn(&spawn).map_err(|error| error.to_string())
+}
+
+/// Routers' agents log as much as the host's does.
+fn log_filter() -> std::collections::BTreeMap<String, String> {
+    std::env::var("RUST_LOG").map(|filter| ("RUST_LOG".to_string(), filter)).into_iter().collect()
+}
+
+/// Waits for an agent to accept connections; one that does not is ended, to be started again.
+pub fn wait(site: &Site<'_>, router: RouterId, config: &ApplianceConfig, process: &ProcessId) -> Result<(), String> {
+    let name = namespace(site.settings, router);
+    site.kernel.wait_accepting(&name, address(&config.management), process, PATIENCE).map_err(|error| {
+        end(site.kernel, process);
+        let log = directory(&site.settings.state_dir, router).join("agent.log");
+        let log = site.kernel.read(&log).ok().flatten().unwrap_or_default();
+        let last = log.lines().last().unwrap_or("it said nothing");
+        format!("the router's agent does not come up: {error}; its last words: {last}")
+    })
+}
+
+/// Ends an agent: first politely, so that it stops its daemons.
+pub fn end(kernel: &dyn Kernel, process: &ProcessId) {
+    let told = kernel.tell(process, Tell::Stop).is_ok();
+    if !told || !kernel.wait_gone(process, Duration::from_secs(3)) {
+        let _ = kernel.tell(process, Tell::Kill);
+        kernel.wait_gone(process, Duration::from_secs(3));
+    }
+}
+
+fn address(management: &ManagementAddress) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(management.ip), management.agent_port)
+}
+
+/// Ends what runs, and drops what the router's agent had kept; its identity stays.
+fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) -> Result<(), KernelError> {
+    let kernel = site.kernel;
+    kernel.remove_namespace(&namespace(site.settings, router))?;
+    if let Some(made) = made {
+        plugs::remove(site, &made.config.plugs)?;
+    }
+    let files = directory(&site.settings.state_dir, router);
+    for name in ["last-good.json", "dnsmasq", "agent.log"] {
+        kernel.remove(&files.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes an appliance and its files.
+pub fn remove(site: &Site<'_>, router: RouterId, made: &MadeAppliance) -> Result<String, KernelError> {
+    tear_down(site, router, Some(made))?;
+    site.kernel.remove(&directory(&site.settings.state_dir, router))?;
+    Ok(format!("remove appliance {}", namespace(site.settings, router)))
+}

@@ -1,0 +1,91 @@
+//! What the agent has made, kept on disk: so that the agent after it finds it again and removes no more.
+
+use crate::kernel::{Kernel, KernelError, ProcessId};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path};
+use switchback_appliance::{ApplianceConfig, HostSections, VmConfig};
+use switchback_events::{Id, Position, RouterId, VmInstanceId};
+
+const FILE: &str = "host.json";
+
+/// The last document and what came of it.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Which host this is; known from the first document on.
+    pub host: Option<Id>,
+    /// The revision in force.
+    pub revision: Position,
+    /// The highest epoch seen.
+    pub epoch: u64,
+    /// The last document.
+    pub sections: HostSections,
+    /// What is there because of it.
+    pub made: Made,
+}
+
+/// Everything that the agent has made.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// By name.
+    pub bridges: BTreeMap<String, MadeBridge>,
+    /// The routers' appliances.
+    pub appliances: BTreeMap<RouterId, MadeAppliance>,
+    /// The VMs of the lab.
+    pub vms: BTreeMap<VmInstanceId, MadeVm>,
+    /// Binaries put in place, by digest.
+    pub binaries: std::collections::BTreeSet<String>,
+}
+
+/// A bridge.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeBridge {
+    /// The interface in it.
+    pub port: String,
+    /// The interface was made here too.
+    pub made_port: bool,
+}
+
+/// An appliance.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeAppliance {
+    /// What it was made of.
+    pub config: ApplianceConfig,
+    /// Its agent.
+    pub process: ProcessId,
+    /// The binary of its agent, where it is not the host's own.
+    pub binary: Option<String>,
+}
+
+/// A VM of the lab.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeVm {
+    /// What it was made of.
+    pub config: VmConfig,
+    /// Its first process.
+    pub process: ProcessId,
+    /// The addresses that its DHCP clients were given, by interface.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, Ipv4Net>,
+}
+
+impl Record {
+    /// Reads the record; an empty one where there is none.
+    pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Record, KernelError> {
+        match kernel.read(&directory.join(FILE))? {
+            Some(text) => serde_json::from_str(&text).map_err(|error| KernelError::new("read the host's record", error)),
+            None => Ok(Record::default()),
+        }
+    }
+
+    /// Writes it.
+    pub fn write(&self, kernel: &dyn Kernel, directory: &Path) -> Result<(), KernelError> {
+        let text = serde_json::to_vec(self).map_err(|error| KernelError::new("write the host's record", error))?;
+        kernel.write(&directory.join(FILE), &text, 0o600)
+    }
+}

@@ -1,0 +1,134 @@
+//! Running an agent from start to SIGTERM: engine, supervision, server. Called inside an actix system.
+
+use crate::{
+    bootstrap::Bootstrap,
+    host::{HostEngine, HostSettings},
+    kernel::{Kernel, KernelError, LinuxKernel},
+    router::{RouterEngine, RouterSettings},
+    server::{self, ServeError},
+    version::Build,
+};
+use actix_web::web::Data;
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use switchback_appliance::Identity;
+
+/// How often the agents look after what they have started.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a dnsmasq that died stays dead, so that it can be seen.
+const RESTART_AFTER: Duration = Duration::from_secs(10);
+
+/// How a host's agent is run.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Certificate, key and authority.
+    pub identity: Identity,
+    /// Where its files are.
+    pub state_dir: PathBuf,
+    /// The prefix of the names of namespaces.
+    pub prefix: String,
+    /// The binary of routers' agents; none: this one.
+    pub program: Option<PathBuf>,
+    /// Its first arguments.
+    pub arguments: Vec<String>,
+}
+
+impl HostOptions {
+    /// Options with the defaults of the product: this binary's `agent router`.
+    pub fn new(listen: SocketAddr, identity: Identity, state_dir: PathBuf, prefix: String) -> Self {
+        let arguments = ["agent", "router"].map(str::to_string).to_vec();
+        Self { listen, identity, state_dir, prefix, program: None, arguments }
+    }
+}
+
+/// How a router's agent is run.
+#[derive(Clone, Debug)]
+pub struct RouterOptions {
+    /// Where the host's agent put `bootstrap.json`.
+    pub state_dir: PathBuf,
+}
+
+/// Why an agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file that it needs.
+    #[error("read `{0}`")]
+    File(PathBuf, #[source] io::Error),
+    /// The machine.
+    #[error("start the agent")]
+    Kernel(#[from] KernelError),
+    /// Its address or certificate.
+    #[error("serve")]
+    Serve(#[from] ServeError),
+    /// While it served.
+    #[error("serve")]
+    Server(#[source] io::Error),
+}
+
+/// Runs the agent of a host until it is told to stop. Routers and VMs go on without it.
+pub async fn run_host(options: HostOptions) -> Result<(), RunError> {
+    let own = || std::env::current_exe().map_err(|error| RunError::File(PathBuf::from("/proc/self/exe"), error));
+    let program = options.program.clone().map_or_else(own, Ok)?;
+    let state_dir = absolute(&options.state_dir)?;
+    let settings = HostSettings { state_dir, prefix: options.prefix, program, arguments: options.arguments };
+    let kernel: Arc<dyn Kernel> = Arc::new(LinuxKernel::new());
+    let engine = HostEngine::open(kernel, settings, Arc::new(Build::own()))?;
+    engine.restore();
+    let engine = Data::new(engine);
+    supervise(Arc::downgrade(&engine.clone().into_inner()), HostEngine::supervise);
+    let server = server::host(options.listen, &options.identity, engine)?;
+    tracing::info!(listen = %options.listen, "the host's agent serves");
+    server.await.map_err(RunError::Server)
+}
+
+/// Runs the agent of a router until it is told to stop. Packets go on passing without it.
+pub async fn run_router(options: RouterOptions) -> Result<(), RunError> {
+    let state_dir = absolute(&options.state_dir)?;
+    let bootstrap: Bootstrap = read(&state_dir.join(Bootstrap::FILE))?;
+    let identity: Identity = read(&state_dir.join(&bootstrap.identity))?;
+    let settings = RouterSettings {
+        router: bootstrap.router,
+        listen: Some(bootstrap.listen),
+        state_dir,
+        restart_after: RESTART_AFTER,
+    };
+    let kernel: Arc<dyn Kernel> = Arc::new(LinuxKernel::new());
+    let engine = Data::new(RouterEngine::open(kernel, settings, Arc::new(Build::own()))?);
+    if let Err(error) = engine.restore() {
+        tracing::error!(%error, "the last good configuration cannot be applied; waiting for a new one");
+    }
+    supervise(Arc::downgrade(&engine.clone().into_inner()), RouterEngine::supervise);
+    let server = server::router(bootstrap.listen, &identity, engine.clone())?;
+    tracing::info!(listen = %bootstrap.listen, router = %bootstrap.router, "the router's agent serves");
+    let served = server.await;
+    engine.stop();
+    served.map_err(RunError::Server)
+}
+
+/// Calls `look` every tick for as long as the engine lives.
+fn supervise<E: Send + Sync + 'static>(engine: Weak<E>, look: fn(&E)) {
+    std::thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            look(&engine);
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, RunError> {
+    let failed = |error| RunError::File(path.to_path_buf(), error);
+    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(failed)
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+    let failed = |error| RunError::File(path.to_path_buf(), error);
+    serde_json::from_slice(&fs::read(path).map_err(failed)?).map_err(|error| failed(error.into()))
+}

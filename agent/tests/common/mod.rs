@@ -1,0 +1,101 @@
+//! Documents that the tests share.
+
+#![allow(dead_code)]
+
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use switchback_appliance::{
+    DhcpConfig, DhcpHost, DhcpNetwork, DnsConfig, DnsName, FirewallConfig, ForwardRule, InputRule, InterfacesConfig,
+    Protocol, RouterConfig, RouterNic, Sections, SnatConfig, SnatRule,
+};
+use switchback_events::{Id, L3NetworkId, Mac, Nic, RouterId};
+
+pub const PORT: u16 = 7272;
+
+pub fn mac(last: u16) -> Mac {
+    let [high, low] = last.to_be_bytes();
+    Mac([0xfa, 0, 0, 0, high, low])
+}
+
+pub fn guests() -> L3NetworkId {
+    L3NetworkId(Id::of_name("guests"))
+}
+
+fn nic(name: &str, last: u16, ip: [u8; 4], prefix_length: u8, meta_data: u8) -> RouterNic {
+    RouterNic {
+        name: name.to_string(),
+        mac: mac(last),
+        ip: ip.into(),
+        prefix_length,
+        meta_data,
+        l3_network: L3NetworkId(Id::of_name(name)),
+        mtu: 1500,
+    }
+}
+
+/// `clients` VMs from 10.0.0.11 on, on a /16 behind `eth1`; public `eth0`; management `eth2`.
+pub fn router(router: RouterId, clients: u16) -> RouterConfig {
+    let subnet: Ipv4Net = "10.0.0.0/16".parse().unwrap();
+    let gateway = Ipv4Addr::new(10, 0, 0, 1);
+    let address = |number: u16| {
+        let [high, low] = (number + 10).to_be_bytes();
+        Ipv4Addr::new(10, 0, high, low)
+    };
+    let host = |number: u16| DhcpHost {
+        ip: address(number),
+        mac: mac(1000 + number),
+        hostname: format!("vm{number}"),
+        l3_network: guests(),
+    };
+    let name = |number: u16| DnsName {
+        ip: address(number),
+        hostname: format!("vm{number}"),
+        domain: Some("vpc.local".to_string()),
+    };
+    let input = |interface: &str, protocol, port| InputRule { interface: interface.to_string(), protocol, port };
+    let sections = Sections {
+        interfaces: InterfacesConfig {
+            nics: vec![
+                nic("eth0", 10, [203, 0, 113, 1], 24, Nic::PUBLIC),
+                nic("eth1", 11, gateway.octets(), 16, Nic::GUEST),
+                nic("eth2", 12, [172, 20, 0, 2], 24, Nic::MANAGEMENT),
+            ],
+            default_gateway: Some(Ipv4Addr::new(203, 0, 113, 254)),
+        },
+        dhcp: DhcpConfig {
+            networks: vec![DhcpNetwork {
+                interface: "eth1".to_string(),
+                l3_network: guests(),
+                subnet,
+                gateway,
+                dns_server: gateway,
+                domain: Some("vpc.local".to_string()),
+                mtu: 1450,
+                lease_time: 3600,
+            }],
+            hosts: (1..=clients).map(host).collect(),
+        },
+        dns: DnsConfig {
+            interfaces: vec!["eth1".to_string()],
+            names: (1..=clients).map(name).collect(),
+            upstreams: vec![Ipv4Addr::new(203, 0, 113, 254).into()],
+        },
+        snat: SnatConfig {
+            rules: vec![SnatRule {
+                source: subnet,
+                interface: "eth0".to_string(),
+                public_ip: Ipv4Addr::new(203, 0, 113, 1),
+            }],
+        },
+        firewall: FirewallConfig {
+            input: vec![
+                input("eth1", Protocol::Tcp, 53),
+                input("eth1", Protocol::Udp, 53),
+                input("eth1", Protocol::Udp, 67),
+                input("eth2", Protocol::Tcp, PORT),
+            ],
+            forward: vec![ForwardRule { from: "eth1".to_string(), to: "eth0".to_string() }],
+        },
+    };
+    RouterConfig { router, revision: 1, sections }
+}

@@ -1,0 +1,211 @@
+//! The router's engine on a kernel in memory: revisions, epochs, digests, roll-back, drift.
+
+mod common;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use switchback_agent::{
+    kernel::{FailKind, Kernel, Link, SimulatedKernel},
+    push_of_router,
+    router::{RouterEngine, RouterSettings},
+    version::Build,
+};
+use switchback_appliance::{AgentProblemCode, RouterConfig};
+use switchback_events::{Id, RouterId};
+
+struct Bench {
+    kernel: Arc<SimulatedKernel>,
+    engine: RouterEngine,
+    config: RouterConfig,
+}
+
+fn id() -> RouterId {
+    RouterId(Id::of_name("router"))
+}
+
+fn open(kernel: &Arc<SimulatedKernel>) -> RouterEngine {
+    let settings = RouterSettings {
+        router: id(),
+        listen: Some(([172, 20, 0, 2], common::PORT).into()),
+        state_dir: PathBuf::from("/state"),
+        restart_after: Duration::ZERO,
+    };
+    RouterEngine::open(kernel.clone(), settings, Arc::new(Build::of("digest", "boot"))).unwrap()
+}
+
+fn bench() -> Bench {
+    let config = common::router(id(), 3);
+    let link = |nic: &switchback_appliance::RouterNic| Link {
+        name: nic.name.clone(),
+        mac: Some(nic.mac),
+        mtu: 1500,
+        ..Link::default()
+    };
+    let kernel = Arc::new(SimulatedKernel::new(config.sections.interfaces.nics.iter().map(link)));
+    let engine = open(&kernel);
+    engine.restore().unwrap();
+    Bench { kernel, engine, config }
+}
+
+impl Bench {
+    fn put(&self) -> Result<switchback_appliance::ApplyReport, switchback_appliance::AgentProblem> {
+        self.engine.put(push_of_router(&self.config, 1), false)
+    }
+
+    fn drift(&self) -> Vec<(String, String)> {
+        let items = self.engine.drift().unwrap().items;
+        items.into_iter().map(|item| (item.section, item.item)).collect()
+    }
+}
+
+#[test]
+fn what_was_applied_is_held_and_applying_it_again_does_nothing() {
+    let bench = bench();
+    let first = bench.put().unwrap();
+    assert!(first.sections.values().all(|section| section.changed), "{first:?}");
+    assert_eq!(first.config_digest, bench.config.digest());
+    assert_eq!(bench.drift(), []);
+    assert!(bench.engine.health().healthy, "{:?}", bench.engine.health());
+    assert_eq!(bench.engine.held().digests, bench.config.sections.digests());
+    let before = bench.kernel.changes_made();
+    let second = bench.put().unwrap();
+    assert!(second.sections.values().all(|section| !section.changed), "{second:?}");
+    assert_eq!(bench.kernel.changes_made(), before);
+}
+
+#[test]
+fn neither_revision_nor_epoch_goes_down() {
+    let mut bench = bench();
+    bench.config.revision = 5;
+    bench.engine.put(push_of_router(&bench.config, 3), false).unwrap();
+    let code = |revision, epoch| {
+        let config = RouterConfig { revision, ..bench.config.clone() };
+        bench.engine.put(push_of_router(&config, epoch), false).map_err(|problem| problem.code).err()
+    };
+    assert_eq!(code(4, 3), Some(AgentProblemCode::StaleRevision));
+    assert_eq!(code(6, 2), Some(AgentProblemCode::StaleEpoch));
+    assert_eq!(code(5, 3), None);
+    assert_eq!(code(6, 4), None);
+    assert_eq!((bench.engine.held().revision, bench.engine.held().epoch), (6, 4));
+}
+
+#[test]
+fn documents_for_others_or_with_wrong_digests_are_refused() {
+    let bench = bench();
+    let mut other = push_of_router(&bench.config, 1);
+    other.id = Id::of_name("other");
+    assert_eq!(bench.engine.put(other, false).unwrap_err().code, AgentProblemCode::WrongRouter);
+    let mut wrong = push_of_router(&bench.config, 1);
+    wrong.sections.get_mut("snat").unwrap().digest = "0".repeat(64);
+    let problem = bench.engine.put(wrong, false).unwrap_err();
+    assert_eq!((problem.code, problem.section.as_deref()), (AgentProblemCode::Invalid, Some("snat")));
+    let mut evil = bench.config.clone();
+    evil.sections.dns.names[0].hostname = "vm\nserver=6.6.6.6".to_string();
+    let problem = bench.engine.put(push_of_router(&evil, 1), false).unwrap_err();
+    assert_eq!((problem.code, problem.section.as_deref()), (AgentProblemCode::Invalid, Some("dns")));
+    assert_eq!(bench.engine.held().revision, 0);
+}
+
+#[test]
+fn a_section_travels_only_where_the_agent_does_not_hold_it() {
+    let bench = bench();
+    let mut thin = push_of_router(&bench.config, 1);
+    thin.sections.get_mut("dhcp").unwrap().body = None;
+    let problem = bench.engine.put(thin.clone(), false).unwrap_err();
+    assert_eq!((problem.code, problem.section.as_deref()), (AgentProblemCode::MissingSection, Some("dhcp")));
+    bench.put().unwrap();
+    bench.engine.put(thin, false).unwrap();
+}
+
+#[test]
+fn a_failure_in_any_section_brings_back_the_last_good() {
+    let kinds = [FailKind::Links, FailKind::Sysctl, FailKind::Table, FailKind::Write, FailKind::Run, FailKind::Spawn];
+    for kind in kinds {
+        let bench = bench();
+        bench.put().unwrap();
+        let mut next = common::router(id(), 5);
+        next.revision = 2;
+        next.sections.interfaces.nics[1].ip = [10, 0, 0, 2].into();
+        next.sections.interfaces.nics[1].meta_data = 7;
+        next.sections.dns.upstreams.clear();
+        next.sections.snat.rules.clear();
+        next.sections.firewall.forward.clear();
+        bench.kernel.fail_next(kind);
+        let problem = bench.engine.put(push_of_router(&next, 1), false).unwrap_err();
+        assert_eq!(problem.code, AgentProblemCode::Failed, "{kind:?}");
+        assert!(problem.section.is_some(), "{kind:?}");
+        assert_eq!(bench.engine.held().revision, 1, "{kind:?}");
+        assert_eq!(bench.drift(), [], "{kind:?}");
+        assert!(bench.engine.health().healthy, "{kind:?}");
+        let report = bench.engine.put(push_of_router(&next, 1), false).unwrap();
+        assert_eq!(report.config_digest, next.digest(), "{kind:?}");
+        assert_eq!(bench.drift(), [], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_first_document_that_fails_leaves_nothing_open() {
+    let bench = bench();
+    bench.kernel.fail_next(FailKind::Spawn);
+    bench.put().unwrap_err();
+    assert_eq!(bench.kernel.sysctl("net/ipv4/ip_forward").unwrap().as_deref(), Some("0"));
+    assert!(bench.kernel.links().unwrap().iter().all(|link| link.name == "eth2" || link.addresses.is_empty()));
+    bench.put().unwrap();
+    assert!(bench.engine.health().healthy);
+}
+
+#[test]
+fn drift_is_named_and_healed_by_the_same_document() {
+    let bench = bench();
+    bench.put().unwrap();
+    bench.kernel.wipe();
+    let named = bench.drift();
+    for (section, item) in [
+        ("snat", "nftables table"),
+        ("firewall", "nftables table"),
+        ("dhcp", "dnsmasq process"),
+        ("dns", "dnsmasq process"),
+    ] {
+        assert!(named.contains(&(section.to_string(), item.to_string())), "{named:?}");
+    }
+    assert!(!bench.engine.health().healthy);
+    let report = bench.put().unwrap();
+    assert_eq!(report.config_digest, bench.config.digest());
+    assert!(!report.sections["interfaces"].changed);
+    assert_eq!(bench.drift(), []);
+    assert!(bench.engine.health().healthy);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_it_would() {
+    let bench = bench();
+    bench.put().unwrap();
+    let mut next = bench.config.clone();
+    next.revision = 2;
+    next.sections.snat.rules.clear();
+    let report = bench.engine.put(push_of_router(&next, 9), true).unwrap();
+    assert!(report.sections["snat"].changed && !report.sections["dhcp"].changed, "{report:?}");
+    assert_eq!((bench.engine.held().revision, bench.engine.held().epoch), (1, 1));
+    assert_eq!(bench.drift(), []);
+}
+
+#[test]
+fn an_agent_that_starts_again_applies_the_last_good() {
+    let bench = bench();
+    bench.put().unwrap();
+    bench.kernel.wipe();
+    let again = open(&bench.kernel);
+    again.restore().unwrap();
+    assert!(again.health().healthy);
+    assert_eq!(again.held().digests, bench.config.sections.digests());
+    assert_eq!(again.drift().unwrap().items, []);
+}
+
+#[test]
+fn a_dnsmasq_that_died_is_started_again_in_time() {
+    let bench = bench();
+    bench.put().unwrap();
+    bench.kernel.kill("dnsmasq");
+    assert!(!bench.engine.health().healthy);
+    bench.engine.supervise();
+    assert!(bench.engine.health().healthy);
+}
