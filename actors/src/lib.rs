@@ -1,1 +1,51 @@
-//! Who decides: per concept state, decide, evolve; one generic actor shell; reconcilers.
+//! Who decides. For each concept: its state, what may be decided of it, and how events change it. Around them one
+//! generic actor shell, the registry of actors, and the reconcilers that make the world match the log.
+//!
+//! **Invariant:** a decision is a pure function of facts, command and context; its commit stands only if nothing
+//! that it was shown has moved.
+
+#![forbid(unsafe_code)]
+
+pub mod agents;
+pub mod cluster;
+pub mod context;
+pub mod decide;
+pub mod decision;
+pub mod directory;
+pub mod entity;
+pub mod facts;
+pub mod global_config;
+pub mod host;
+pub mod image;
+pub mod ip_range;
+pub mod l2_network;
+pub mod l3_network;
+pub mod mac_block;
+pub mod network_service_provider;
+pub mod offering;
+pub(crate) mod placement;
+pub mod reconcilers;
+pub mod registry;
+pub mod router;
+pub mod rules;
+pub mod state;
+pub mod states;
+pub mod tag_set;
+pub mod vm_instance;
+pub mod zone;
+
+pub use cluster::Cluster;
+pub use global_config::GlobalConfig;
+pub use host::Host;
+pub use image::Image;
+pub use ip_range::IpRange;
+pub use l2_network::L2Network;
+pub use l3_network::L3Network;
+pub use mac_block::MacBlock;
+pub use network_service_provider::NetworkServiceProvider;
+pub use offering::Offering;
+pub use router::Router;
+pub use states::States;
+pub use tag_set::TagSet;
+pub use vm_instance::{VmInstance, VmState};
+pub use zone::Zone;

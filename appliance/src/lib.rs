@@ -6,9 +6,18 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod dhcp;
+pub mod dns;
+pub mod firewall;
+pub mod host;
 pub mod host_config;
+pub mod interfaces;
 pub mod protocol;
+pub mod router;
+pub mod snat;
 
 pub use config::*;
+pub use host::*;
 pub use host_config::*;
 pub use protocol::*;
+pub use router::*;

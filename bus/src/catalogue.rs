@@ -20,7 +20,7 @@ macro_rules! commands {
             ///
             /// # Errors
             /// A parameter whose type is not right.
-            fn read(name: &str, parameters: Value) -> Result<Command, serde_json::Error> {
+            fn named(name: &str, parameters: Value) -> Result<Command, serde_json::Error> {
                 match name {
                     $(stringify!($name) => serde_json::from_value(parameters).map(Command::$name),)*
                     _ => Err(serde::de::Error::custom("no such command")),
@@ -157,7 +157,7 @@ macro_rules! reads {
         pub const READS: &[Message] = &[$($name::MESSAGE),*];
 
         impl Read {
-            fn read(name: &str, parameters: Value) -> Result<Read, serde_json::Error> {
+            fn named(name: &str, parameters: Value) -> Result<Read, serde_json::Error> {
                 match name {
                     $(stringify!($name) => serde_json::from_value(parameters).map(Read::$name),)*
                     _ => Err(serde::de::Error::custom("no such read")),
@@ -272,7 +272,7 @@ pub fn command(name: &str, parameters: &Value) -> Result<(Command, Common), Refu
         }
     }
     message.accept(&mut map)?;
-    let command = Command::read(name, Value::Object(map)).map_err(|error| type_refusal(&error))?;
+    let command = Command::named(name, Value::Object(map)).map_err(|error| type_refusal(&error))?;
     Ok((command, common))
 }
 
@@ -287,7 +287,7 @@ pub fn read(name: &str, parameters: &Value) -> Result<Read, Refusal> {
     }
     let mut map = object(parameters)?;
     message.accept(&mut map)?;
-    Read::read(name, Value::Object(map)).map_err(|error| type_refusal(&error))
+    Read::named(name, Value::Object(map)).map_err(|error| type_refusal(&error))
 }
 
 fn object(parameters: &Value) -> Result<Map<String, Value>, Refusal> {

@@ -1,0 +1,57 @@
+//! The edge towards hosts and routers: what the reconcilers ask of agents. Real agents answer over HTTP with mutual
+//! TLS, simulated ones in process; the server wires one or both.
+
+use async_trait::async_trait;
+use std::net::{Ipv4Addr, SocketAddr};
+use switchback_appliance::{AgentProblem, ApplyReport, Drift, Health, InterfaceCheck, Push};
+use switchback_events::{HostId, HypervisorType, RouterId};
+
+/// Where a host's agent is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostTarget {
+    /// The host.
+    pub id: HostId,
+    /// Its agent's address.
+    pub address: SocketAddr,
+    /// Real or simulated.
+    pub hypervisor_type: HypervisorType,
+}
+
+/// Where a router's agent is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouterTarget {
+    /// The router.
+    pub id: RouterId,
+    /// Its agent's address.
+    pub address: SocketAddr,
+    /// The host that it is placed on.
+    pub host: HostTarget,
+}
+
+/// What can be asked of agents.
+#[async_trait]
+pub trait Agents: Send + Sync {
+    /// Is the host's agent there?
+    async fn host_health(&self, host: &HostTarget) -> Result<Health, AgentProblem>;
+    /// Tells a host what it should carry.
+    async fn put_host(&self, host: &HostTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
+    /// Could the host carry an L2 network on this interface?
+    async fn check_interface(&self, host: &HostTarget, check: InterfaceCheck) -> Result<(), AgentProblem>;
+    /// Gives the agent of an appliance its certificate, before the appliance is told to the host.
+    async fn prepare_appliance(
+        &self,
+        host: &HostTarget,
+        router: RouterId,
+        management_ip: Ipv4Addr,
+    ) -> Result<(), AgentProblem>;
+    /// Is the router's agent there?
+    async fn router_health(&self, router: &RouterTarget) -> Result<Health, AgentProblem>;
+    /// Tells a router what it should be.
+    async fn put_router(&self, router: &RouterTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
+    /// Where a router differs from what it should be.
+    async fn router_drift(&self, router: &RouterTarget) -> Result<Drift, AgentProblem>;
+    /// The digest of the agent that this server would put in place.
+    fn agent_digest(&self) -> String;
+    /// Restarts a router's agent; with `upgrade`, as this server's own.
+    async fn restart_agent(&self, router: &RouterTarget, upgrade: bool) -> Result<(), AgentProblem>;
+}

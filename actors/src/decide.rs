@@ -1,0 +1,154 @@
+//! Which decision belongs to which command. Pure: what a decision knows comes by facts and context.
+
+use crate::{context::Context, decision::Decision, facts::Facts, rules::Exists, *};
+use switchback_bus::{Command, Refusal};
+use switchback_events::{Id, StreamKey, StreamKind, TagSetEvent};
+
+/// Decides a command: the events that shall have happened, or why not.
+///
+/// # Errors
+/// The refusal; nothing has changed.
+pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let mut decision = by_concept(command, facts, context)?;
+    let message = command.message();
+    if switchback_bus::creates(message) && !message.name.ends_with("Tag") {
+        tag_set::add_common(&mut decision, facts, context)?;
+    }
+    // Tags go with their resource.
+    if message.name.starts_with("Delete") && message.name != "DeleteTag" && !decision.events.is_empty() {
+        for tag in facts.tags(decision.target.id)?.tags.keys() {
+            decision.add(decision.target.id, TagSetEvent::Deleted { tag: *tag });
+        }
+    }
+    Ok(decision)
+}
+
+fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let is_router = |id: Id| Ok::<bool, Refusal>(facts.get::<Router>(id)?.exists());
+    match command {
+        Command::CreateZone(c) => zone::create(c, facts, context),
+        Command::UpdateZone(c) => zone::update(c, facts),
+        Command::ChangeZoneState(c) => zone::change_state(c, facts),
+        Command::DeleteZone(c) => zone::delete(c, facts),
+        Command::CreateCluster(c) => cluster::create(c, facts, context),
+        Command::UpdateCluster(c) => cluster::update(c, facts),
+        Command::ChangeClusterState(c) => cluster::change_state(c, facts),
+        Command::DeleteCluster(c) => cluster::delete(c, facts),
+        Command::AddKVMHost(c) => host::add_kvm(c, facts, context),
+        Command::AddSimulatorHost(c) => host::add_simulator(c, facts, context),
+        Command::UpdateHost(c) => host::update(c, facts),
+        Command::ChangeHostState(c) => host::change_state(c, facts),
+        Command::ReconnectHost(c) => host::reconnect(c, facts),
+        Command::DeleteHost(c) => host::delete(c, facts),
+        Command::ReportHostStatus(c) => host::report(c, facts),
+        Command::AddImage(c) => image::add(c, facts, context),
+        Command::UpdateImage(c) => image::update(c, facts),
+        Command::DeleteImage(c) => image::delete(c, facts),
+        Command::CreateL2NoVlanNetwork(c) => l2_network::create_no_vlan(c, facts, context),
+        Command::CreateL2VlanNetwork(c) => l2_network::create_vlan(c, facts, context),
+        Command::UpdateL2Network(c) => l2_network::update(c, facts),
+        Command::AttachL2NetworkToCluster(c) => l2_network::attach(c, facts),
+        Command::DetachL2NetworkFromCluster(c) => l2_network::detach(c, facts),
+        Command::DeleteL2Network(c) => l2_network::delete(c, facts),
+        Command::ReportL2Attachment(c) => l2_network::report(c, facts),
+        Command::CreateL3Network(c) => l3_network::create(c, facts, context),
+        Command::UpdateL3Network(c) => l3_network::update(c, facts),
+        Command::ChangeL3NetworkState(c) => l3_network::change_state(c, facts),
+        Command::AddDnsToL3Network(c) => l3_network::add_dns(c, facts),
+        Command::RemoveDnsFromL3Network(c) => l3_network::remove_dns(c, facts),
+        Command::AttachNetworkServiceToL3Network(c) => l3_network::attach_services(c, facts),
+        Command::DetachNetworkServiceFromL3Network(c) => l3_network::detach_services(c, facts),
+        Command::DeleteL3Network(c) => l3_network::delete(c, facts),
+        Command::AddIpRange(c) => ip_range::add(c, facts, context),
+        Command::AddIpRangeByNetworkCidr(c) => ip_range::add_by_cidr(c, facts, context),
+        Command::UpdateIpRange(c) => ip_range::update(c, facts),
+        Command::DeleteIpRange(c) => ip_range::delete(c, facts),
+        Command::CreateInstanceOffering(c) => offering::create(c, facts, context),
+        Command::CreateVirtualRouterOffering(c) => offering::create_router(c, facts, context),
+        Command::UpdateVirtualRouterOffering(c) => offering::update_router(c, facts),
+        Command::ChangeInstanceOfferingState(c) => offering::change_state(c, facts),
+        Command::DeleteInstanceOffering(c) => offering::delete(c, facts),
+        Command::CreateVmInstance(c) => vm_instance::create(c, facts, context),
+        Command::StartVmInstance(c) if is_router(c.uuid)? => router::start(c.uuid, facts),
+        Command::StartVmInstance(c) => vm_instance::start(c.uuid, facts, context),
+        Command::StopVmInstance(c) if is_router(c.uuid)? => router::stop(c.uuid, facts),
+        Command::StopVmInstance(c) => vm_instance::stop(c.uuid, facts),
+        Command::RebootVmInstance(c) if is_router(c.uuid)? => router::reboot(c.uuid, facts),
+        Command::RebootVmInstance(c) => vm_instance::reboot(c.uuid, facts, context),
+        Command::DestroyVmInstance(c) if is_router(c.uuid)? => router::destroy(c.uuid, facts),
+        Command::DestroyVmInstance(c) => vm_instance::destroy(c.uuid, facts),
+        Command::UpdateVmInstance(c) => vm_instance::update(c, facts),
+        Command::ReportVmStatus(c) => vm_instance::report(c, facts),
+        Command::ReconnectVirtualRouter(c) => router::reconnect(c, facts),
+        Command::ProvisionVirtualRouterConfig(c) => router::provision(c, facts),
+        Command::ReportApplianceStatus(c) => router::report(c, facts),
+        Command::CreateSystemTag(c) => tag_set::create_system(c, facts),
+        Command::CreateUserTag(c) => tag_set::create_user(c, facts),
+        Command::DeleteTag(c) => tag_set::delete(c, facts),
+        Command::UpdateGlobalConfig(c) => global_config::update(c, facts),
+    }
+}
+
+/// The aggregate whose actor decides the command: commands about one thing queue behind each other. `new` is the id
+/// that a resource without a chosen one will be known by until then.
+pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
+    use StreamKind::*;
+    let made = chosen.unwrap_or(new);
+    let (kind, id): (StreamKind, Id) = match command {
+        Command::CreateZone(_) => (Zone, made),
+        Command::UpdateZone(c) => (Zone, c.uuid.0),
+        Command::ChangeZoneState(c) => (Zone, c.uuid.0),
+        Command::DeleteZone(c) => (Zone, c.uuid.0),
+        Command::CreateCluster(_) => (Cluster, made),
+        Command::UpdateCluster(c) => (Cluster, c.uuid.0),
+        Command::ChangeClusterState(c) => (Cluster, c.uuid.0),
+        Command::DeleteCluster(c) => (Cluster, c.uuid.0),
+        Command::AddKVMHost(_) | Command::AddSimulatorHost(_) => (Host, made),
+        Command::UpdateHost(c) => (Host, c.uuid.0),
+        Command::ChangeHostState(c) => (Host, c.uuid.0),
+        Command::ReconnectHost(c) => (Host, c.uuid.0),
+        Command::DeleteHost(c) => (Host, c.uuid.0),
+        Command::ReportHostStatus(c) => (Host, c.uuid.0),
+        Command::AddImage(_) => (Image, made),
+        Command::UpdateImage(c) => (Image, c.uuid.0),
+        Command::DeleteImage(c) => (Image, c.uuid.0),
+        Command::CreateL2NoVlanNetwork(_) | Command::CreateL2VlanNetwork(_) => (L2Network, made),
+        Command::UpdateL2Network(c) => (L2Network, c.uuid.0),
+        Command::AttachL2NetworkToCluster(c) => (L2Network, c.l2_network_uuid.0),
+        Command::DetachL2NetworkFromCluster(c) => (L2Network, c.l2_network_uuid.0),
+        Command::DeleteL2Network(c) => (L2Network, c.uuid.0),
+        Command::ReportL2Attachment(c) => (L2Network, c.l2_network_uuid.0),
+        Command::CreateL3Network(_) => (L3Network, made),
+        Command::UpdateL3Network(c) => (L3Network, c.uuid.0),
+        Command::ChangeL3NetworkState(c) => (L3Network, c.uuid.0),
+        Command::AddDnsToL3Network(c) => (L3Network, c.l3_network_uuid.0),
+        Command::RemoveDnsFromL3Network(c) => (L3Network, c.l3_network_uuid.0),
+        Command::AttachNetworkServiceToL3Network(c) => (L3Network, c.l3_network_uuid.0),
+        Command::DetachNetworkServiceFromL3Network(c) => (L3Network, c.l3_network_uuid.0),
+        Command::DeleteL3Network(c) => (L3Network, c.uuid.0),
+        Command::AddIpRange(c) => (L3Network, c.l3_network_uuid.0),
+        Command::AddIpRangeByNetworkCidr(c) => (L3Network, c.l3_network_uuid.0),
+        Command::UpdateIpRange(c) => (IpRange, c.uuid.0),
+        Command::DeleteIpRange(c) => (IpRange, c.uuid.0),
+        Command::CreateInstanceOffering(_) => (Offering, made),
+        Command::CreateVirtualRouterOffering(_) => (Offering, made),
+        Command::UpdateVirtualRouterOffering(c) => (Offering, c.uuid.0),
+        Command::ChangeInstanceOfferingState(c) => (Offering, c.uuid.0),
+        Command::DeleteInstanceOffering(c) => (Offering, c.uuid.0),
+        Command::CreateVmInstance(_) => (VmInstance, made),
+        Command::StartVmInstance(c) => (VmInstance, c.uuid),
+        Command::StopVmInstance(c) => (VmInstance, c.uuid),
+        Command::RebootVmInstance(c) => (VmInstance, c.uuid),
+        Command::DestroyVmInstance(c) => (VmInstance, c.uuid),
+        Command::UpdateVmInstance(c) => (VmInstance, c.uuid.0),
+        Command::ReportVmStatus(c) => (VmInstance, c.uuid.0),
+        Command::ReconnectVirtualRouter(c) => (Router, c.vm_instance_uuid.0),
+        Command::ProvisionVirtualRouterConfig(c) => (Router, c.vm_instance_uuid.0),
+        Command::ReportApplianceStatus(c) => (Router, c.uuid.0),
+        Command::CreateSystemTag(c) => (TagSet, c.resource_uuid),
+        Command::CreateUserTag(c) => (TagSet, c.resource_uuid),
+        Command::DeleteTag(c) => (TagSet, c.uuid.0),
+        Command::UpdateGlobalConfig(_) => (GlobalConfig, switchback_events::global_config_id()),
+    };
+    StreamKey::new(kind, id)
+}

@@ -1,0 +1,178 @@
+//! The directory: which resources hang on which, folded from the log beside the states. A decision may rest on such
+//! a set; every set has a generation that moves with it, and a commit is sequenced only while the generations that
+//! its decision saw still stand. So "the only router of this network" holds without a lock.
+
+use std::collections::{BTreeSet, HashMap};
+use switchback_events::*;
+
+/// How the members of a set hang on its owner.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Relation {
+    /// All resources of a kind; the owner is [`Id::NIL`].
+    All(StreamKind),
+    ClustersOfZone,
+    L2sOfZone,
+    RouterOfferingsOfZone,
+    HostsOfCluster,
+    /// Attached, or about to be.
+    L2sOfCluster,
+    /// Hosts with a management address; the owner is [`address_owner`].
+    HostsAtAddress,
+    L3sOfL2,
+    RangesOfL3,
+    OfferingsOnL3,
+    OfferingsOfImage,
+    VmsOnL3,
+    VmsOnHost,
+    VmsOfOffering,
+    VmsOfImage,
+    /// Routers with any nic on the network.
+    RoutersOnL3,
+    /// Routers that serve the network as their guest network.
+    RoutersOfGuest,
+    RoutersOnHost,
+    /// The resource that a tag is on.
+    ResourceOfTag,
+}
+
+/// One set.
+pub type SetKey = (Relation, Id);
+
+/// The owner of the set of hosts at a management address.
+pub fn address_owner(ip: std::net::Ipv4Addr) -> Id {
+    Id::of_name(&format!("host-address:{ip}"))
+}
+
+/// All sets.
+#[derive(Default, Clone, PartialEq, Debug)]
+pub struct Directory {
+    sets: HashMap<SetKey, (u64, BTreeSet<Id>)>,
+    memberships: HashMap<Id, BTreeSet<SetKey>>,
+}
+
+impl Directory {
+    /// The members of a set, in the order of their ids.
+    pub fn members(&self, key: SetKey) -> impl Iterator<Item = Id> + '_ {
+        self.sets.get(&key).into_iter().flat_map(|(_, members)| members.iter().copied())
+    }
+
+    /// How many members a set has.
+    pub fn count(&self, key: SetKey) -> usize {
+        self.sets.get(&key).map_or(0, |(_, members)| members.len())
+    }
+
+    /// How often the set has changed.
+    pub fn generation(&self, key: SetKey) -> u64 {
+        self.sets.get(&key).map_or(0, |(generation, _)| *generation)
+    }
+
+    fn add(&mut self, relation: Relation, owner: impl Into<Id>, member: Id) {
+        let key = (relation, owner.into());
+        let set = self.sets.entry(key).or_default();
+        if set.1.insert(member) {
+            set.0 += 1;
+            self.memberships.entry(member).or_default().insert(key);
+        }
+    }
+
+    fn remove(&mut self, key: SetKey, member: Id) {
+        if let Some(set) = self.sets.get_mut(&key)
+            && set.1.remove(&member)
+        {
+            set.0 += 1;
+        }
+        if let Some(keys) = self.memberships.get_mut(&member) {
+            keys.remove(&key);
+        }
+    }
+
+    fn forget(&mut self, member: Id) {
+        for key in self.memberships.remove(&member).unwrap_or_default() {
+            if let Some(set) = self.sets.get_mut(&key) {
+                set.1.remove(&member);
+                set.0 += 1;
+            }
+        }
+    }
+
+    fn move_to(&mut self, relation: Relation, owner: impl Into<Id>, member: Id) {
+        let before = self.memberships.get(&member).into_iter().flatten();
+        let before: Vec<SetKey> = before.filter(|key| key.0 == relation).copied().collect();
+        let owner = owner.into();
+        for key in before.into_iter().filter(|key| key.1 != owner) {
+            self.remove(key, member);
+        }
+        self.add(relation, owner, member);
+    }
+
+    /// Takes the next event of the log.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        use Relation::*;
+        let id = recorded.stream.id;
+        if recorded.version == 1 && recorded.stream.kind != StreamKind::TagSet {
+            self.add(All(recorded.stream.kind), Id::NIL, id);
+        }
+        match &recorded.event {
+            Event::Zone(ZoneEvent::Deleted {})
+            | Event::Cluster(ClusterEvent::Deleted {})
+            | Event::Host(HostEvent::Deleted {})
+            | Event::Image(ImageEvent::Deleted {})
+            | Event::L2Network(L2NetworkEvent::Deleted {})
+            | Event::L3Network(L3NetworkEvent::Deleted {})
+            | Event::IpRange(IpRangeEvent::Deleted { .. })
+            | Event::Offering(OfferingEvent::Deleted {})
+            | Event::VmInstance(VmInstanceEvent::Destroyed { .. })
+            | Event::Router(RouterEvent::Destroyed { .. }) => self.forget(id),
+            Event::Cluster(ClusterEvent::Created { zone, .. }) => self.add(ClustersOfZone, *zone, id),
+            Event::Host(HostEvent::Added { cluster, management_ip, .. }) => {
+                self.add(HostsOfCluster, *cluster, id);
+                self.add(HostsAtAddress, address_owner(*management_ip), id);
+            }
+            Event::L2Network(L2NetworkEvent::Created { zone, .. }) => self.add(L2sOfZone, *zone, id),
+            Event::L2Network(
+                L2NetworkEvent::AttachRequested { cluster, .. } | L2NetworkEvent::Attached { cluster },
+            ) => self.add(L2sOfCluster, *cluster, id),
+            Event::L2Network(L2NetworkEvent::AttachFailed { cluster, .. } | L2NetworkEvent::Detached { cluster }) => {
+                self.remove((L2sOfCluster, cluster.0), id)
+            }
+            Event::L3Network(L3NetworkEvent::Created { l2_network, .. }) => self.add(L3sOfL2, *l2_network, id),
+            Event::IpRange(IpRangeEvent::Created { l3_network, .. }) => self.add(RangesOfL3, *l3_network, id),
+            Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {
+                self.add(RouterOfferingsOfZone, terms.zone, id);
+                self.add(OfferingsOnL3, terms.management_network, id);
+                self.add(OfferingsOnL3, terms.public_network, id);
+                self.add(OfferingsOfImage, terms.image, id);
+            }
+            Event::Offering(OfferingEvent::Updated { image: Some(image), .. }) => {
+                self.move_to(OfferingsOfImage, *image, id);
+            }
+            Event::VmInstance(VmInstanceEvent::Created { host, nics, image, offering, .. }) => {
+                self.add(VmsOnHost, *host, id);
+                for nic in nics {
+                    self.add(VmsOnL3, nic.l3_network, id);
+                }
+                if let Some(image) = image {
+                    self.add(VmsOfImage, *image, id);
+                }
+                if let Some(offering) = offering {
+                    self.add(VmsOfOffering, *offering, id);
+                }
+            }
+            Event::VmInstance(VmInstanceEvent::StartRequested { host, .. }) => self.move_to(VmsOnHost, *host, id),
+            Event::Router(RouterEvent::Created { host, nics, .. }) => {
+                self.add(RoutersOnHost, *host, id);
+                for nic in nics {
+                    self.add(RoutersOnL3, nic.l3_network, id);
+                    if nic.is(Nic::GUEST) {
+                        self.add(RoutersOfGuest, nic.l3_network, id);
+                    }
+                }
+            }
+            Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
+            Event::TagSet(TagSetEvent::Created { tag, .. }) => self.add(ResourceOfTag, *tag, id),
+            Event::TagSet(TagSetEvent::Deleted { tag }) => self.remove((ResourceOfTag, tag.0), id),
+            _ => {}
+        }
+    }
+}

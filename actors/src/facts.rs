@@ -1,0 +1,71 @@
+//! What a decision is shown of the world: states at their last sequenced version, and sets of the directory. All
+//! that it was shown is remembered, and the commit stands only if none of it has moved.
+
+use crate::{
+    directory::{Relation, SetKey},
+    state::Aggregate,
+    states::States,
+    *,
+};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use switchback_bus::Refusal;
+use switchback_events::*;
+
+/// A view of the world for one decision.
+pub struct Facts<'a> {
+    states: &'a States,
+    reads: RefCell<BTreeMap<StreamKey, Version>>,
+    sets: RefCell<BTreeMap<SetKey, u64>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(states: &'a States) -> Facts<'a> {
+        Facts { states, reads: RefCell::default(), sets: RefCell::default() }
+    }
+
+    /// The state of `id`; the decision rests on it.
+    pub fn get<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
+        let id = id.into();
+        let (version, state) = self.states.get::<A>(id)?;
+        self.reads.borrow_mut().insert(StreamKey::new(A::KIND, id), version);
+        Ok(state)
+    }
+
+    /// The state of `id` without resting on it: for what never changes, and for what may be a little old.
+    pub fn peek<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
+        Ok(self.states.get::<A>(id)?.1)
+    }
+
+    /// The members of a set; the decision rests on it.
+    pub fn members(&self, relation: Relation, owner: impl Into<Id>) -> Vec<Id> {
+        let key = (relation, owner.into());
+        let (generation, members) = self.states.set(key);
+        self.sets.borrow_mut().insert(key, generation);
+        members
+    }
+
+    /// The size of a set without resting on it.
+    pub fn peek_count(&self, relation: Relation, owner: impl Into<Id>) -> usize {
+        self.states.count((relation, owner.into()))
+    }
+
+    /// The members of a set without resting on it.
+    pub fn peek_members(&self, relation: Relation, owner: impl Into<Id>) -> Vec<Id> {
+        self.states.members((relation, owner.into()))
+    }
+
+    /// The tags of a resource; the decision rests on them.
+    pub fn tags(&self, resource: impl Into<Id>) -> Result<Arc<TagSet>, Refusal> {
+        self.get::<TagSet>(resource)
+    }
+
+    /// The value of a global configuration entry.
+    pub fn config(&self, category: &str, name: &str) -> Result<String, Refusal> {
+        Ok(self.peek::<GlobalConfig>(global_config_id())?.value(category, name))
+    }
+
+    /// What was shown: the versions and the generations.
+    pub fn shown(self) -> (Vec<(StreamKey, Version)>, Vec<(SetKey, u64)>) {
+        (self.reads.into_inner().into_iter().collect(), self.sets.into_inner().into_iter().collect())
+    }
+}

@@ -1,0 +1,532 @@
+//! IP range: its bounds never change; it owns the allocations of its addresses, so that an address has one holder.
+//! The rules of MODEL.md 3.2 are checked in their order, after the texts have been read as addresses.
+
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use ipnet::Ipv4Net;
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{net::Ipv4Addr, sync::Arc};
+use switchback_bus::*;
+use switchback_events::*;
+
+/// An IP range.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct IpRange {
+    pub name: String,
+    pub l3_network: L3NetworkId,
+    pub l2_network: L2NetworkId,
+    pub pool: bool,
+    pub bounds: Option<Bounds>,
+    pub used: Used,
+    pub deleted: bool,
+}
+
+rules::exists!(IpRange, "IP range");
+
+/// The addresses of a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Bounds {
+    pub start: Ipv4Addr,
+    pub end: Ipv4Addr,
+    pub netmask: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+}
+
+impl Bounds {
+    /// The subnet around the range.
+    pub fn subnet(&self) -> Option<Ipv4Net> {
+        Ipv4Net::with_netmask(self.start, self.netmask).ok().map(|net| net.trunc())
+    }
+
+    /// Whether the address lies in the range.
+    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+        (self.start..=self.end).contains(&ip)
+    }
+
+    fn overlaps(&self, other: &Bounds) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+}
+
+/// The addresses in use, as numbers.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Used(pub RoaringBitmap);
+
+impl Serialize for Used {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(self.0.serialized_size());
+        self.0.serialize_into(&mut bytes).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Used {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Used, D::Error> {
+        struct Bytes;
+        impl serde::de::Visitor<'_> for Bytes {
+            type Value = Used;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a bitmap")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Used, E> {
+                RoaringBitmap::deserialize_from(bytes).map(Used).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+impl IpRange {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &IpRangeEvent, _version: Version) {
+        match event {
+            IpRangeEvent::Created {
+                l3_network, l2_network, name, range_type, start, end, netmask, gateway, ..
+            } => {
+                (self.l3_network, self.l2_network, self.name) = (*l3_network, *l2_network, name.clone());
+                self.pool = *range_type == IpRangeType::AddressPool;
+                self.bounds = Some(Bounds { start: *start, end: *end, netmask: *netmask, gateway: *gateway });
+            }
+            IpRangeEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
+            IpRangeEvent::AddressAllocated { ip, .. } => {
+                self.used.0.insert(u32::from(*ip));
+            }
+            IpRangeEvent::AddressReleased { ip, .. } => {
+                self.used.0.remove(u32::from(*ip));
+            }
+            IpRangeEvent::Deleted { .. } => self.deleted = true,
+        }
+    }
+
+    /// Whether the address can be given to someone: in the range, free, and neither network nor broadcast address.
+    pub fn is_free(&self, ip: Ipv4Addr) -> bool {
+        let Some(bounds) = self.bounds else { return false };
+        let reserved =
+            bounds.subnet().is_some_and(|net| net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast()));
+        bounds.contains(ip) && !reserved && ip != bounds.gateway && !self.used.0.contains(u32::from(ip))
+    }
+
+    /// The first free address from `from` on.
+    pub fn free_from(&self, from: Ipv4Addr) -> Option<Ipv4Addr> {
+        let bounds = self.bounds?;
+        let mut at = u32::from(from.max(bounds.start));
+        while at <= u32::from(bounds.end) {
+            if !self.used.0.contains(at) {
+                if self.is_free(at.into()) {
+                    return Some(at.into());
+                }
+                at = at.checked_add(1)?;
+                continue;
+            }
+            // Pass over the whole run of used addresses at once.
+            let mut run = self.used.0.iter();
+            run.advance_to(at);
+            let next = run.next_range().map(|range| *range.end())?;
+            at = next.checked_add(1)?;
+        }
+        None
+    }
+}
+
+/// Words of a request, before anything is known of them.
+struct Asked<'a> {
+    l3: L3NetworkId,
+    name: &'a str,
+    description: &'a Option<String>,
+    pool: bool,
+}
+
+fn ipv4(field: &str, text: &str) -> Result<Ipv4Addr, Refusal> {
+    text.parse().map_err(|_| Refusal::argument(field, text, "an IPv4 address such as 10.0.0.1"))
+}
+
+fn touches(bounds: &Bounds, first: [u8; 4], last: [u8; 4]) -> bool {
+    bounds.start <= Ipv4Addr::from(last) && bounds.end >= Ipv4Addr::from(first)
+}
+
+/// The rules of MODEL.md 3.2, in their order. `ranges` are all ranges on the L3 networks of the L2 network.
+fn check(asked: &Asked, l3: &L3Network, bounds: &Bounds, ranges: &[(Id, Arc<IpRange>)]) -> Result<(), Refusal> {
+    let (start, end, netmask, gateway) = (bounds.start, bounds.end, bounds.netmask, bounds.gateway);
+    if asked.pool && l3.category != Some(L3NetworkCategory::Public) {
+        return Err(Refusal::argument("ipRangeType", "AddressPool", "Normal: the L3 network is not a public network"));
+    }
+    if touches(bounds, [224, 0, 0, 0], [239, 255, 255, 255]) {
+        return Err(Refusal::argument(
+            "startIp",
+            start,
+            "outside of the multicast addresses 224.0.0.0 to 239.255.255.255 (class D)",
+        ));
+    }
+    if touches(bounds, [240, 0, 0, 0], [255, 255, 255, 255]) {
+        return Err(Refusal::argument(
+            "startIp",
+            start,
+            "outside of the reserved addresses 240.0.0.0 to 255.255.255.255 (class E)",
+        ));
+    }
+    if touches(bounds, [169, 254, 1, 0], [169, 254, 254, 255]) {
+        return Err(Refusal::argument(
+            "startIp",
+            start,
+            "outside of the link-local addresses 169.254.1.0 to 169.254.254.255",
+        ));
+    }
+    let prefix =
+        prefix_of(netmask).ok_or_else(|| Refusal::argument("netmask", netmask, "a netmask such as 255.255.255.0"))?;
+    let subnet = Ipv4Net::new(start, prefix).map_err(|_| Refusal::argument("netmask", netmask, "a netmask"))?.trunc();
+    if !subnet.contains(&gateway) {
+        return Err(Refusal::argument("gateway", gateway, format!("an address of the range's subnet {subnet}")));
+    }
+    if prefix < 31 && start == subnet.network() {
+        return Err(Refusal::argument("startIp", start, format!("not the network address of {subnet}")));
+    }
+    let last_subnet = Ipv4Net::new(end, prefix).map_err(|_| Refusal::argument("netmask", netmask, "a netmask"))?;
+    if prefix < 31 && end == last_subnet.broadcast() {
+        return Err(Refusal::argument("endIp", end, format!("not the broadcast address of {last_subnet}")));
+    }
+    if start > end {
+        return Err(Refusal::argument("startIp", start, format!("not behind endIp {end}")));
+    }
+    for (id, other) in ranges {
+        if let Some(theirs) = other.bounds
+            && bounds.overlaps(&theirs)
+        {
+            let right =
+                format!("no overlap with range {id} ({} to {}) on the same L2 network", theirs.start, theirs.end);
+            return Err(Refusal::argument("startIp", start, right));
+        }
+    }
+    if asked.pool {
+        return Ok(());
+    }
+    let own = ranges.iter().filter(|(_, range)| range.l3_network == asked.l3 && !range.pool);
+    let own: Vec<Bounds> = own.filter_map(|(_, range)| range.bounds).collect();
+    if let Some(other) = own.iter().find(|other| other.subnet() != Some(subnet)) {
+        let theirs = other.subnet().map(|net| net.to_string()).unwrap_or_default();
+        return Err(Refusal::argument(
+            "netmask",
+            netmask,
+            format!("the CIDR of the network's other ranges, {theirs}: one CIDR per L3 network"),
+        ));
+    }
+    if !subnet.contains(&end) {
+        return Err(Refusal::argument("endIp", end, format!("an address of the range's subnet {subnet}")));
+    }
+    if bounds.contains(gateway) {
+        return Err(Refusal::argument("gateway", gateway, format!("outside of the range {start} to {end}")));
+    }
+    if let Some(other) = own.iter().find(|other| other.gateway != gateway) {
+        return Err(Refusal::argument(
+            "gateway",
+            gateway,
+            format!("the gateway of the network's other ranges, {}", other.gateway),
+        ));
+    }
+    Ok(())
+}
+
+/// All ranges on the L3 networks of an L2 network.
+fn siblings(facts: &Facts, l2: L2NetworkId) -> Result<Vec<(Id, Arc<IpRange>)>, Refusal> {
+    let mut ranges = Vec::new();
+    for l3 in facts.members(Relation::L3sOfL2, l2) {
+        for id in facts.members(Relation::RangesOfL3, l3) {
+            // The bounds of a range never change, so the decision need not rest on its allocations.
+            ranges.push((id, facts.peek::<IpRange>(id)?));
+        }
+    }
+    Ok(ranges)
+}
+
+fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", asked.l3)?;
+    let mut ranges = siblings(facts, l3.l2_network)?;
+    let mut decision: Option<Decision> = None;
+    for (at, bounds) in pieces.iter().enumerate() {
+        check(asked, &l3, bounds, &ranges)?;
+        let id = if at == 0 { context.resource_id() } else { context.id() };
+        rules::absent::<IpRange>(facts, id)?;
+        let event = IpRangeEvent::Created {
+            l3_network: asked.l3,
+            l2_network: l3.l2_network,
+            name: asked.name.to_string(),
+            description: asked.description.clone(),
+            range_type: if asked.pool { IpRangeType::AddressPool } else { IpRangeType::Normal },
+            start: bounds.start,
+            end: bounds.end,
+            netmask: bounds.netmask,
+            gateway: bounds.gateway,
+        };
+        let mut made = IpRange::default();
+        made.evolve(&event, 1);
+        ranges.push((id, Arc::new(made)));
+        let mut so_far = decision.unwrap_or_else(|| Decision::about(StreamKind::IpRange, id));
+        so_far.add(id, event);
+        so_far.inventories.push(("ipRange", id));
+        decision = Some(so_far);
+    }
+    decision.ok_or_else(|| Refusal::argument("networkCidr", "", "a subnet with usable addresses"))
+}
+
+pub(crate) fn add(command: &AddIpRange, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let pool = command.ip_range_type.as_deref() == Some("AddressPool");
+    if command.gateway.is_none() && !pool {
+        return Err(Refusal::missing("gateway", "a Normal range must name its gateway"));
+    }
+    let start = ipv4("startIp", &command.start_ip)?;
+    let bounds = Bounds {
+        start,
+        end: ipv4("endIp", &command.end_ip)?,
+        netmask: ipv4("netmask", &command.netmask)
+            .map_err(|_| Refusal::argument("netmask", &command.netmask, "a netmask such as 255.255.255.0"))?,
+        gateway: match &command.gateway {
+            Some(gateway) if !pool => ipv4("gateway", gateway)?,
+            _ => start,
+        },
+    };
+    let asked = Asked { l3: command.l3_network_uuid, name: &command.name, description: &command.description, pool };
+    add_all(&asked, &[bounds], facts, context)
+}
+
+pub(crate) fn add_by_cidr(
+    command: &AddIpRangeByNetworkCidr,
+    facts: &Facts,
+    context: &Context,
+) -> Result<Decision, Refusal> {
+    let pool = command.ip_range_type.as_deref() == Some("AddressPool");
+    let bad = |right: &str| Refusal::argument("networkCidr", &command.network_cidr, right);
+    let net: Ipv4Net = command.network_cidr.parse().map_err(|_| bad("a subnet such as 192.168.0.0/24"))?;
+    let net = net.trunc();
+    if net.prefix_len() == 0 || net.prefix_len() > 29 && !pool || net.prefix_len() > 30 {
+        return Err(bad("a subnet with usable addresses: a prefix length of 1 to 29"));
+    }
+    let first = u32::from(net.network()) + 1;
+    let last = u32::from(net.broadcast()) - 1;
+    let piece = |from: u32, to: u32, gateway: u32| Bounds {
+        start: from.into(),
+        end: to.into(),
+        netmask: net.netmask(),
+        gateway: gateway.into(),
+    };
+    let pieces = if pool {
+        vec![piece(first, last, first)]
+    } else {
+        let gateway = match &command.gateway {
+            Some(text) => u32::from(ipv4("gateway", text)?),
+            None => first,
+        };
+        if !(first..=last).contains(&gateway) {
+            let text = command.gateway.clone().unwrap_or_default();
+            return Err(Refusal::argument("gateway", text, format!("a usable address of {net}")));
+        }
+        match gateway {
+            g if g == first => vec![piece(first + 1, last, g)],
+            g if g == last => vec![piece(first, last - 1, g)],
+            g => vec![piece(first, g - 1, g), piece(g + 1, last, g)],
+        }
+    };
+    let asked = Asked { l3: command.l3_network_uuid, name: &command.name, description: &command.description, pool };
+    add_all(&asked, &pieces, facts, context)
+}
+
+pub(crate) fn update(command: &UpdateIpRange, facts: &Facts) -> Result<Decision, Refusal> {
+    rules::existing::<IpRange>(facts, "uuid", command.uuid)?;
+    let event = IpRangeEvent::Updated { name: command.name.clone(), description: command.description.clone() };
+    Ok(Decision::about(StreamKind::IpRange, command.uuid).show("ipRange").event(event))
+}
+
+pub(crate) fn delete(command: &DeleteIpRange, facts: &Facts) -> Result<Decision, Refusal> {
+    let decision = Decision::about(StreamKind::IpRange, command.uuid);
+    let range = facts.get::<IpRange>(command.uuid)?;
+    if !rules::Exists::exists(&*range) {
+        return Ok(decision);
+    }
+    let mut blockers = Vec::new();
+    let inside = |nics: &[Nic]| nics.iter().any(|nic| nic.ip_range == command.uuid);
+    for vm in facts.members(Relation::VmsOnL3, range.l3_network) {
+        if inside(&facts.peek::<VmInstance>(vm)?.nics) {
+            blockers.extend(rules::blockers::<VmInstance>(facts, vec![vm])?);
+        }
+    }
+    for router in facts.members(Relation::RoutersOnL3, range.l3_network) {
+        if inside(&facts.peek::<Router>(router)?.nics) {
+            blockers.extend(rules::blockers::<Router>(facts, vec![router])?);
+        }
+    }
+    rules::unblocked("IP range", blockers)?;
+    if !range.pool {
+        let ranges = facts.members(Relation::RangesOfL3, range.l3_network);
+        let mut others = Vec::new();
+        for id in ranges.into_iter().filter(|id| *id != command.uuid.0) {
+            others.push(facts.peek::<IpRange>(id)?);
+        }
+        if others.iter().all(|other| other.pool) && !others.is_empty() {
+            return Err(Refusal::operation(format!(
+                "range {} is the last Normal range, and the network still has an AddressPool range",
+                command.uuid
+            )));
+        }
+    }
+    Ok(decision.event(IpRangeEvent::Deleted { l3_network: range.l3_network }))
+}
+
+/// An address that a decision takes.
+pub(crate) struct Taken {
+    pub range: IpRangeId,
+    pub ip: Ipv4Addr,
+    pub netmask: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+    pub used_ip: Id,
+}
+
+/// The id of the record of an address in use: a hash of range and address, so that there can be only one.
+pub(crate) fn used_ip_id(range: IpRangeId, ip: Ipv4Addr) -> Id {
+    Id::of_name(&format!("used-ip:{range}:{ip}"))
+}
+
+/// Takes an address of an L3 network for `nic` of `owner`, and adds the event. `required` is the address that it must
+/// be; `taken` are addresses that the same decision has taken already.
+pub(crate) fn allocate(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    l3: L3NetworkId,
+    required: Option<Ipv4Addr>,
+    (nic, owner): (NicId, Id),
+) -> Result<Taken, Refusal> {
+    let none = |detail: String| Refusal::conflict(code::L3_ALLOCATE, detail);
+    let mut ranges = Vec::new();
+    for id in facts.members(Relation::RangesOfL3, l3) {
+        let range = facts.peek::<IpRange>(id)?;
+        if !range.pool && !range.deleted {
+            ranges.push(IpRangeId(id));
+        }
+    }
+    let taken_now = |range: IpRangeId, ip: Ipv4Addr| {
+        let id = used_ip_id(range, ip);
+        decision.events.iter().any(|(_, event)| {
+            matches!(event, Event::IpRange(IpRangeEvent::AddressAllocated { used_ip, .. }) if *used_ip == id)
+        })
+    };
+    let mut found = None;
+    if let Some(ip) = required {
+        for id in &ranges {
+            let range = facts.get::<IpRange>(*id)?;
+            let Some(bounds) = range.bounds.filter(|bounds| bounds.contains(ip)) else { continue };
+            if !range.is_free(ip) || taken_now(*id, ip) {
+                return Err(none(format!("ip {ip} of L3 network {l3} is not available: it is in use or reserved")));
+            }
+            found = Some((*id, ip, bounds));
+        }
+        if found.is_none() {
+            return Err(none(format!("cannot find an IP range of L3 network {l3} that has ip {ip}")));
+        }
+    } else {
+        let random = facts.config("l3Network", "ipAllocateStrategy")? == "RandomIpAllocatorStrategy";
+        let turn = if random && !ranges.is_empty() { context.choice() as usize % ranges.len() } else { 0 };
+        ranges.rotate_left(turn);
+        for id in &ranges {
+            let range = facts.get::<IpRange>(*id)?;
+            let Some(bounds) = range.bounds else { continue };
+            let size = u64::from(u32::from(bounds.end) - u32::from(bounds.start)) + 1;
+            let offset = if random { (context.choice() % size) as u32 } else { 0 };
+            let from = Ipv4Addr::from(u32::from(bounds.start) + offset);
+            let mut candidate = range.free_from(from).or_else(|| range.free_from(bounds.start));
+            // A decision takes few addresses of one range, so this loop is short.
+            while let Some(ip) = candidate.filter(|ip| taken_now(*id, *ip)) {
+                candidate = u32::from(ip).checked_add(1).and_then(|next| range.free_from(next.into()));
+            }
+            if let Some(ip) = candidate {
+                found = Some((*id, ip, bounds));
+                break;
+            }
+        }
+    }
+    let Some((range, ip, bounds)) = found else {
+        return Err(none(format!("no ip is available on L3 network {l3}")));
+    };
+    let used_ip = used_ip_id(range, ip);
+    decision.add(range, IpRangeEvent::AddressAllocated { l3_network: l3, ip, used_ip, nic, owner });
+    Ok(Taken { range, ip, netmask: bounds.netmask, gateway: bounds.gateway, used_ip })
+}
+
+/// Gives back the addresses and the hardware addresses of `nics`.
+pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owner: Id) -> Result<(), Refusal> {
+    for nic in nics {
+        if nic.used_ip != Id::NIL && facts.get::<IpRange>(nic.ip_range)?.used.0.contains(u32::from(nic.ip)) {
+            let event = IpRangeEvent::AddressReleased {
+                l3_network: nic.l3_network,
+                ip: nic.ip,
+                used_ip: nic.used_ip,
+                nic: nic.nic,
+                owner,
+            };
+            decision.add(nic.ip_range, event);
+        }
+        mac_block::release(decision, facts, nic)?;
+    }
+    Ok(())
+}
+
+/// Free addresses of an L3 network or of one range, ascending.
+pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRangeId, Ipv4Addr, Bounds)>, Refusal> {
+    let facts = states.facts();
+    let ranges = match (request.l3_network_uuid, request.ip_range_uuid) {
+        (_, Some(range)) => {
+            rules::existing::<IpRange>(&facts, "ipRangeUuid", range)?;
+            vec![range.0]
+        }
+        (Some(l3), None) => {
+            rules::existing::<L3Network>(&facts, "l3NetworkUuid", l3)?;
+            facts.peek_members(Relation::RangesOfL3, l3)
+        }
+        (None, None) => return Err(Refusal::missing("l3NetworkUuid", "give l3NetworkUuid or ipRangeUuid")),
+    };
+    let limit = match request.limit {
+        Some(limit) if limit < 0 => usize::MAX,
+        Some(limit) => limit as usize,
+        None => 100,
+    };
+    let mut found = Vec::new();
+    let mut ordered = Vec::new();
+    for id in ranges {
+        let range = facts.peek::<IpRange>(id)?;
+        if let Some(bounds) = range.bounds {
+            ordered.push((bounds.start, IpRangeId(id), bounds, range));
+        }
+    }
+    ordered.sort_by_key(|(start, ..)| *start);
+    for (start, id, bounds, range) in ordered {
+        let mut next = range.free_from(request.start.unwrap_or(start));
+        while let Some(ip) = next.filter(|_| found.len() < limit) {
+            found.push((id, ip, bounds));
+            next = u32::from(ip).checked_add(1).and_then(|ip| range.free_from(ip.into()));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an address is free, and if not, why: `gateway`, `not in this range`, `used`.
+pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Option<&'static str>, Refusal> {
+    if request.arp_check == Some(true) {
+        return Err(Refusal::not_supported("arpCheck"));
+    }
+    let facts = states.facts();
+    rules::existing::<L3Network>(&facts, "l3NetworkUuid", request.l3_network_uuid)?;
+    let mut inside = false;
+    for id in facts.peek_members(Relation::RangesOfL3, request.l3_network_uuid) {
+        let range = facts.peek::<IpRange>(id)?;
+        let Some(bounds) = range.bounds else { continue };
+        if bounds.gateway == request.ip {
+            return Ok(Some("gateway"));
+        }
+        if bounds.contains(request.ip) {
+            inside = true;
+            if !range.is_free(request.ip) {
+                return Ok(Some("used"));
+            }
+        }
+    }
+    Ok(if inside || request.ip_range_check == Some(false) { None } else { Some("not in this range") })
+}

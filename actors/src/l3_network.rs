@@ -1,0 +1,282 @@
+//! L3 network: `Enabled ⇄ Disabled → deleted`, with name servers in order and services, each from one provider.
+
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
+use switchback_bus::*;
+use switchback_events::*;
+
+/// An L3 network.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct L3Network {
+    pub name: String,
+    pub zone: ZoneId,
+    pub l2_network: L2NetworkId,
+    pub category: Option<L3NetworkCategory>,
+    pub system: bool,
+    pub dns_domain: Option<String>,
+    pub disabled: bool,
+    pub dns: Vec<IpAddr>,
+    pub services: BTreeMap<NetworkServiceType, NetworkServiceProviderId>,
+    pub deleted: bool,
+}
+
+rules::exists!(L3Network, "L3 network");
+
+impl L3Network {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &L3NetworkEvent, _version: Version) {
+        match event {
+            L3NetworkEvent::Created { zone, l2_network, name, category, system, dns_domain, .. } => {
+                (self.zone, self.l2_network, self.name) = (*zone, *l2_network, name.clone());
+                (self.category, self.system, self.dns_domain) = (Some(*category), *system, dns_domain.clone());
+            }
+            L3NetworkEvent::Updated { name, dns_domain, category, system, .. } => {
+                self.name = name.clone().unwrap_or_else(|| self.name.clone());
+                self.dns_domain = dns_domain.clone().or_else(|| self.dns_domain.clone());
+                self.category = category.or(self.category);
+                self.system = system.unwrap_or(self.system);
+            }
+            L3NetworkEvent::StateChanged { state } => self.disabled = *state == Enabled::Disabled,
+            L3NetworkEvent::DnsAdded { dns } => self.dns.push(*dns),
+            L3NetworkEvent::DnsRemoved { dns } => self.dns.retain(|server| server != dns),
+            L3NetworkEvent::ServicesAttached { provider, services } => {
+                self.services.extend(services.iter().map(|service| (*service, *provider)));
+            }
+            L3NetworkEvent::ServicesDetached { services, .. } => {
+                self.services.retain(|service, _| !services.contains(service));
+            }
+            L3NetworkEvent::Deleted {} => self.deleted = true,
+        }
+    }
+
+    /// Whether a virtual router gives it any service.
+    pub fn needs_router(&self) -> bool {
+        self.services.values().any(|provider| *provider == network_service_provider::virtual_router())
+    }
+
+    /// Whether a virtual router gives it this service.
+    pub fn routed(&self, service: NetworkServiceType) -> bool {
+        self.services.get(&service) == Some(&network_service_provider::virtual_router())
+    }
+}
+
+fn category_of(word: &str) -> L3NetworkCategory {
+    match word {
+        "Public" => L3NetworkCategory::Public,
+        "System" => L3NetworkCategory::System,
+        _ => L3NetworkCategory::Private,
+    }
+}
+
+fn fits(category: L3NetworkCategory, system: bool) -> Result<(), Refusal> {
+    match (system, category) {
+        (true, L3NetworkCategory::System) | (false, L3NetworkCategory::Public | L3NetworkCategory::Private) => Ok(()),
+        (true, other) => Err(Refusal::argument("category", format!("{other:?}"), "System, since system=true")),
+        (false, other) => {
+            Err(Refusal::argument("category", format!("{other:?}"), "Public or Private, since system=false"))
+        }
+    }
+}
+
+pub(crate) fn create(command: &CreateL3Network, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let system = command.system.unwrap_or(command.category.as_deref() == Some("System"));
+    let category = match &command.category {
+        Some(word) => category_of(word),
+        None if system => L3NetworkCategory::System,
+        None => L3NetworkCategory::Private,
+    };
+    fits(category, system)?;
+    match command.r#type.as_deref() {
+        None | Some("L3BasicNetwork") => {}
+        Some("L3VpcNetwork") => return Err(Refusal::not_supported("type L3VpcNetwork")),
+        Some(other) => return Err(Refusal::argument("type", other, "L3BasicNetwork")),
+    }
+    match command.ip_version {
+        None | Some(4) => {}
+        Some(6) => return Err(Refusal::not_supported("ipVersion 6")),
+        Some(other) => return Err(Refusal::argument("ipVersion", other, "4 or 6")),
+    }
+    if let Some(domain) = &command.dns_domain {
+        rules::domain("dnsDomain", domain)?;
+    }
+    let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", command.l2_network_uuid)?;
+    let id = context.resource_id();
+    rules::absent::<L3Network>(facts, id)?;
+    Ok(Decision::about(StreamKind::L3Network, id).show("l3").event(L3NetworkEvent::Created {
+        zone: l2.zone,
+        l2_network: command.l2_network_uuid,
+        name: command.name.clone(),
+        description: command.description.clone(),
+        category,
+        system,
+        dns_domain: command.dns_domain.clone(),
+    }))
+}
+
+pub(crate) fn update(command: &UpdateL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    rules::existing::<L3Network>(facts, "uuid", command.uuid)?;
+    match (&command.category, command.system) {
+        (Some(category), Some(system)) => fits(category_of(category), system)?,
+        (None, None) => {}
+        (Some(category), None) => {
+            return Err(Refusal::argument(
+                "category",
+                category,
+                "category and system change together: give system too",
+            ));
+        }
+        (None, Some(system)) => {
+            return Err(Refusal::argument("system", system, "category and system change together: give category too"));
+        }
+    }
+    if let Some(domain) = &command.dns_domain {
+        rules::domain("dnsDomain", domain)?;
+    }
+    Ok(Decision::about(StreamKind::L3Network, command.uuid).show("l3").event(L3NetworkEvent::Updated {
+        name: command.name.clone(),
+        description: command.description.clone(),
+        dns_domain: command.dns_domain.clone(),
+        category: command.category.as_deref().map(category_of),
+        system: command.system,
+    }))
+}
+
+pub(crate) fn change_state(command: &ChangeL3NetworkState, facts: &Facts) -> Result<Decision, Refusal> {
+    let l3 = rules::existing::<L3Network>(facts, "uuid", command.uuid)?;
+    let state = rules::state_event(&command.state_event);
+    let decision = Decision::about(StreamKind::L3Network, command.uuid).show("l3");
+    if l3.disabled == (state == Enabled::Disabled) {
+        return Ok(decision);
+    }
+    Ok(decision.event(L3NetworkEvent::StateChanged { state }))
+}
+
+pub(crate) fn add_dns(command: &AddDnsToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", command.l3_network_uuid)?;
+    if l3.dns.contains(&command.dns) {
+        return Err(Refusal::operation(format!(
+            "dns = `{}`: L3 network {} has this name server already",
+            command.dns, command.l3_network_uuid
+        )));
+    }
+    if command.dns.is_unspecified() || command.dns.is_multicast() {
+        return Err(Refusal::argument("dns", command.dns, "a unicast address"));
+    }
+    let event = L3NetworkEvent::DnsAdded { dns: command.dns };
+    Ok(Decision::about(StreamKind::L3Network, command.l3_network_uuid).show("l3").event(event))
+}
+
+pub(crate) fn remove_dns(command: &RemoveDnsFromL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", command.l3_network_uuid)?;
+    let decision = Decision::about(StreamKind::L3Network, command.l3_network_uuid).show("l3");
+    if !l3.dns.contains(&command.dns) {
+        return Ok(decision);
+    }
+    Ok(decision.event(L3NetworkEvent::DnsRemoved { dns: command.dns }))
+}
+
+/// The providers and services that a request names, by provider.
+type Asked = BTreeMap<NetworkServiceProviderId, Vec<NetworkServiceType>>;
+
+fn asked(request: &BTreeMap<String, Vec<String>>, facts: &Facts) -> Result<Asked, Refusal> {
+    if request.is_empty() {
+        return Err(Refusal::argument("networkServices", "{}", "at least one provider with its services"));
+    }
+    let mut asked = Asked::new();
+    for (name, services) in request {
+        let field = format!("networkServices.{name}");
+        let provider = network_service_provider::find(facts, name)?.ok_or_else(|| {
+            Refusal::argument("networkServices", name, "the uuid or type of a network service provider")
+        })?;
+        if services.is_empty() {
+            return Err(Refusal::argument(&field, "[]", "at least one service"));
+        }
+        let offered = facts.get::<NetworkServiceProvider>(provider)?;
+        let list = asked.entry(provider).or_default();
+        for word in services {
+            let service = word.parse().map_err(|()| Refusal::argument(&field, word, "a type of network service"))?;
+            if !offered.services.contains(&service) {
+                let all: Vec<String> = offered.services.iter().map(ToString::to_string).collect();
+                return Err(Refusal::argument(&field, word, format!("a service of this provider: {}", all.join(", "))));
+            }
+            if !list.contains(&service) {
+                list.push(service);
+            }
+        }
+    }
+    Ok(asked)
+}
+
+/// What a virtual router gives now; other types answer "not supported" rather than nothing.
+const GIVEN: &[NetworkServiceType] = &[NetworkServiceType::DHCP, NetworkServiceType::DNS, NetworkServiceType::SNAT];
+
+pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.l3_network_uuid;
+    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
+    let asked = asked(&command.network_services, facts)?;
+    let mut decision = Decision::about(StreamKind::L3Network, id).show("l3");
+    let mut seen: Vec<NetworkServiceType> = Vec::new();
+    for (provider, services) in &asked {
+        for service in services {
+            if let Some(other) = l3.services.get(service) {
+                let refusal =
+                    format!("L3 network {id} has {service} from provider {other} already: one provider per service");
+                return Err(Refusal::operation(refusal));
+            }
+            if seen.contains(service) {
+                return Err(Refusal::argument("networkServices", service, "each service from one provider only"));
+            }
+            seen.push(*service);
+        }
+        let ours = *provider == network_service_provider::virtual_router();
+        let all: Vec<_> = services.iter().chain(l3.services.keys()).chain(asked.values().flatten()).collect();
+        for service in services {
+            let translated = matches!(service, NetworkServiceType::Eip | NetworkServiceType::PortForwarding);
+            if ours && translated && !all.contains(&&NetworkServiceType::SNAT) {
+                return Err(Refusal::operation(format!("{service} of a virtual router needs SNAT on L3 network {id}")));
+            }
+            if !ours || !GIVEN.contains(service) {
+                return Err(Refusal::not_supported(format!("service {service} of provider {provider}")));
+            }
+        }
+        if services.contains(&NetworkServiceType::SNAT) && !facts.members(Relation::OfferingsOnL3, id).is_empty() {
+            let right = "a network that no virtual router offering stands on";
+            return Err(Refusal::argument("l3NetworkUuid", id, right));
+        }
+        decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
+    }
+    Ok(decision)
+}
+
+pub(crate) fn detach_services(command: &DetachNetworkServiceFromL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.l3_network_uuid;
+    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
+    let mut decision = Decision::about(StreamKind::L3Network, id).show("l3");
+    for (provider, mut services) in asked(&command.network_services, facts)? {
+        services.retain(|service| l3.services.get(service) == Some(&provider));
+        if !services.is_empty() {
+            decision = decision.event(L3NetworkEvent::ServicesDetached { provider, services });
+        }
+    }
+    Ok(decision)
+}
+
+pub(crate) fn delete(command: &DeleteL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.uuid;
+    let decision = Decision::about(StreamKind::L3Network, id);
+    if !rules::Exists::exists(&*facts.get::<L3Network>(id)?) {
+        return Ok(decision);
+    }
+    let mut blockers = rules::blockers::<VmInstance>(facts, facts.members(Relation::VmsOnL3, id))?;
+    blockers.extend(rules::blockers::<Router>(facts, facts.members(Relation::RoutersOnL3, id))?);
+    blockers.extend(rules::blockers::<Offering>(facts, facts.members(Relation::OfferingsOnL3, id))?);
+    rules::unblocked("L3 network", blockers)?;
+    let mut decision = decision;
+    for range in facts.members(Relation::RangesOfL3, id) {
+        facts.get::<IpRange>(range)?;
+        decision.add(range, IpRangeEvent::Deleted { l3_network: id });
+    }
+    Ok(decision.event(L3NetworkEvent::Deleted {}))
+}

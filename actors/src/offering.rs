@@ -1,0 +1,247 @@
+//! Instance offerings; a virtual router offering is one with networks and an image. Each zone that has any has one
+//! default.
+
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use serde::{Deserialize, Serialize};
+use switchback_bus::*;
+use switchback_events::*;
+
+/// An offering.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Offering {
+    pub name: String,
+    pub router: Option<RouterTerms>,
+    pub disabled: bool,
+    pub deleted: bool,
+}
+
+rules::exists!(Offering, "instance offering");
+
+impl Offering {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &OfferingEvent, _version: Version) {
+        match event {
+            OfferingEvent::Created { name, router, .. } => (self.name, self.router) = (name.clone(), router.clone()),
+            OfferingEvent::Updated { name, is_default, image, .. } => {
+                self.name = name.clone().unwrap_or_else(|| self.name.clone());
+                if let Some(terms) = &mut self.router {
+                    terms.is_default = is_default.unwrap_or(terms.is_default);
+                    terms.image = image.unwrap_or(terms.image);
+                }
+            }
+            OfferingEvent::StateChanged { state } => self.disabled = *state == Enabled::Disabled,
+            OfferingEvent::Deleted {} => self.deleted = true,
+        }
+    }
+
+    /// Routers may be made of it.
+    pub fn usable(&self) -> bool {
+        self.router.is_some() && !self.disabled && !self.deleted
+    }
+}
+
+const STRATEGY: &str = "DefaultHostAllocatorStrategy";
+
+pub(crate) fn create(command: &CreateInstanceOffering, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let id = context.resource_id();
+    rules::absent::<Offering>(facts, id)?;
+    Ok(Decision::about(StreamKind::Offering, id).show("instanceOffering").event(OfferingEvent::Created {
+        name: command.name.clone(),
+        description: command.description.clone(),
+        cpu_num: command.cpu_num,
+        cpu_speed: command.cpu_speed.unwrap_or(0),
+        memory_size: command.memory_size,
+        allocator_strategy: command.allocator_strategy.clone().unwrap_or_else(|| STRATEGY.to_string()),
+        router: None,
+    }))
+}
+
+/// The subnet of an L3 network's Normal ranges.
+pub(crate) fn subnet_of(facts: &Facts, l3: L3NetworkId) -> Result<Option<ipnet::Ipv4Net>, Refusal> {
+    for id in facts.members(Relation::RangesOfL3, l3) {
+        let range = facts.peek::<IpRange>(id)?;
+        if let Some(bounds) = range.bounds.filter(|_| !range.pool) {
+            return Ok(bounds.subnet());
+        }
+    }
+    Ok(None)
+}
+
+fn overlap(a: Option<ipnet::Ipv4Net>, b: Option<ipnet::Ipv4Net>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a.contains(&b) || b.contains(&a))
+}
+
+/// Whether the subnets of two L3 networks overlap.
+pub(crate) fn networks_overlap(facts: &Facts, a: L3NetworkId, b: L3NetworkId) -> Result<bool, Refusal> {
+    Ok(a != b && overlap(subnet_of(facts, a)?, subnet_of(facts, b)?))
+}
+
+fn router_network(facts: &Facts, field: &str, id: L3NetworkId, zone: ZoneId) -> Result<(), Refusal> {
+    let l3 = rules::existing::<L3Network>(facts, field, id)?;
+    if l3.zone != zone {
+        return Err(Refusal::argument(field, id, format!("an L3 network of zone {zone}")));
+    }
+    if l3.services.contains_key(&NetworkServiceType::SNAT) {
+        return Err(Refusal::argument(field, id, "an L3 network without the SNAT service: routers stand on it"));
+    }
+    if subnet_of(facts, id)?.is_none() {
+        return Err(Refusal::argument(field, id, "an L3 network with a Normal IPv4 range"));
+    }
+    Ok(())
+}
+
+fn root_image(facts: &Facts, id: ImageId) -> Result<(), Refusal> {
+    let image = rules::existing::<Image>(facts, "imageUuid", id)?;
+    if !matches!(image.media_type.as_str(), "RootVolumeTemplate" | "ISO") {
+        return Err(Refusal::argument("imageUuid", id, "an image of mediaType RootVolumeTemplate or ISO"));
+    }
+    Ok(())
+}
+
+/// The other virtual router offerings of a zone that are default.
+fn defaults_of(facts: &Facts, zone: ZoneId, except: Id) -> Result<Vec<Id>, Refusal> {
+    let mut defaults = Vec::new();
+    for id in facts.members(Relation::RouterOfferingsOfZone, zone) {
+        let terms = facts.get::<Offering>(id)?.router.clone();
+        if id != except && terms.is_some_and(|terms| terms.is_default) {
+            defaults.push(id);
+        }
+    }
+    Ok(defaults)
+}
+
+fn changed_default(is_default: bool) -> OfferingEvent {
+    OfferingEvent::Updated { name: None, description: None, is_default: Some(is_default), image: None }
+}
+
+pub(crate) fn create_router(
+    command: &CreateVirtualRouterOffering,
+    facts: &Facts,
+    context: &Context,
+) -> Result<Decision, Refusal> {
+    let zone = command.zone_uuid;
+    rules::existing::<Zone>(facts, "zoneUuid", zone)?;
+    let management = command.management_network_uuid;
+    let public = command.public_network_uuid.unwrap_or(management);
+    router_network(facts, "managementNetworkUuid", management, zone)?;
+    router_network(facts, "publicNetworkUuid", public, zone)?;
+    root_image(facts, command.image_uuid)?;
+    if networks_overlap(facts, management, public)? {
+        let right = "a network whose CIDR does not overlap that of the management network";
+        return Err(Refusal::argument("publicNetworkUuid", public, right));
+    }
+    let id = context.resource_id();
+    rules::absent::<Offering>(facts, id)?;
+    let others = defaults_of(facts, zone, id)?;
+    let is_default = command.is_default == Some(true) || others.is_empty();
+    let mut decision =
+        Decision::about(StreamKind::Offering, id).show("virtualRouterOffering").event(OfferingEvent::Created {
+            name: command.name.clone(),
+            description: command.description.clone(),
+            cpu_num: command.cpu_num,
+            cpu_speed: command.cpu_speed.unwrap_or(0),
+            memory_size: command.memory_size,
+            allocator_strategy: command.allocator_strategy.clone().unwrap_or_else(|| STRATEGY.to_string()),
+            router: Some(RouterTerms {
+                zone,
+                management_network: management,
+                public_network: public,
+                image: command.image_uuid,
+                is_default,
+            }),
+        });
+    if is_default {
+        for other in others {
+            decision.add(other, changed_default(false));
+        }
+    }
+    Ok(decision)
+}
+
+pub(crate) fn update_router(command: &UpdateVirtualRouterOffering, facts: &Facts) -> Result<Decision, Refusal> {
+    let offering = rules::existing::<Offering>(facts, "uuid", command.uuid)?;
+    let Some(terms) = &offering.router else {
+        return Err(Refusal::argument("uuid", command.uuid, "a virtual router offering"));
+    };
+    if let Some(image) = command.image_uuid {
+        root_image(facts, image)?;
+    }
+    let others = defaults_of(facts, terms.zone, command.uuid.0)?;
+    if command.is_default == Some(false) && terms.is_default {
+        return Err(Refusal::operation(format!(
+            "offering {} is the default of its zone: make another one the default instead",
+            command.uuid
+        )));
+    }
+    let mut decision = Decision::about(StreamKind::Offering, command.uuid).show("virtualRouterOffering").event(
+        OfferingEvent::Updated {
+            name: command.name.clone(),
+            description: command.description.clone(),
+            is_default: command.is_default,
+            image: command.image_uuid,
+        },
+    );
+    if command.is_default == Some(true) {
+        for other in others {
+            decision.add(other, changed_default(false));
+        }
+    }
+    Ok(decision)
+}
+
+pub(crate) fn change_state(command: &ChangeInstanceOfferingState, facts: &Facts) -> Result<Decision, Refusal> {
+    let offering = rules::existing::<Offering>(facts, "uuid", command.uuid)?;
+    let state = rules::state_event(&command.state_event);
+    let decision = Decision::about(StreamKind::Offering, command.uuid).show("instanceOffering");
+    if offering.disabled == (state == Enabled::Disabled) {
+        return Ok(decision);
+    }
+    Ok(decision.event(OfferingEvent::StateChanged { state }))
+}
+
+pub(crate) fn delete(command: &DeleteInstanceOffering, facts: &Facts) -> Result<Decision, Refusal> {
+    let decision = Decision::about(StreamKind::Offering, command.uuid);
+    let offering = facts.get::<Offering>(command.uuid)?;
+    if !rules::Exists::exists(&*offering) {
+        return Ok(decision);
+    }
+    let mut decision = decision.event(OfferingEvent::Deleted {});
+    // A zone that has offerings has a default: the oldest of the others becomes it.
+    if let Some(terms) = offering.router.as_ref().filter(|terms| terms.is_default) {
+        let mut others = facts.members(Relation::RouterOfferingsOfZone, terms.zone);
+        others.retain(|id| *id != command.uuid.0);
+        if let Some(heir) = others.first() {
+            facts.get::<Offering>(*heir)?;
+            decision.add(*heir, changed_default(true));
+        }
+    }
+    Ok(decision)
+}
+
+/// The offering for a router of a guest network (MODEL.md 4.2): tagged for it, named by its tag, the default, any.
+pub(crate) fn choose(facts: &Facts, l3_id: L3NetworkId, l3: &L3Network) -> Result<(OfferingId, RouterTerms), Refusal> {
+    let mut usable = Vec::new();
+    for id in facts.members(Relation::RouterOfferingsOfZone, l3.zone) {
+        let offering = facts.get::<Offering>(id)?;
+        if let Some(terms) = offering.router.clone().filter(|_| offering.usable()) {
+            usable.push((OfferingId(id), terms));
+        }
+    }
+    for (id, terms) in &usable {
+        if facts.tags(*id)?.values("guestL3Network").any(|value| value == l3_id.to_string()) {
+            return Ok((*id, terms.clone()));
+        }
+    }
+    let named = facts.tags(l3_id)?;
+    for (id, terms) in &usable {
+        if named.values("virtualRouterOffering").any(|value| value == id.to_string()) {
+            return Ok((*id, terms.clone()));
+        }
+    }
+    let chosen = usable.iter().find(|(_, terms)| terms.is_default).or(usable.first()).cloned();
+    chosen.ok_or_else(|| {
+        let detail = format!("zone {} has no enabled virtual router offering for L3 network {l3_id}", l3.zone);
+        Refusal::conflict(code::VR_NO_DEFAULT_OFFERING, detail).hint("create one with CreateVirtualRouterOffering")
+    })
+}

@@ -1,0 +1,284 @@
+//! The worker of one host: connects it, tells it what it should carry, and reports what it finds of attachments, VMs
+//! and appliances.
+
+use super::{Reconcilers, now};
+use crate::{agents::HostTarget, *};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use switchback_appliance::*;
+use switchback_bus::{ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportVmStatus};
+use switchback_events::*;
+use tokio::sync::Notify;
+
+/// A host that does not answer is tried again after so long.
+const RETRY: Duration = Duration::from_millis(1000);
+/// A VM whose operation is not done after `applianceVm.connect.timeout` and this has failed.
+const VM_GRACE: Duration = Duration::from_secs(60);
+
+/// What the worker remembers between its steps.
+#[derive(Default)]
+struct Memory {
+    /// The last request to connect that was answered.
+    connected: Position,
+    /// Appliances whose agents have been given their certificates.
+    prepared: BTreeSet<RouterId>,
+    /// Pings in a row that failed.
+    failures: u32,
+}
+
+/// Works until the host is deleted.
+pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<Notify>) {
+    let mut memory = Memory::default();
+    wake.notify_one();
+    let mut pause = None;
+    loop {
+        let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("host", "ping.interval"));
+        let pinged = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
+        let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else { break };
+        let target = reconcilers.host_target(host, &record);
+        match step(&reconcilers, &target, &record, &mut memory).await {
+            Ok(()) => memory.failures = 0,
+            Err(problem) => {
+                tracing::debug!(%host, %problem, "a host did not do as told");
+                memory.failures += 1;
+                let most: u32 = reconcilers.config("host", "ping.maxFailure").parse().unwrap_or(3);
+                if record.status != HostStatus::Connected || memory.failures >= most {
+                    let reason = Some(problem.to_string());
+                    let report = ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason };
+                    let _ = reconcilers.report("host-reconciler", report).await;
+                    memory.connected = memory.connected.max(record.connect_requested);
+                }
+                pause = Some(RETRY);
+            }
+        }
+        if pinged {
+            expire(&reconcilers, host).await;
+        }
+    }
+    let mut world = reconcilers.world.lock();
+    world.host_wakes.remove(&host);
+    world.converged.remove(&host.0);
+}
+
+async fn step(
+    reconcilers: &Arc<Reconcilers>,
+    target: &HostTarget,
+    record: &HostRecord,
+    memory: &mut Memory,
+) -> Result<(), AgentProblem> {
+    let host = target.id;
+    let connect = record.status != HostStatus::Connected || record.connect_requested > memory.connected;
+    if connect {
+        reconcilers.agents.host_health(target).await?;
+        memory.prepared.clear();
+    }
+    let (config, pending) = {
+        let world = reconcilers.world.lock();
+        let Some(config) = world.fold.config(host) else { return Ok(()) };
+        let pending: Vec<(L2NetworkId, ClusterId, InterfaceCheck)> = world
+            .fold
+            .attachments()
+            .filter(|(.., hosts)| hosts.contains(&host))
+            .filter_map(|(l2, cluster, _)| {
+                let (interface, vlan) = world.fold.l2(l2)?;
+                Some((l2, cluster, InterfaceCheck { physical_interface: interface.to_string(), vlan }))
+            })
+            .collect();
+        (config, pending)
+    };
+    for (router, appliance) in &config.sections.appliances {
+        if !memory.prepared.contains(router) {
+            reconcilers.agents.prepare_appliance(target, *router, appliance.management.ip).await?;
+            memory.prepared.insert(*router);
+        }
+    }
+    memory.prepared.retain(|router| config.sections.appliances.contains_key(router));
+    let mut answers: BTreeMap<(L2NetworkId, ClusterId), Result<(), String>> = BTreeMap::new();
+    for (l2, cluster, check) in pending {
+        let answer = reconcilers.agents.check_interface(target, check).await;
+        answers.insert((l2, cluster), answer.map_err(|problem| format!("host {host}: {}", problem.detail)));
+    }
+    let report = reconcilers.agents.put_host(target, push_of(&config, reconcilers.epoch)).await?;
+    for ((l2, _), answer) in &mut answers {
+        if answer.is_ok() {
+            *answer = item(&report, l2.0).map(|_| ()).map_err(|error| format!("host {host}: {error}"));
+        }
+    }
+    if connect {
+        connected(reconcilers, host, &config, &report).await?;
+        memory.connected = record.connect_requested;
+    }
+    attachments(reconcilers, host, answers).await;
+    appliances(reconcilers, host, &config, &report).await;
+    vms(reconcilers, host, &config, &report).await;
+    reconcilers.converge(host.0, config.revision);
+    Ok(())
+}
+
+fn push_of(config: &HostConfig, epoch: u64) -> Push {
+    let sections = BTreeMap::from([
+        section("bridges", &config.sections.bridges),
+        section("appliances", &config.sections.appliances),
+        section("vms", &config.sections.vms),
+    ]);
+    Push { id: config.host.0, revision: config.revision, epoch, sections }
+}
+
+/// A section as it travels.
+pub(super) fn section<T: serde::Serialize>(name: &str, body: &T) -> (String, SectionPush) {
+    let push = SectionPush { digest: digest(body), body: serde_json::to_value(body).ok() };
+    (name.to_string(), push)
+}
+
+fn item(report: &ApplyReport, id: Id) -> Result<&ItemReport, String> {
+    match report.items.get(&id) {
+        Some(item) if item.ok => Ok(item),
+        Some(item) => Err(item.error.clone().unwrap_or_else(|| "not realised".to_string())),
+        None => Err("the host's agent does not speak of it".to_string()),
+    }
+}
+
+async fn connected(
+    reconcilers: &Arc<Reconcilers>,
+    host: HostId,
+    config: &HostConfig,
+    report: &ApplyReport,
+) -> Result<(), AgentProblem> {
+    let failed = config.sections.bridges.keys().find_map(|l2| {
+        let attached = reconcilers.state::<L2Network>(*l2)?;
+        let cluster = reconcilers.state::<Host>(host)?.cluster;
+        let error = item(report, l2.0).err().filter(|_| attached.attached_to(cluster))?;
+        Some(format!("L2 network {l2} cannot be realised: {error}"))
+    });
+    if let Some(detail) = failed {
+        return Err(AgentProblem { code: AgentProblemCode::Failed, section: Some("bridges".to_string()), detail });
+    }
+    let report = ReportHostStatus { uuid: host, status: "Connected".to_string(), reason: None };
+    let _ = reconcilers.report("host-reconciler", report).await;
+    Ok(())
+}
+
+/// Records what this host answered; whoever completes the round reports it.
+async fn attachments(
+    reconcilers: &Arc<Reconcilers>,
+    host: HostId,
+    answers: BTreeMap<(L2NetworkId, ClusterId), Result<(), String>>,
+) {
+    let mut complete = Vec::new();
+    {
+        let mut world = reconcilers.world.lock();
+        for ((l2, cluster), answer) in answers {
+            world.attachments.entry((l2, cluster)).or_default().insert(host, answer);
+        }
+        let under_way: Vec<(L2NetworkId, ClusterId, Vec<HostId>)> =
+            world.fold.attachments().map(|(l2, cluster, hosts)| (l2, cluster, hosts.to_vec())).collect();
+        for (l2, cluster, hosts) in under_way {
+            let Some(round) = world.attachments.get(&(l2, cluster)) else { continue };
+            let error = round.values().find_map(|answer| answer.clone().err());
+            if error.is_some() || hosts.iter().all(|host| round.contains_key(host)) {
+                world.attachments.remove(&(l2, cluster));
+                complete.push(ReportL2Attachment { l2_network_uuid: l2, cluster_uuid: cluster, error });
+            }
+        }
+    }
+    for report in complete {
+        let _ = reconcilers.report("host-reconciler", report).await;
+    }
+}
+
+async fn appliances(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostConfig, report: &ApplyReport) {
+    let mut stopped = Vec::new();
+    let mut wake = Vec::new();
+    {
+        let mut world = reconcilers.world.lock();
+        let routers: Vec<(RouterId, bool)> =
+            world.fold.routers_of(host).map(|(id, router)| (id, router.wanted)).collect();
+        for (id, wanted) in routers {
+            if !config.sections.appliances.contains_key(&id) {
+                if !wanted {
+                    stopped.push(id);
+                }
+                continue;
+            }
+            match item(report, id.0) {
+                Ok(_) => {
+                    world.appliance_errors.remove(&id);
+                }
+                Err(error) => {
+                    world.appliance_errors.insert(id, error);
+                }
+            }
+            wake.push(id);
+        }
+    }
+    for router in wake {
+        reconcilers.clone().wake_router(router);
+    }
+    for uuid in stopped {
+        let going = reconcilers
+            .state::<Router>(uuid)
+            .is_some_and(|router| matches!(router.state, VmState::Stopping | VmState::Destroying));
+        if going {
+            let _ = reconcilers.report("host-reconciler", appliance_report(uuid, "Stopped")).await;
+        }
+    }
+}
+
+/// A report of a router without details.
+pub(super) fn appliance_report(uuid: RouterId, status: &str) -> ReportApplianceStatus {
+    ReportApplianceStatus {
+        uuid,
+        status: status.to_string(),
+        agent_digest: None,
+        agent_digest_before: None,
+        revision: None,
+        config_digest: None,
+        section: None,
+        detail: None,
+    }
+}
+
+async fn vms(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostConfig, report: &ApplyReport) {
+    let found: Vec<ReportVmStatus> = {
+        let world = reconcilers.world.lock();
+        let pending = world.fold.vms_of(host).filter(|(_, vm)| vm.pending_since.is_some());
+        pending
+            .filter_map(|(uuid, vm)| {
+                let say = |status: &str, detail| Some(ReportVmStatus { uuid, status: status.to_string(), detail });
+                match (vm.wanted, config.sections.vms.get(&uuid)) {
+                    (false, None) => say("Stopped", None),
+                    (true, Some(told)) if told.generation == vm.generation => match item(report, uuid.0) {
+                        Ok(item) if item.generation == vm.generation => say("Running", None),
+                        Ok(_) => None,
+                        Err(error) => say("Failed", Some(format!("host {host}: {error}"))),
+                    },
+                    _ => None,
+                }
+            })
+            .collect()
+    };
+    for report in found {
+        let _ = reconcilers.report("host-reconciler", report).await;
+    }
+}
+
+/// No operation is under way forever.
+async fn expire(reconcilers: &Arc<Reconcilers>, host: HostId) {
+    let limit = reconcilers.seconds("applianceVm", "connect.timeout") + VM_GRACE;
+    let now = now(reconcilers);
+    let late: Vec<VmInstanceId> = {
+        let world = reconcilers.world.lock();
+        let vms = world.fold.vms_of(host);
+        vms.filter(|(_, vm)| vm.pending_since.is_some_and(|since| now - since > limit.as_micros() as Micros))
+            .map(|(id, _)| id)
+            .collect()
+    };
+    for uuid in late {
+        let detail = Some(format!("not done within {} seconds", limit.as_secs()));
+        let report = ReportVmStatus { uuid, status: "Failed".to_string(), detail };
+        let _ = reconcilers.report("host-reconciler", report).await;
+    }
+}

@@ -1,0 +1,294 @@
+//! Reconcilers: they compare what the log says should be with what agents report, and act. What changed only wakes
+//! them; each step looks at the whole again. What they find comes back as commands, so that it is in the log too.
+//!
+//! ```text
+//!  journal ──► follower ──► HostFold ──wake──► one worker for each host   ──► host agent
+//!                                └──────wake──► one worker for each router ──► router agent
+//!                                                   │
+//!                     Report… commands ◄────────────┘
+//! ```
+//!
+//! A worker has one push in flight, and the latest state wins. A hung agent holds up its own worker only.
+
+mod applied;
+mod host_worker;
+mod replay;
+mod router_worker;
+
+pub use applied::Settled;
+pub use replay::{config_at, replay_router};
+
+use crate::{
+    agents::{Agents, HostTarget, RouterTarget},
+    entity::Execute,
+    registry::Registry,
+    state::Aggregate,
+    *,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use switchback_appliance::{HostFold, HostRecord, RouterRecord};
+use switchback_bus::{Command, Common, Refusal};
+use switchback_events::*;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Everything that the workers share.
+pub struct Reconcilers {
+    registry: Registry,
+    agents: Arc<dyn Agents>,
+    epoch: u64,
+    world: Mutex<World>,
+    /// Moves whenever anything did that someone may wait for.
+    moved: Notify,
+    /// Bounded numbers of requests at a time, by what they are for.
+    limits: Mutex<HashMap<Id, (usize, Arc<Semaphore>)>>,
+    started: Micros,
+    reports: AtomicU64,
+}
+
+#[derive(Default)]
+struct World {
+    fold: HostFold,
+    host_wakes: HashMap<HostId, Arc<Notify>>,
+    router_wakes: HashMap<RouterId, Arc<Notify>>,
+    /// The position of the log that a host or router is known to be up to.
+    converged: HashMap<Id, Position>,
+    /// For attachments under way: what each host answered.
+    attachments: BTreeMap<(L2NetworkId, ClusterId), BTreeMap<HostId, Result<(), String>>>,
+    /// What a host said of an appliance that it could not carry.
+    appliance_errors: HashMap<RouterId, String>,
+}
+
+impl Reconcilers {
+    /// Starts the follower and the workers on the current tokio runtime. `epoch` is the number of this run of the
+    /// server: agents refuse an earlier one.
+    pub fn start(registry: Registry, agents: Arc<dyn Agents>, epoch: u64) -> Arc<Reconcilers> {
+        let reconcilers = Arc::new(Reconcilers {
+            started: registry.clock().now(),
+            registry,
+            agents,
+            epoch,
+            world: Mutex::default(),
+            moved: Notify::new(),
+            limits: Mutex::default(),
+            reports: AtomicU64::new(0),
+        });
+        tokio::spawn(reconcilers.clone().follow());
+        reconcilers
+    }
+
+    /// The agents.
+    pub fn agents(&self) -> &Arc<dyn Agents> {
+        &self.agents
+    }
+
+    fn states(&self) -> &States {
+        self.registry.states()
+    }
+
+    /// Follows the log: folds it, and wakes whom it concerns.
+    async fn follow(self: Arc<Self>) {
+        let mut subscription = self.states().journal().subscribe(0);
+        let head = self.states().journal().durable();
+        loop {
+            let commits = match subscription.next(1024).await {
+                Ok(commits) => commits,
+                Err(error) => {
+                    tracing::warn!(%error, "the reconcilers stop following the log");
+                    return;
+                }
+            };
+            let mut hosts = BTreeSet::new();
+            let mut routers = BTreeSet::new();
+            {
+                let mut world = self.world.lock();
+                for commit in &commits {
+                    for event in &commit.events {
+                        world.fold.apply(commit.at, event);
+                        hosts.extend(world.fold.touched(&event.event, event.stream));
+                        routers.extend(self.routers_touched(event));
+                    }
+                    self.states().snapshot_after(commit);
+                }
+            }
+            // Until the log of before the start is read, nobody acts on a part of it.
+            if self.world.lock().fold.position() < head {
+                continue;
+            }
+            if self.world.lock().host_wakes.is_empty() {
+                let world = self.world.lock();
+                hosts.extend(world.fold.hosts().keys());
+                routers.extend(world.fold.routers().keys());
+            }
+            for host in hosts {
+                self.clone().wake_host(host);
+            }
+            for router in routers {
+                self.clone().wake_router(router);
+            }
+            self.moved.notify_waiters();
+        }
+    }
+
+    /// The routers whose configuration an event may change: those of the L3 networks that it touches.
+    fn routers_touched(&self, event: &Recorded) -> Vec<RouterId> {
+        match &event.event {
+            Event::Router(_) => vec![RouterId(event.stream.id)],
+            Event::L3Network(_) | Event::VmInstance(_) => event
+                .tags
+                .iter()
+                .flat_map(|tag| self.states().members((directory::Relation::RoutersOnL3, *tag)))
+                .map(RouterId)
+                .collect(),
+            _ => vec![],
+        }
+    }
+
+    fn wake_host(self: Arc<Self>, host: HostId) {
+        let wake = {
+            let mut world = self.world.lock();
+            if let Some(wake) = world.host_wakes.get(&host) {
+                wake.notify_one();
+                return;
+            }
+            if !world.fold.hosts().contains_key(&host) {
+                return;
+            }
+            let wake = Arc::new(Notify::new());
+            world.host_wakes.insert(host, wake.clone());
+            wake
+        };
+        tokio::spawn(host_worker::work(self, host, wake));
+    }
+
+    fn wake_router(self: Arc<Self>, router: RouterId) {
+        let wake = {
+            let mut world = self.world.lock();
+            if let Some(wake) = world.router_wakes.get(&router) {
+                wake.notify_one();
+                return;
+            }
+            if !world.fold.routers().contains_key(&router) {
+                return;
+            }
+            let wake = Arc::new(Notify::new());
+            world.router_wakes.insert(router, wake.clone());
+            wake
+        };
+        tokio::spawn(router_worker::work(self, router, wake));
+    }
+
+    /// What was found, as a command of the system.
+    async fn report(&self, component: &str, command: impl Into<Command>) -> Result<(), Refusal> {
+        let command = command.into();
+        let number = self.reports.fetch_add(1, Ordering::Relaxed);
+        let command_id = CommandId(Id::of_name(&format!("report:{}:{}:{number}", self.epoch, self.started)));
+        let execute = Execute {
+            provenance: Provenance {
+                command_id,
+                command: command.message().name.to_string(),
+                body: Id::of_name(&format!("{command:?}")),
+                principal: format!("system:{component}"),
+                origin: Origin::System,
+                causation: None,
+                correlation: command_id.0,
+                reason: None,
+            },
+            command: Arc::new(command),
+            common: Common::default(),
+            if_match: None,
+            dry_run: false,
+        };
+        let name = execute.provenance.command.clone();
+        match self.registry.execute(execute).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                tracing::warn!(command = name, %refusal, "a report was refused");
+                Err(refusal)
+            }
+        }
+    }
+
+    fn converge(&self, id: Id, position: Position) {
+        self.world.lock().converged.insert(id, position);
+        self.moved.notify_waiters();
+    }
+
+    fn host_target(&self, id: HostId, record: &HostRecord) -> HostTarget {
+        HostTarget {
+            id,
+            address: SocketAddr::from((record.management_ip, record.agent_port)),
+            hypervisor_type: record.hypervisor_type,
+        }
+    }
+
+    /// Where the agent of a router is.
+    pub fn router_target(&self, id: RouterId) -> Option<RouterTarget> {
+        let world = self.world.lock();
+        let router = world.fold.routers().get(&id)?;
+        let host = world.fold.hosts().get(&router.host)?;
+        Some(RouterTarget { id, address: SocketAddr::from(router.agent()?), host: self.host_target(router.host, host) })
+    }
+
+    fn router_record(&self, id: RouterId) -> Option<RouterRecord> {
+        self.world.lock().fold.routers().get(&id).cloned()
+    }
+
+    /// Waits for a place among `degree` requests at a time for `id`.
+    async fn permit(&self, id: Id, degree: usize) -> Option<OwnedSemaphorePermit> {
+        let semaphore = {
+            let mut limits = self.limits.lock();
+            let entry = limits.entry(id).or_insert_with(|| (degree, Arc::new(Semaphore::new(degree))));
+            if entry.0 != degree {
+                *entry = (degree, Arc::new(Semaphore::new(degree)));
+            }
+            entry.1.clone()
+        };
+        semaphore.acquire_owned().await.ok()
+    }
+
+    /// Waits for a place among the requests to a router's agent: its tag `commandsParallelismDegree`, else the
+    /// global configuration, says how many there may be at a time.
+    pub async fn router_permit(&self, router: RouterId) -> Option<OwnedSemaphorePermit> {
+        let tags = self.state::<TagSet>(router);
+        let tagged = tags.and_then(|tags| tags.values("commandsParallelismDegree").find_map(|n| n.parse().ok()));
+        let degree =
+            tagged.unwrap_or_else(|| self.config("virtualRouter", "command.parallelismDegree").parse().unwrap_or(100));
+        self.permit(router.0, degree).await
+    }
+
+    async fn ping_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let degree = self.config("virtualRouter", "ping.parallelismDegree").parse().unwrap_or(60);
+        self.permit(Id::NIL, degree).await
+    }
+
+    /// A global configuration value that is a number of seconds.
+    fn seconds(&self, category: &str, name: &str) -> Duration {
+        let text = self.config(category, name);
+        Duration::from_secs(text.parse().unwrap_or(60))
+    }
+
+    fn config(&self, category: &str, name: &str) -> String {
+        match self.states().get::<GlobalConfig>(global_config_id()) {
+            Ok((_, config)) => config.value(category, name),
+            Err(_) => GlobalConfig::default().value(category, name),
+        }
+    }
+
+    fn state<A: Aggregate>(&self, id: impl Into<Id>) -> Option<Arc<A>> {
+        self.states().get::<A>(id).ok().map(|(_, state)| state)
+    }
+}
+
+/// The time, for deadlines that the log has begun.
+fn now(reconcilers: &Reconcilers) -> Micros {
+    reconcilers.registry.clock().now()
+}

@@ -1,0 +1,281 @@
+//! The worker of one router: connects its agent, and keeps its configuration what the log implies. Every connect
+//! replays the router's full history from the log; between connects the fold is carried on.
+
+use super::{
+    Reconcilers,
+    host_worker::{appliance_report, section},
+    now, replay_router,
+};
+use crate::agents::RouterTarget;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use switchback_appliance::*;
+use switchback_bus::ReportApplianceStatus;
+use switchback_events::*;
+use tokio::{sync::Notify, time::Instant};
+
+/// Pauses between two looks for an agent that is starting: the first, and the longest.
+const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+/// An appliance that its host could not carry so many times has failed.
+const APPLIANCE_TRIES: u32 = 3;
+/// An agent that refused a configuration is tried again after so long.
+const RETRY: Duration = Duration::from_secs(5);
+/// Tries of one ping, and the pause between them (MODEL.md 4.3).
+const PING: (usize, Duration) = (3, Duration::from_secs(1));
+
+/// What the worker remembers between its steps.
+#[derive(Default)]
+struct Memory {
+    /// The last request to connect that was answered.
+    connected: Position,
+    /// The digest and revision that the agent has.
+    applied: Option<(String, Position)>,
+    /// The agent's process, by its own word.
+    boot_id: Option<String>,
+    appliance_failures: u32,
+}
+
+/// Works until the router is gone.
+pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: Arc<Notify>) {
+    let mut memory = Memory::default();
+    wake.notify_one();
+    let mut pause = None;
+    loop {
+        let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("virtualRouter", "ping.interval"));
+        let pinging = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
+        let Some(record) = reconcilers.router_record(router) else { break };
+        let Some(target) = reconcilers.router_target(router).filter(|_| record.wanted) else {
+            memory = Memory::default();
+            continue;
+        };
+        if pinging && record.connected {
+            ping(&reconcilers, &target, &mut memory).await;
+        }
+        if let Err(problem) = step(&reconcilers, &target, &record, &mut memory).await {
+            tracing::warn!(%router, %problem, "a router did not do as told");
+            pause = Some(RETRY);
+        }
+    }
+    let mut world = reconcilers.world.lock();
+    world.router_wakes.remove(&router);
+    world.appliance_errors.remove(&router);
+    world.converged.remove(&router.0);
+}
+
+async fn step(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    memory: &mut Memory,
+) -> Result<(), AgentProblem> {
+    let connect = !record.connected || record.connect_requested > memory.connected && memory.connected > 0;
+    let first = memory.connected == 0 && record.connected;
+    if connect {
+        memory.applied = None;
+        if !record.provision_only || !record.connected {
+            let Some(health) = reach(reconcilers, target, record, memory).await? else { return Ok(()) };
+            let health = renew_agent(reconcilers, target, record, health).await?;
+            memory.boot_id = Some(health.boot_id.clone());
+            return push(reconcilers, target, record, memory, Some(health)).await;
+        }
+    }
+    if first || connect {
+        memory.connected = record.connect_requested;
+    }
+    push(reconcilers, target, record, memory, None).await
+}
+
+/// Waits for the agent of a router that is starting. Nothing when the router has failed, or is to be looked at again.
+async fn reach(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    memory: &mut Memory,
+) -> Result<Option<Health>, AgentProblem> {
+    let limit = reconcilers.seconds("applianceVm", "connect.timeout");
+    let mut look = LOOK.0;
+    loop {
+        let problem = match reconcilers.agents.router_health(target).await {
+            Ok(health) => return Ok(Some(health)),
+            Err(problem) => problem,
+        };
+        let current = reconcilers.router_record(target.id);
+        if current.is_none_or(|current| !current.wanted || current.connect_requested != record.connect_requested) {
+            return Ok(None);
+        }
+        let broken = reconcilers.world.lock().appliance_errors.remove(&target.id);
+        if let Some(error) = broken {
+            memory.appliance_failures += 1;
+            if memory.appliance_failures >= APPLIANCE_TRIES {
+                give_up(reconcilers, target, record, error).await;
+                return Ok(None);
+            }
+            reconcilers.clone().wake_host(target.host.id);
+        }
+        let waited = now(reconcilers) - record.requested_at;
+        if waited > limit.as_micros() as Micros {
+            let detail = format!("its agent did not answer within {} seconds: {}", limit.as_secs(), problem.detail);
+            give_up(reconcilers, target, record, detail).await;
+            return Ok(None);
+        }
+        // Once Connected before, it is the pings that find it again.
+        if record.applied > 0 && waited > 5_000_000 {
+            look = LOOK.1;
+        }
+        tokio::time::sleep(look).await;
+        look = (look * 2).min(LOOK.1);
+    }
+}
+
+async fn give_up(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, record: &RouterRecord, detail: String) {
+    let starting = record.applied == 0;
+    let status = if starting { "StartFailed" } else { "Disconnected" };
+    let report = ReportApplianceStatus { detail: Some(detail), ..appliance_report(target.id, status) };
+    let _ = reconcilers.report("router-reconciler", report).await;
+}
+
+/// On an explicit reconnect the agent is restarted, as this server's own where its digest differs; on a start or
+/// reboot only where `agent.deployOnStart` says so.
+async fn renew_agent(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    health: Health,
+) -> Result<Health, AgentProblem> {
+    let wanted = reconcilers.agents.agent_digest();
+    let differs = health.agent_digest != wanted;
+    let on_start = ["virtualRouter", "applianceVm"]
+        .iter()
+        .any(|category| reconcilers.config(category, "agent.deployOnStart") == "true");
+    let upgrade = differs && (record.reconnect || on_start);
+    if !record.reconnect && !upgrade {
+        return Ok(health);
+    }
+    reconcilers.agents.restart_agent(target, upgrade).await?;
+    let deadline = Instant::now() + reconcilers.seconds("applianceVm", "connect.timeout");
+    let renewed = loop {
+        match reconcilers.agents.router_health(target).await {
+            Ok(renewed) if renewed.boot_id != health.boot_id => break renewed,
+            Err(problem) if Instant::now() > deadline => return Err(problem),
+            _ => tokio::time::sleep(LOOK.0).await,
+        }
+    };
+    if upgrade {
+        let report = ReportApplianceStatus {
+            agent_digest: Some(renewed.agent_digest.clone()),
+            agent_digest_before: Some(health.agent_digest),
+            ..appliance_report(target.id, "AgentUpgraded")
+        };
+        let _ = reconcilers.report("router-reconciler", report).await;
+    }
+    Ok(renewed)
+}
+
+/// Folds the log and tells the agent, where it does not have it yet. With `health` the router counts as Connected
+/// after that.
+async fn push(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    memory: &mut Memory,
+    health: Option<Health>,
+) -> Result<(), AgentProblem> {
+    let journal = reconcilers.states().journal().clone();
+    let (router, seen) = (target.id, journal.durable());
+    let replayed = tokio::task::spawn_blocking(move || replay_router(&journal, router, Some(seen))).await;
+    let fold = match replayed {
+        Ok(Ok(fold)) => fold,
+        Ok(Err(error)) => return Err(broken(format!("replay router {router}: {error}"))),
+        Err(error) => return Err(broken(format!("replay router {router}: {error}"))),
+    };
+    let Some(config) = fold.config() else { return Ok(()) };
+    let digest = config.digest();
+    let same = memory.applied.as_ref() == Some(&(digest.clone(), config.revision));
+    if !same {
+        let _permit = reconcilers.router_permit(router).await;
+        if let Err(problem) = reconcilers.agents.put_router(target, push_of(&config, reconcilers.epoch)).await {
+            failed(reconcilers, target, record, &config, &problem, health.is_some()).await;
+            return Err(problem);
+        }
+        memory.applied = Some((digest.clone(), config.revision));
+        memory.appliance_failures = 0;
+    }
+    let report = ReportApplianceStatus {
+        agent_digest: health.as_ref().map(|health| health.agent_digest.clone()),
+        revision: Some(config.revision),
+        config_digest: Some(digest),
+        ..appliance_report(target.id, if health.is_some() { "Connected" } else { "Applied" })
+    };
+    let known = !same || health.is_some();
+    if known && reconcilers.report("router-reconciler", report).await.is_ok() {
+        memory.connected = record.connect_requested;
+    }
+    reconcilers.converge(target.id.0, seen);
+    Ok(())
+}
+
+fn broken(detail: String) -> AgentProblem {
+    AgentProblem { code: AgentProblemCode::Failed, section: None, detail }
+}
+
+async fn failed(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    config: &RouterConfig,
+    problem: &AgentProblem,
+    connecting: bool,
+) {
+    if problem.code == AgentProblemCode::Unreachable {
+        if !connecting {
+            let detail = Some(problem.detail.clone());
+            let report = ReportApplianceStatus { detail, ..appliance_report(target.id, "Disconnected") };
+            let _ = reconcilers.report("router-reconciler", report).await;
+        }
+        return;
+    }
+    let report = ReportApplianceStatus {
+        revision: Some(config.revision),
+        section: problem.section.clone(),
+        detail: Some(problem.detail.clone()),
+        ..appliance_report(target.id, "ApplyFailed")
+    };
+    let _ = reconcilers.report("router-reconciler", report).await;
+    if connecting {
+        give_up(reconcilers, target, record, problem.to_string()).await;
+    }
+}
+
+fn push_of(config: &RouterConfig, epoch: u64) -> Push {
+    let sections = BTreeMap::from([
+        section("interfaces", &config.sections.interfaces),
+        section("dhcp", &config.sections.dhcp),
+        section("dns", &config.sections.dns),
+        section("snat", &config.sections.snat),
+        section("firewall", &config.sections.firewall),
+    ]);
+    Push { id: config.router.0, revision: config.revision, epoch, sections }
+}
+
+/// Asks the agent whether it is there: three tries a second apart. One that was restarted, or that belongs to another
+/// router, is told everything again.
+async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mut Memory) {
+    let _permit = reconcilers.ping_permit().await;
+    let mut last = None;
+    for attempt in 0..PING.0 {
+        if attempt > 0 {
+            tokio::time::sleep(PING.1).await;
+        }
+        match reconcilers.agents.router_health(target).await {
+            Ok(health) if health.id == target.id.0 => {
+                if memory.boot_id.replace(health.boot_id.clone()).is_some_and(|before| before != health.boot_id) {
+                    memory.applied = None;
+                }
+                return;
+            }
+            Ok(health) => last = Some(format!("its agent answers for router {}", health.id)),
+            Err(problem) => last = Some(problem.to_string()),
+        }
+    }
+    let report = ReportApplianceStatus { detail: last, ..appliance_report(target.id, "Disconnected") };
+    let _ = reconcilers.report("router-reconciler", report).await;
+}

@@ -1,0 +1,447 @@
+//! Virtual router: made with the first VM on a network that needs one, in the same commit as the VM.
+//!
+//! ```text
+//!  Created ─► Starting/Connecting ──Connected──► Running/Connected ──► Stopping ──► Stopped/Disconnected
+//!                 │       ▲                        │        ▲                          │
+//!      StartFailed│       └─ start, reboot, ◄──────┘        └── Connecting ◄───────────┘ start
+//!      (rolled    ▼          reconnect        Disconnected (stop, pings fail)
+//!       back) Destroyed  ◄── Destroying ◄── any
+//! ```
+
+use crate::{
+    context::Context,
+    decision::Decision,
+    directory::Relation,
+    facts::Facts,
+    ip_range, mac_block,
+    offering::{choose, networks_overlap},
+    placement::{self, Wish},
+    rules, vm_instance, *,
+};
+use serde::{Deserialize, Serialize};
+use switchback_bus::*;
+use switchback_events::*;
+
+/// Whether a router's agent answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum RouterStatus {
+    #[default]
+    Connecting,
+    Connected,
+    Disconnected,
+}
+
+/// A virtual router.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Router {
+    pub name: String,
+    pub state: VmState,
+    pub status: RouterStatus,
+    /// It has never been Connected.
+    pub creating: bool,
+    pub zone: ZoneId,
+    pub cluster: ClusterId,
+    pub host: HostId,
+    pub offering: OfferingId,
+    pub nics: Vec<Nic>,
+    pub agent_digest: Option<String>,
+    pub revision: Position,
+    pub config_digest: Option<String>,
+    /// The last operation that failed: version of the event, code, why.
+    pub failed: Option<(Version, String, String)>,
+}
+
+impl rules::Exists for Router {
+    const WHAT: &'static str = "virtual router";
+    fn exists(&self) -> bool {
+        !matches!(self.state, VmState::Absent | VmState::Destroyed)
+    }
+    fn is_new(&self) -> bool {
+        self.state == VmState::Absent
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Router {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &RouterEvent, version: Version) {
+        match event {
+            RouterEvent::Created { zone, cluster, host, name, offering, nics, .. } => {
+                (self.zone, self.cluster, self.host) = (*zone, *cluster, *host);
+                (self.name, self.offering, self.nics) = (name.clone(), *offering, nics.clone());
+                (self.state, self.status, self.creating) = (VmState::Starting, RouterStatus::Connecting, true);
+            }
+            RouterEvent::StartRequested { host, cluster } => {
+                (self.host, self.cluster) = (*host, *cluster);
+                (self.state, self.status) = (VmState::Starting, RouterStatus::Connecting);
+            }
+            RouterEvent::RebootRequested {} => {
+                (self.state, self.status) = (VmState::Rebooting, RouterStatus::Connecting);
+            }
+            RouterEvent::ReconnectRequested {} => self.status = RouterStatus::Connecting,
+            RouterEvent::ProvisionRequested {} => {}
+            RouterEvent::StopRequested {} => self.state = VmState::Stopping,
+            RouterEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
+            RouterEvent::AgentUpgraded { to, .. } => self.agent_digest = Some(to.clone()),
+            RouterEvent::Connected { agent_digest, revision, config_digest } => {
+                (self.state, self.status, self.creating) = (VmState::Running, RouterStatus::Connected, false);
+                self.agent_digest = Some(agent_digest.clone());
+                (self.revision, self.config_digest) = (*revision, Some(config_digest.clone()));
+            }
+            RouterEvent::Disconnected { reason } => {
+                self.status = RouterStatus::Disconnected;
+                self.failed = Some((version, code::VR_STATE.to_string(), reason.clone()));
+            }
+            RouterEvent::ConfigApplied { revision, config_digest } => {
+                (self.revision, self.config_digest) = (*revision, Some(config_digest.clone()));
+            }
+            RouterEvent::ConfigFailed { section, detail, .. } => {
+                let detail = format!("section {section}: {detail}");
+                self.failed = Some((version, code::BACKEND.to_string(), detail));
+            }
+            RouterEvent::Stopped {} => (self.state, self.status) = (VmState::Stopped, RouterStatus::Disconnected),
+            RouterEvent::StartFailed { code, detail } => {
+                (self.state, self.status) = (VmState::Stopped, RouterStatus::Disconnected);
+                self.failed = Some((version, code.clone(), detail.clone()));
+            }
+            RouterEvent::Destroyed { .. } => {
+                (self.state, self.status) = (VmState::Destroyed, RouterStatus::Disconnected);
+            }
+        }
+    }
+
+    /// The networks of its nics.
+    pub fn l3_networks(&self) -> Vec<L3NetworkId> {
+        self.nics.iter().map(|nic| nic.l3_network).collect()
+    }
+
+    /// Nothing is under way.
+    pub fn settled(&self) -> bool {
+        match self.state {
+            VmState::Running => self.status != RouterStatus::Connecting,
+            VmState::Stopped | VmState::Destroyed | VmState::Absent => true,
+            _ => false,
+        }
+    }
+}
+
+/// Sees to it that each of the networks that needs a router has one that runs or is about to: makes or starts it as a
+/// part of `decision`. Under any number of concurrent decisions exactly one comes of it, since all rest on the set of
+/// the network's routers.
+pub(crate) fn ensure(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    l3s: &[L3NetworkId],
+) -> Result<(), Refusal> {
+    for id in l3s {
+        let l3 = facts.get::<L3Network>(*id)?;
+        if !l3.needs_router() {
+            continue;
+        }
+        let mut served = false;
+        let mut going = None;
+        for router_id in facts.members(Relation::RoutersOfGuest, *id) {
+            let router = facts.get::<Router>(router_id)?;
+            match router.state {
+                VmState::Destroying => going = Some(router_id),
+                VmState::Stopping => {
+                    return Err(Refusal::conflict(
+                        code::VR_STATE,
+                        format!("virtual router {router_id} of L3 network {id} is Stopping"),
+                    )
+                    .hint("try again when it has stopped"));
+                }
+                VmState::Stopped => {
+                    restart(decision, facts, router_id, &router)?;
+                    served = true;
+                }
+                _ => served = true,
+            }
+        }
+        if served {
+            continue;
+        }
+        if let Some(router) = going {
+            let detail = format!("virtual router {router} of L3 network {id} is being destroyed");
+            return Err(Refusal::conflict(code::VR_STATE, detail).hint("try again when it is gone"));
+        }
+        make(decision, facts, context, *id, &l3)?;
+    }
+    Ok(())
+}
+
+fn restart(decision: &mut Decision, facts: &Facts, id: Id, router: &Router) -> Result<(), Refusal> {
+    let l2s: Vec<L2NetworkId> = router.nics.iter().map(|nic| nic.l2_network).collect();
+    let wish = Wish { last: Some(router.host), ..Wish::default() };
+    let place = placement::choose(facts, router.zone, &l2s, &wish)?;
+    decision.add(id, RouterEvent::StartRequested { host: place.host, cluster: place.cluster });
+    Ok(())
+}
+
+/// Makes a router for the guest network: nics for management, public and guest, one for each different network.
+fn make(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    guest: L3NetworkId,
+    l3: &L3Network,
+) -> Result<(), Refusal> {
+    let (offering, terms) = choose(facts, guest, l3)?;
+    let (management, public) = (terms.management_network, terms.public_network);
+    let snat = l3.routed(NetworkServiceType::SNAT);
+    if snat && public == guest {
+        let detail = format!("SNAT on L3 network {guest} needs another public network than the network itself");
+        return Err(Refusal::conflict(code::VR_NO_PUBLIC_NETWORK, detail));
+    }
+    for other in [management, public] {
+        if networks_overlap(facts, guest, other)? {
+            let right = format!("a network whose CIDR does not overlap that of L3 network {other} of the router");
+            return Err(Refusal::argument("l3NetworkUuids", guest, right));
+        }
+    }
+    let mut roles: Vec<(L3NetworkId, u8)> = Vec::new();
+    for (network, role) in [(management, Nic::MANAGEMENT), (public, Nic::PUBLIC), (guest, Nic::GUEST)] {
+        match roles.iter_mut().find(|(other, _)| *other == network) {
+            Some((_, roles)) => *roles |= role,
+            None => roles.push((network, role)),
+        }
+    }
+    let id = context.id();
+    let mut nics = Vec::new();
+    for (at, (network, meta_data)) in roles.into_iter().enumerate() {
+        nics.push(router_nic(decision, facts, context, (network, meta_data), at as u8, (id, snat))?);
+    }
+    let l2s: Vec<L2NetworkId> = nics.iter().map(|nic| nic.l2_network).collect();
+    let place = placement::choose(facts, l3.zone, &l2s, &Wish::default())?;
+    let degree = facts.tags(offering)?;
+    decision.add(
+        id,
+        RouterEvent::Created {
+            zone: l3.zone,
+            cluster: place.cluster,
+            host: place.host,
+            hypervisor_type: place.hypervisor_type,
+            name: format!("vrouter.l3.{}.{}", l3.name, &id.tail()[..6]),
+            offering,
+            image: terms.image,
+            management_network: management,
+            public_network: public,
+            default_route_network: public,
+            nics,
+        },
+    );
+    // Routers inherit this tag from their offering.
+    for value in degree.values("commandsParallelismDegree") {
+        let text = format!("commandsParallelismDegree::{value}");
+        decision.add(
+            id,
+            TagSetEvent::Created {
+                tag: tag_id(id, "System", &text),
+                tag_type: TagType::System,
+                resource_type: "VmInstanceVO".to_string(),
+                text,
+                inherent: true,
+                refers_to: vec![],
+            },
+        );
+    }
+    Ok(())
+}
+
+fn router_nic(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    (network, meta_data): (L3NetworkId, u8),
+    device_id: u8,
+    (router, snat): (Id, bool),
+) -> Result<Nic, Refusal> {
+    let l3 = facts.get::<L3Network>(network)?;
+    let nic = NicId(context.id());
+    let mac = mac_block::allocate(decision, facts, context, nic, device_id, None)?;
+    let first = facts.members(Relation::RangesOfL3, network);
+    let mut gateway = None;
+    for id in first {
+        let range = facts.peek::<IpRange>(id)?;
+        if let Some(bounds) = range.bounds.filter(|_| !range.pool) {
+            gateway = Some((IpRangeId(id), bounds));
+            break;
+        }
+    }
+    // With SNAT the router is the gateway of the guest network; no range holds the gateway's address.
+    let (ip, netmask, gateway, ip_range, used_ip) = match gateway.filter(|_| snat && meta_data & Nic::GUEST != 0) {
+        Some((range, bounds)) => (bounds.gateway, bounds.netmask, bounds.gateway, range, Id::NIL),
+        None => {
+            let taken = ip_range::allocate(decision, facts, context, network, None, (nic, router))?;
+            (taken.ip, taken.netmask, taken.gateway, taken.range, taken.used_ip)
+        }
+    };
+    Ok(Nic {
+        nic,
+        l3_network: network,
+        l2_network: l3.l2_network,
+        mac,
+        ip,
+        netmask,
+        gateway,
+        device_id,
+        internal_name: vm_instance::internal_name(nic, device_id),
+        ip_range,
+        used_ip,
+        meta_data,
+    })
+}
+
+fn wrong_state(router: &Router, id: Id, wanted: &str) -> Refusal {
+    let detail = format!("virtual router {id} is {:?} and {:?}, and must be {wanted}", router.state, router.status);
+    Refusal::conflict(code::VR_STATE, detail)
+}
+
+fn about(id: Id) -> Decision {
+    Decision::about(StreamKind::Router, id).show("virtualRouter")
+}
+
+pub(crate) fn start(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let router = rules::existing::<Router>(facts, "uuid", id)?;
+    let mut decision = about(id);
+    match router.state {
+        VmState::Running | VmState::Starting => {}
+        VmState::Stopped => restart(&mut decision, facts, id, &router)?,
+        _ => return Err(wrong_state(&router, id, "Stopped")),
+    }
+    Ok(decision)
+}
+
+pub(crate) fn stop(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let router = rules::existing::<Router>(facts, "uuid", id)?;
+    match router.state {
+        VmState::Stopped | VmState::Stopping => Ok(about(id)),
+        VmState::Running if facts.get::<Host>(router.host)?.connected() => {
+            Ok(about(id).event(RouterEvent::StopRequested {}))
+        }
+        VmState::Running => Err(Refusal::operation(format!("host {} of router {id} is not Connected", router.host))),
+        _ => Err(wrong_state(&router, id, "Running")),
+    }
+}
+
+pub(crate) fn reboot(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let router = rules::existing::<Router>(facts, "uuid", id)?;
+    match router.state {
+        VmState::Running if facts.get::<Host>(router.host)?.connected() => {
+            Ok(about(id).event(RouterEvent::RebootRequested {}))
+        }
+        VmState::Running => Err(Refusal::operation(format!("host {} of router {id} is not Connected", router.host))),
+        _ => Err(wrong_state(&router, id, "Running")),
+    }
+}
+
+fn destroyed(decision: &mut Decision, facts: &Facts, router: &Router, id: Id) -> Result<(), Refusal> {
+    decision.add(id, RouterEvent::Destroyed { l3_networks: router.l3_networks() });
+    ip_range::release(decision, facts, &router.nics, id)?;
+    for tag in facts.tags(id)?.tags.keys() {
+        decision.add(id, TagSetEvent::Deleted { tag: *tag });
+    }
+    Ok(())
+}
+
+pub(crate) fn destroy(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let router = facts.get::<Router>(id)?;
+    let mut decision = Decision::about(StreamKind::Router, id);
+    if matches!(router.state, VmState::Absent | VmState::Destroyed | VmState::Destroying) {
+        return Ok(decision);
+    }
+    decision = decision.event(RouterEvent::DestroyRequested { l3_networks: router.l3_networks() });
+    // A host that does not answer is not waited for: it drops the appliance when it comes back.
+    if router.state == VmState::Stopped || !facts.get::<Host>(router.host)?.connected() {
+        destroyed(&mut decision, facts, &router, id)?;
+    }
+    Ok(decision)
+}
+
+pub(crate) fn reconnect(command: &ReconnectVirtualRouter, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.vm_instance_uuid.0;
+    let router = rules::existing::<Router>(facts, "vmInstanceUuid", id)?;
+    if router.state != VmState::Running {
+        return Err(wrong_state(&router, id, "Running"));
+    }
+    Ok(about(id).event(RouterEvent::ReconnectRequested {}))
+}
+
+pub(crate) fn provision(command: &ProvisionVirtualRouterConfig, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.vm_instance_uuid.0;
+    let router = rules::existing::<Router>(facts, "vmInstanceUuid", id)?;
+    if router.state != VmState::Running || router.status != RouterStatus::Connected {
+        return Err(wrong_state(&router, id, "Running and Connected"));
+    }
+    Ok(about(id).event(RouterEvent::ProvisionRequested {}))
+}
+
+pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.uuid.0;
+    let router = facts.get::<Router>(id)?;
+    let mut decision = Decision::about(StreamKind::Router, id);
+    if !rules::Exists::exists(&*router) {
+        return Ok(decision);
+    }
+    let detail = command.detail.clone().unwrap_or_default();
+    let revision = command.revision.unwrap_or(0);
+    let config_digest = command.config_digest.clone().unwrap_or_default();
+    let up = matches!(router.state, VmState::Starting | VmState::Running | VmState::Rebooting);
+    match command.status.as_str() {
+        "Connected" if up => {
+            let agent_digest = command.agent_digest.clone().unwrap_or_default();
+            decision.add(id, RouterEvent::Connected { agent_digest, revision, config_digest });
+        }
+        "Disconnected" if up && router.status != RouterStatus::Disconnected => {
+            decision.add(id, RouterEvent::Disconnected { reason: detail });
+        }
+        "Applied" if up && (revision, Some(&config_digest)) != (router.revision, router.config_digest.as_ref()) => {
+            decision.add(id, RouterEvent::ConfigApplied { revision, config_digest });
+        }
+        "ApplyFailed" => {
+            let section = command.section.clone().unwrap_or_default();
+            decision.add(id, RouterEvent::ConfigFailed { revision, section, detail });
+        }
+        "AgentUpgraded" => {
+            let from = command.agent_digest_before.clone().unwrap_or_default();
+            let to = command.agent_digest.clone().unwrap_or_default();
+            decision.add(id, RouterEvent::AgentUpgraded { from, to });
+        }
+        "Stopped" => match router.state {
+            VmState::Stopping => decision.add(id, RouterEvent::Stopped {}),
+            VmState::Destroying => destroyed(&mut decision, facts, &router, id)?,
+            _ => {}
+        },
+        "StartFailed" if up => start_failed(&mut decision, facts, &router, id, detail)?,
+        _ => {}
+    }
+    Ok(decision)
+}
+
+/// A router that could not be made takes the VMs that wait for it with it, all in one commit.
+fn start_failed(
+    decision: &mut Decision,
+    facts: &Facts,
+    router: &Router,
+    id: Id,
+    detail: String,
+) -> Result<(), Refusal> {
+    let why = format!("virtual router {id} could not be started: {detail}");
+    decision.add(id, RouterEvent::StartFailed { code: code::VR_STATE.to_string(), detail });
+    if router.creating && facts.config("applianceVm", "auto.rollback")? == "true" {
+        destroyed(decision, facts, router, id)?;
+    }
+    for nic in router.nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
+        for vm in facts.members(Relation::VmsOnL3, nic.l3_network) {
+            if !facts.get::<VmInstance>(vm)?.settled() {
+                vm_instance::fail(decision, facts, vm, &why)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! The table of sequenced states and the directory beside it. A state is loaded by replay (from a snapshot where
+//! there is one), evolves under the journal's sequencing lock, and may be dropped at any time: the log has it.
+
+use crate::{
+    directory::{Directory, SetKey},
+    facts::Facts,
+    state::{Aggregate, State, schema},
+};
+use parking_lot::RwLock;
+use std::{collections::HashMap, sync::Arc};
+use switchback_bus::Refusal;
+use switchback_events::{Commit, Id, StreamKey, Version};
+use switchback_journal::{AppendError, Appended, Journal, Proposal};
+use switchback_snapshots::{Snapshot, Snapshots};
+
+/// A snapshot is taken each time a stream has grown by so many events.
+pub const SNAPSHOT_EVERY: Version = 100;
+
+/// The states of all aggregates at the head of the log.
+#[derive(Clone)]
+pub struct States {
+    journal: Journal,
+    snapshots: Arc<Snapshots>,
+    table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
+    directory: Arc<RwLock<Directory>>,
+}
+
+impl States {
+    /// Opens the table over `journal`: folds the directory from the whole log.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn open(journal: Journal, snapshots: Snapshots) -> Result<States, switchback_journal::ReadError> {
+        let mut directory = Directory::default();
+        let mut after = 0;
+        loop {
+            let commits = journal.read(after, 4096)?;
+            let Some(last) = commits.last() else { break };
+            after = last.last_position();
+            for event in commits.iter().flat_map(|commit| &commit.events) {
+                directory.apply(event);
+            }
+        }
+        Ok(States {
+            journal,
+            snapshots: Arc::new(snapshots),
+            table: Arc::default(),
+            directory: Arc::new(RwLock::new(directory)),
+        })
+    }
+
+    /// The log.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// A view for one decision, which remembers what it was shown.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts::new(self)
+    }
+
+    /// The state of a stream and its version, loaded if need be.
+    pub(crate) fn load(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
+        loop {
+            if let Some((version, state)) = self.table.read().get(&stream) {
+                return Ok((*version, state.clone()));
+            }
+            let (version, state) = self.replay(stream)?;
+            let table = self.table.clone();
+            let stands = self.journal.sequenced(|heads| {
+                let stands = heads.version(stream) == version;
+                if stands && version > 0 {
+                    table.write().insert(stream, (version, state.clone()));
+                }
+                stands
+            });
+            if stands {
+                return Ok((version, state));
+            }
+        }
+    }
+
+    fn replay(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
+        let mut version = 0;
+        let mut state = State::absent(stream.kind);
+        if let Some(snapshot) = self.snapshots.get(stream, schema())
+            && snapshot.version <= self.journal.version(stream)
+            && let Ok(restored) = rmp_serde::from_slice(&snapshot.bytes)
+        {
+            (version, state) = (snapshot.version, restored);
+        }
+        let events = self.journal.read_stream(stream, version);
+        let events = events.map_err(|error| Refusal::internal(format!("replay {stream}: {error}")))?;
+        for (_, event) in events {
+            version = event.version;
+            state.evolve(&event.event, version);
+        }
+        Ok((version, state))
+    }
+
+    /// The last sequenced state of `id`: what decisions stand on.
+    pub fn get<A: Aggregate>(&self, id: impl Into<Id>) -> Result<(Version, Arc<A>), Refusal> {
+        let stream = StreamKey::new(A::KIND, id);
+        let (version, state) = self.load(stream)?;
+        match A::of(&state) {
+            Some(state) => Ok((version, state.clone())),
+            None => Err(Refusal::internal(format!("{stream} has a state of another kind"))),
+        }
+    }
+
+    /// The members of a set and its generation.
+    pub(crate) fn set(&self, key: SetKey) -> (u64, Vec<Id>) {
+        let directory = self.directory.read();
+        (directory.generation(key), directory.members(key).collect())
+    }
+
+    /// The members of a set.
+    pub fn members(&self, key: SetKey) -> Vec<Id> {
+        self.set(key).1
+    }
+
+    /// How many members a set has.
+    pub fn count(&self, key: SetKey) -> usize {
+        self.directory.read().count(key)
+    }
+
+    /// Sequences a commit: the journal checks the versions, this table the generations, then all states evolve
+    /// before anyone else looks.
+    pub(crate) fn append(&self, proposal: Proposal, sets: &[(SetKey, u64)]) -> Result<Appended, AppendError> {
+        self.journal.append(
+            proposal,
+            || {
+                let directory = self.directory.read();
+                sets.iter().all(|(key, generation)| directory.generation(*key) == *generation)
+            },
+            |commit| self.evolve(commit),
+        )
+    }
+
+    fn evolve(&self, commit: &Commit) {
+        let mut table = self.table.write();
+        let mut directory = self.directory.write();
+        for event in &commit.events {
+            directory.apply(event);
+            if event.version == 1 {
+                table.entry(event.stream).or_insert_with(|| (0, State::absent(event.stream.kind)));
+            }
+            // A state that is not in the table is loaded from the log when it is next asked for.
+            if let Some((version, state)) = table.get_mut(&event.stream) {
+                state.evolve(&event.event, event.version);
+                *version = event.version;
+            }
+        }
+    }
+
+    /// Takes snapshots of the streams that a durable commit has grown past the mark.
+    pub fn snapshot_after(&self, commit: &Commit) {
+        for event in commit.events.iter().filter(|event| event.version % SNAPSHOT_EVERY == 0) {
+            let entry = self.table.read().get(&event.stream).cloned();
+            let Some((version, state)) = entry else { continue };
+            // Later events may be in the state that are not durable yet.
+            if version != event.version {
+                continue;
+            }
+            if let Ok(bytes) = rmp_serde::to_vec_named(&state) {
+                self.snapshots.put(event.stream, schema(), Snapshot { version, position: event.position, bytes });
+            }
+        }
+    }
+
+    /// Drops a state from memory; it is loaded again when it is next asked for.
+    pub fn drop_state(&self, stream: StreamKey) {
+        self.table.write().remove(&stream);
+    }
+
+    /// How many states are in memory.
+    pub fn loaded(&self) -> usize {
+        self.table.read().len()
+    }
+
+    /// The directory, for comparison with a replayed one.
+    pub fn directory(&self) -> Directory {
+        self.directory.read().clone()
+    }
+}

@@ -1,0 +1,387 @@
+//! VM instance:
+//!
+//! ```text
+//!  Created ─► Starting ──Started──► Running ──StopRequested──► Stopping ──Stopped──► Stopped
+//!               │  ▲                 │   ▲                                             │
+//!       failed, │  └─StartRequested──┼───┼─────────────────────────────────────────────┘
+//!       rolled  │                    ▼   │
+//!       back    │                 Rebooting     any ──DestroyRequested──► Destroying ──► Destroyed
+//!               ▼
+//!           Destroyed
+//! ```
+//!
+//! Create, start and reboot also see to it that the routers of its networks are there ([`crate::router::ensure`]).
+
+use crate::{
+    context::Context,
+    decision::Decision,
+    directory::Relation,
+    facts::Facts,
+    ip_range, mac_block,
+    placement::{self, Wish},
+    router, rules, *,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use switchback_bus::*;
+use switchback_events::*;
+
+/// The life of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum VmState {
+    #[default]
+    Absent,
+    Starting,
+    Running,
+    Stopping,
+    Stopped,
+    Rebooting,
+    Destroying,
+    Destroyed,
+}
+
+/// A VM instance.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VmInstance {
+    pub name: String,
+    pub hostname: String,
+    pub state: VmState,
+    /// The operation under way is its first start.
+    pub creating: bool,
+    pub zone: ZoneId,
+    pub cluster: ClusterId,
+    pub host: HostId,
+    pub nics: Vec<Nic>,
+    /// The last operation that failed: version of the event, code, why.
+    pub failed: Option<(Version, String, String)>,
+}
+
+impl rules::Exists for VmInstance {
+    const WHAT: &'static str = "VM instance";
+    fn exists(&self) -> bool {
+        !matches!(self.state, VmState::Absent | VmState::Destroyed)
+    }
+    fn is_new(&self) -> bool {
+        self.state == VmState::Absent
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl VmInstance {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &VmInstanceEvent, version: Version) {
+        match event {
+            VmInstanceEvent::Created { zone, cluster, host, name, hostname, nics, .. } => {
+                (self.zone, self.cluster, self.host) = (*zone, *cluster, *host);
+                (self.name, self.hostname, self.nics) = (name.clone(), hostname.clone(), nics.clone());
+                (self.state, self.creating) = (VmState::Starting, true);
+            }
+            VmInstanceEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
+            VmInstanceEvent::StartRequested { host, cluster, .. } => {
+                (self.host, self.cluster, self.state) = (*host, *cluster, VmState::Starting);
+            }
+            VmInstanceEvent::StopRequested { .. } => self.state = VmState::Stopping,
+            VmInstanceEvent::RebootRequested { .. } => self.state = VmState::Rebooting,
+            VmInstanceEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
+            VmInstanceEvent::Started { .. } => (self.state, self.creating) = (VmState::Running, false),
+            VmInstanceEvent::Stopped {} => self.state = VmState::Stopped,
+            VmInstanceEvent::Destroyed { .. } => self.state = VmState::Destroyed,
+            VmInstanceEvent::OperationFailed { operation, code, detail } => {
+                self.failed = Some((version, code.clone(), detail.clone()));
+                self.state = match operation {
+                    VmOperation::Create | VmOperation::Start => VmState::Stopped,
+                    VmOperation::Stop | VmOperation::Reboot | VmOperation::Destroy => VmState::Running,
+                };
+            }
+        }
+    }
+
+    /// The networks of its nics.
+    pub fn l3_networks(&self) -> Vec<L3NetworkId> {
+        self.nics.iter().map(|nic| nic.l3_network).collect()
+    }
+
+    /// Nothing is under way.
+    pub fn settled(&self) -> bool {
+        matches!(self.state, VmState::Running | VmState::Stopped | VmState::Destroyed | VmState::Absent)
+    }
+}
+
+/// What the tags of a new VM ask for.
+#[derive(Default)]
+struct TagWishes {
+    hostname: Option<String>,
+    static_ips: Vec<(L3NetworkId, std::net::Ipv4Addr)>,
+    custom_macs: Vec<(L3NetworkId, Mac)>,
+}
+
+fn tag_wishes(tags: &[String]) -> Result<TagWishes, Refusal> {
+    let mut wishes = TagWishes::default();
+    for tag in tags {
+        match tag.split("::").next() {
+            Some("hostname") => {
+                let name = tag.trim_start_matches("hostname::");
+                rules::hostname("systemTags", name)?;
+                wishes.hostname = Some(name.to_string());
+            }
+            Some("staticIp") => wishes.static_ips.push(tag_set::static_ip(tag)?),
+            Some("customMac") => wishes.custom_macs.push(tag_set::custom_mac(tag)?),
+            _ => {}
+        }
+    }
+    Ok(wishes)
+}
+
+/// The most nics of a VM.
+const MAX_NICS: usize = 16;
+
+pub(crate) fn create(command: &CreateVmInstance, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let l3s = &command.l3_network_uuids;
+    if l3s.is_empty() || l3s.len() > MAX_NICS {
+        let right = format!("1 to {MAX_NICS} L3 networks");
+        return Err(Refusal::argument("l3NetworkUuids", format!("{} networks", l3s.len()), right));
+    }
+    let mut seen = BTreeSet::new();
+    let mut l2s = Vec::new();
+    let mut zone = None;
+    for id in l3s {
+        let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuids", *id)?;
+        if !seen.insert(*id) {
+            return Err(Refusal::argument("l3NetworkUuids", id, "each L3 network once"));
+        }
+        if l3.system {
+            return Err(Refusal::argument("l3NetworkUuids", id, "an L3 network that is not a system network"));
+        }
+        if l3.disabled {
+            return Err(Refusal::operation(format!("l3NetworkUuids = `{id}`: the L3 network is disabled")));
+        }
+        if *zone.get_or_insert(l3.zone) != l3.zone {
+            return Err(Refusal::argument("l3NetworkUuids", id, "L3 networks of one zone"));
+        }
+        l2s.push(l3.l2_network);
+    }
+    let zone = zone.unwrap_or_default();
+    let default_l3_network = command.default_l3_network_uuid.unwrap_or(l3s[0]);
+    if !l3s.contains(&default_l3_network) {
+        return Err(Refusal::argument("defaultL3NetworkUuid", default_l3_network, "one of l3NetworkUuids"));
+    }
+    if let Some(image) = command.image_uuid {
+        let state = rules::existing::<Image>(facts, "imageUuid", image)?;
+        if state.system {
+            return Err(Refusal::argument("imageUuid", image, "an image that is not a system image"));
+        }
+    }
+    if let Some(id) = command.instance_offering_uuid {
+        let offering = rules::existing::<Offering>(facts, "instanceOfferingUuid", id)?;
+        if offering.disabled || offering.router.is_some() {
+            return Err(Refusal::argument("instanceOfferingUuid", id, "an enabled offering for user VMs"));
+        }
+    }
+    let wishes = tag_wishes(&context.common.system_tags)?;
+    let wish = Wish { zone: command.zone_uuid, cluster: command.cluster_uuid, host: command.host_uuid, last: None };
+    let place = placement::choose(facts, zone, &l2s, &wish)?;
+    let id = context.resource_id();
+    rules::absent::<VmInstance>(facts, id)?;
+    rules::absent::<Router>(facts, id)?;
+    let mut decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+
+    let mut nics = Vec::new();
+    for (at, (l3, l2)) in l3s.iter().zip(&l2s).enumerate() {
+        let device_id = at as u8;
+        let nic = NicId(context.id());
+        let required = wishes.static_ips.iter().find(|(wanted, _)| wanted == l3).map(|(_, ip)| *ip);
+        let taken = ip_range::allocate(&mut decision, facts, context, *l3, required, (nic, id))?;
+        let custom = wishes.custom_macs.iter().find(|(wanted, _)| wanted == l3).map(|(_, mac)| *mac);
+        let mac = mac_block::allocate(&mut decision, facts, context, nic, device_id, custom)?;
+        nics.push(Nic {
+            nic,
+            l3_network: *l3,
+            l2_network: *l2,
+            mac,
+            ip: taken.ip,
+            netmask: taken.netmask,
+            gateway: taken.gateway,
+            device_id,
+            internal_name: internal_name(nic, device_id),
+            ip_range: taken.range,
+            used_ip: taken.used_ip,
+            meta_data: 0,
+        });
+    }
+    let own_name = command.name.to_ascii_lowercase();
+    let hostname = match wishes.hostname {
+        Some(name) => {
+            name_is_free(facts, l3s, &name)?;
+            name
+        }
+        None if rules::is_label(&own_name) => own_name,
+        None => switchback_appliance::address_name(&nics[0]),
+    };
+    router::ensure(&mut decision, facts, context, l3s)?;
+    decision.events.insert(
+        0,
+        (
+            decision.target,
+            VmInstanceEvent::Created {
+                zone,
+                cluster: place.cluster,
+                host: place.host,
+                hypervisor_type: place.hypervisor_type,
+                name: command.name.clone(),
+                description: command.description.clone(),
+                hostname,
+                image: command.image_uuid,
+                offering: command.instance_offering_uuid,
+                default_l3_network,
+                nics,
+            }
+            .into(),
+        ),
+    );
+    Ok(decision)
+}
+
+/// The host's end of a nic: at most 15 bytes, unique by the random end of the nic's id.
+pub(crate) fn internal_name(nic: NicId, device_id: u8) -> String {
+    format!("vnic{}.{device_id}", nic.0.tail())
+}
+
+/// A name that was asked for belongs to one VM of a network only.
+fn name_is_free(facts: &Facts, l3s: &[L3NetworkId], name: &str) -> Result<(), Refusal> {
+    for l3 in l3s {
+        for vm in facts.members(Relation::VmsOnL3, *l3) {
+            if facts.peek::<VmInstance>(vm)?.hostname.eq_ignore_ascii_case(name) {
+                let right = format!("a host name that no other VM of L3 network {l3} has: VM {vm} has it");
+                return Err(Refusal::argument("systemTags", format!("hostname::{name}"), right));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wrong_state(vm: &VmInstance, id: Id, wanted: &str) -> Refusal {
+    Refusal::conflict(code::VM_STATE, format!("VM {id} is {:?}, and must be {wanted}", vm.state))
+}
+
+fn place_again(vm: &VmInstance, facts: &Facts) -> Result<placement::Place, Refusal> {
+    let l2s: Vec<L2NetworkId> = vm.nics.iter().map(|nic| nic.l2_network).collect();
+    let wish = Wish { last: Some(vm.host), ..Wish::default() };
+    placement::choose(facts, vm.zone, &l2s, &wish)
+}
+
+pub(crate) fn start(id: Id, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let vm = rules::existing::<VmInstance>(facts, "uuid", id)?;
+    let decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+    match vm.state {
+        VmState::Running | VmState::Starting => return Ok(decision),
+        VmState::Stopped => {}
+        _ => return Err(wrong_state(&vm, id, "Stopped")),
+    }
+    let place = place_again(&vm, facts)?;
+    let l3_networks = vm.l3_networks();
+    let mut decision = decision.event(VmInstanceEvent::StartRequested {
+        host: place.host,
+        cluster: place.cluster,
+        l3_networks: l3_networks.clone(),
+    });
+    router::ensure(&mut decision, facts, context, &l3_networks)?;
+    Ok(decision)
+}
+
+pub(crate) fn stop(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let vm = rules::existing::<VmInstance>(facts, "uuid", id)?;
+    let decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+    match vm.state {
+        VmState::Stopped | VmState::Stopping => return Ok(decision),
+        VmState::Running => {}
+        _ => return Err(wrong_state(&vm, id, "Running")),
+    }
+    if !facts.get::<Host>(vm.host)?.connected() {
+        return Err(Refusal::operation(format!("host {} of VM {id} is not Connected", vm.host)));
+    }
+    Ok(decision.event(VmInstanceEvent::StopRequested { l3_networks: vm.l3_networks() }))
+}
+
+pub(crate) fn reboot(id: Id, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let vm = rules::existing::<VmInstance>(facts, "uuid", id)?;
+    let decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+    if vm.state != VmState::Running {
+        return Err(wrong_state(&vm, id, "Running"));
+    }
+    if !facts.get::<Host>(vm.host)?.connected() {
+        return Err(Refusal::operation(format!("host {} of VM {id} is not Connected", vm.host)));
+    }
+    let l3_networks = vm.l3_networks();
+    let mut decision = decision.event(VmInstanceEvent::RebootRequested { l3_networks: l3_networks.clone() });
+    router::ensure(&mut decision, facts, context, &l3_networks)?;
+    Ok(decision)
+}
+
+fn destroyed(decision: &mut Decision, facts: &Facts, vm: &VmInstance, id: Id) -> Result<(), Refusal> {
+    decision.add(id, VmInstanceEvent::Destroyed { l3_networks: vm.l3_networks() });
+    ip_range::release(decision, facts, &vm.nics, id)?;
+    for tag in facts.tags(id)?.tags.keys() {
+        decision.add(id, TagSetEvent::Deleted { tag: *tag });
+    }
+    Ok(())
+}
+
+pub(crate) fn destroy(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let vm = facts.get::<VmInstance>(id)?;
+    let mut decision = Decision::about(StreamKind::VmInstance, id);
+    match vm.state {
+        VmState::Absent | VmState::Destroyed | VmState::Destroying => return Ok(decision),
+        _ => {}
+    }
+    let l3_networks = vm.l3_networks();
+    decision = decision.event(VmInstanceEvent::DestroyRequested { l3_networks });
+    // A host that does not answer is not waited for: it drops the VM when it comes back.
+    if vm.state == VmState::Stopped || !facts.get::<Host>(vm.host)?.connected() {
+        destroyed(&mut decision, facts, &vm, id)?;
+    }
+    Ok(decision)
+}
+
+pub(crate) fn update(command: &UpdateVmInstance, facts: &Facts) -> Result<Decision, Refusal> {
+    rules::existing::<VmInstance>(facts, "uuid", command.uuid)?;
+    let event = VmInstanceEvent::Updated { name: command.name.clone(), description: command.description.clone() };
+    Ok(Decision::about(StreamKind::VmInstance, command.uuid).show("vm").event(event))
+}
+
+/// Takes back what an operation under way has begun: a creation leaves nothing behind.
+pub(crate) fn fail(decision: &mut Decision, facts: &Facts, id: Id, detail: &str) -> Result<(), Refusal> {
+    let vm = facts.get::<VmInstance>(id)?;
+    let (operation, code) = match vm.state {
+        VmState::Starting if vm.creating => (VmOperation::Create, code::VM_CREATE),
+        VmState::Starting => (VmOperation::Start, code::VM_START),
+        VmState::Rebooting => (VmOperation::Reboot, code::VM_REBOOT),
+        VmState::Stopping => (VmOperation::Stop, code::VM_STOP),
+        _ => return Ok(()),
+    };
+    let detail = detail.to_string();
+    decision.add(id, VmInstanceEvent::OperationFailed { operation, code: code.to_string(), detail });
+    if operation == VmOperation::Create {
+        destroyed(decision, facts, &vm, id)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn report(command: &ReportVmStatus, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.uuid.0;
+    let vm = facts.get::<VmInstance>(id)?;
+    let mut decision = Decision::about(StreamKind::VmInstance, id);
+    match (command.status.as_str(), vm.state) {
+        ("Running", VmState::Starting | VmState::Rebooting) => {
+            decision.add(id, VmInstanceEvent::Started { host: vm.host });
+        }
+        ("Stopped", VmState::Stopping) => decision.add(id, VmInstanceEvent::Stopped {}),
+        ("Stopped", VmState::Destroying) => destroyed(&mut decision, facts, &vm, id)?,
+        ("Failed", _) => fail(&mut decision, facts, id, command.detail.as_deref().unwrap_or("the host could not"))?,
+        _ => {}
+    }
+    Ok(decision)
+}

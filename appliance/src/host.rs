@@ -1,0 +1,522 @@
+//! The fold of hosts: the log becomes, for every host, its [`HostConfig`]. One fold follows the whole log, since a
+//! host's document draws on clusters, L2 networks, routers and VMs.
+//!
+//! A VM is in its host's document only when every router that serves it has applied a revision that knows of its
+//! start, so a VM never asks for an address before the router can answer.
+
+use crate::{config::interface_name, firewall::AGENT_PORT, host_config::*, interfaces::DEFAULT_MTU};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+use switchback_events::*;
+
+/// What the fold knows of all hosts.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct HostFold {
+    hosts: BTreeMap<HostId, HostRecord>,
+    l2s: BTreeMap<L2NetworkId, L2Record>,
+    routers: BTreeMap<RouterId, RouterRecord>,
+    vms: BTreeMap<VmInstanceId, VmRecord>,
+    on_host: BTreeMap<HostId, BTreeSet<Id>>,
+    on_guest: BTreeMap<L3NetworkId, BTreeSet<RouterId>>,
+    /// VMs that wait for their routers or their host.
+    waiting: BTreeSet<VmInstanceId>,
+    position: Position,
+}
+
+/// What the fold knows of a host.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HostRecord {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Where its agent listens.
+    pub management_ip: Ipv4Addr,
+    /// TCP port of its agent.
+    pub agent_port: u16,
+    /// Real or simulated.
+    pub hypervisor_type: HypervisorType,
+    /// Whether its agent answers.
+    pub status: HostStatus,
+    /// The position of the last event that asked for a new connection.
+    pub connect_requested: Position,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct L2Record {
+    physical_interface: String,
+    vlan: Option<u16>,
+    clusters: BTreeMap<ClusterId, Attachment>,
+}
+
+/// How far the attachment of an L2 network to a cluster is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// To be realised on these hosts.
+    Requested(Vec<HostId>),
+    /// Realised.
+    Attached,
+}
+
+/// What the fold knows of a router.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RouterRecord {
+    /// Its name.
+    pub name: String,
+    /// Where it is placed.
+    pub host: HostId,
+    /// Its nics.
+    pub nics: Vec<Nic>,
+    /// The position of the last request to start, reboot or create it.
+    pub generation: Position,
+    /// It should run.
+    pub wanted: bool,
+    /// It is to be removed for good.
+    pub destroying: bool,
+    /// The position of the last request for a reconnect, provision, start or create.
+    pub connect_requested: Position,
+    /// When that was.
+    pub requested_at: Micros,
+    /// The last request was a provision: the agent is not to be touched.
+    pub provision_only: bool,
+    /// The last request was a reconnect: the agent is upgraded where its digest differs.
+    pub reconnect: bool,
+    /// The revision that its agent has reported.
+    pub applied: Position,
+    /// Its agent answers, as far as the log knows.
+    pub connected: bool,
+}
+
+impl RouterRecord {
+    /// Address and port of its agent.
+    pub fn agent(&self) -> Option<(Ipv4Addr, u16)> {
+        self.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT)).map(|nic| (nic.ip, AGENT_PORT))
+    }
+}
+
+/// What the fold knows of a VM.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VmRecord {
+    /// Its name.
+    pub name: String,
+    /// Its name in DNS.
+    pub hostname: String,
+    /// Where it is placed.
+    pub host: HostId,
+    /// Its nics.
+    pub nics: Vec<Nic>,
+    /// The network of its default route.
+    pub default_l3_network: L3NetworkId,
+    /// The position of the last request to start or reboot it.
+    pub generation: Position,
+    /// The generation that the host was known to run, 0 for none.
+    pub running: Position,
+    /// It should run.
+    pub wanted: bool,
+    /// When the operation under way was asked for; none is under way otherwise.
+    pub pending_since: Option<Micros>,
+}
+
+impl HostFold {
+    /// The position of the last event that was folded.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The hosts.
+    pub fn hosts(&self) -> &BTreeMap<HostId, HostRecord> {
+        &self.hosts
+    }
+
+    /// The routers.
+    pub fn routers(&self) -> &BTreeMap<RouterId, RouterRecord> {
+        &self.routers
+    }
+
+    /// The VM `id`.
+    pub fn vm(&self, id: VmInstanceId) -> Option<&VmRecord> {
+        self.vms.get(&id)
+    }
+
+    /// The VMs with an operation under way.
+    pub fn pending(&self) -> impl Iterator<Item = (VmInstanceId, &VmRecord)> {
+        self.vms.iter().filter(|(_, vm)| vm.pending_since.is_some()).map(|(id, vm)| (*id, vm))
+    }
+
+    /// The VMs placed on a host.
+    pub fn vms_of(&self, host: HostId) -> impl Iterator<Item = (VmInstanceId, &VmRecord)> {
+        self.placed(host).filter_map(|id| self.vms.get_key_value(&VmInstanceId(id)).map(|(id, vm)| (*id, vm)))
+    }
+
+    /// The routers placed on a host.
+    pub fn routers_of(&self, host: HostId) -> impl Iterator<Item = (RouterId, &RouterRecord)> {
+        self.placed(host).filter_map(|id| self.routers.get_key_value(&RouterId(id)).map(|(id, router)| (*id, router)))
+    }
+
+    fn placed(&self, host: HostId) -> impl Iterator<Item = Id> + '_ {
+        self.on_host.get(&host).into_iter().flatten().copied()
+    }
+
+    /// The attachments that wait for hosts.
+    pub fn attachments(&self) -> impl Iterator<Item = (L2NetworkId, ClusterId, &[HostId])> {
+        self.l2s.iter().flat_map(|(l2, record)| {
+            record.clusters.iter().filter_map(move |(cluster, attachment)| match attachment {
+                Attachment::Requested(hosts) => Some((*l2, *cluster, hosts.as_slice())),
+                Attachment::Attached => None,
+            })
+        })
+    }
+
+    /// Interface and VLAN of an L2 network.
+    pub fn l2(&self, l2: L2NetworkId) -> Option<(&str, Option<u16>)> {
+        self.l2s.get(&l2).map(|record| (record.physical_interface.as_str(), record.vlan))
+    }
+
+    /// The hosts whose documents the event may change.
+    pub fn touched(&self, event: &Event, stream: StreamKey) -> Vec<HostId> {
+        let of_cluster = |cluster: ClusterId| {
+            self.hosts.iter().filter(|(_, host)| host.cluster == cluster).map(|(id, _)| *id).collect::<Vec<_>>()
+        };
+        match event {
+            Event::Host(_) => vec![HostId(stream.id)],
+            Event::L2Network(
+                L2NetworkEvent::AttachRequested { cluster, .. }
+                | L2NetworkEvent::Attached { cluster }
+                | L2NetworkEvent::AttachFailed { cluster, .. }
+                | L2NetworkEvent::Detached { cluster },
+            ) => of_cluster(*cluster),
+            Event::Router(RouterEvent::Created { host, .. }) => vec![*host],
+            Event::VmInstance(VmInstanceEvent::Created { host, .. } | VmInstanceEvent::Started { host }) => vec![*host],
+            Event::VmInstance(event) => {
+                let mut hosts: Vec<HostId> =
+                    self.vms.get(&VmInstanceId(stream.id)).map(|vm| vm.host).into_iter().collect();
+                if let VmInstanceEvent::StartRequested { host, .. } = event {
+                    hosts.push(*host);
+                }
+                hosts
+            }
+            Event::Router(event) => {
+                let Some(router) = self.routers.get(&RouterId(stream.id)) else { return vec![] };
+                let mut hosts = vec![router.host];
+                match event {
+                    RouterEvent::StartRequested { host, .. } => hosts.push(*host),
+                    // Its VMs may have waited for it.
+                    RouterEvent::Connected { .. } | RouterEvent::ConfigApplied { .. } => {
+                        let l3s: BTreeSet<_> = router.nics.iter().map(|nic| nic.l3_network).collect();
+                        hosts.extend(
+                            self.waiting
+                                .iter()
+                                .filter_map(|vm| self.vms.get(vm))
+                                .filter(|vm| vm.nics.iter().any(|nic| l3s.contains(&nic.l3_network)))
+                                .map(|vm| vm.host),
+                        );
+                    }
+                    _ => {}
+                }
+                hosts
+            }
+            _ => vec![],
+        }
+    }
+
+    /// Takes the next event of the log.
+    pub fn apply(&mut self, at: Micros, recorded: &Recorded) {
+        self.position = recorded.position;
+        let id = recorded.stream.id;
+        match &recorded.event {
+            Event::Host(event) => self.host_event(HostId(id), event, recorded.position),
+            Event::L2Network(event) => self.l2_event(L2NetworkId(id), event),
+            Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
+            Event::VmInstance(event) => self.vm_event(VmInstanceId(id), event, recorded.position, at),
+            _ => {}
+        }
+    }
+
+    fn host_event(&mut self, id: HostId, event: &HostEvent, position: Position) {
+        match event {
+            HostEvent::Added { cluster, management_ip, agent_port, hypervisor_type, .. } => {
+                let record = HostRecord {
+                    cluster: *cluster,
+                    management_ip: *management_ip,
+                    agent_port: *agent_port,
+                    hypervisor_type: *hypervisor_type,
+                    status: HostStatus::Connecting,
+                    connect_requested: position,
+                };
+                self.hosts.insert(id, record);
+            }
+            HostEvent::ReconnectRequested {} => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.connect_requested = position;
+                    host.status = HostStatus::Connecting;
+                }
+            }
+            HostEvent::StatusChanged { status, .. } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.status = *status;
+                }
+            }
+            HostEvent::Deleted {} => {
+                self.hosts.remove(&id);
+            }
+            HostEvent::Updated { .. } | HostEvent::StateChanged { .. } => {}
+        }
+    }
+
+    fn l2_event(&mut self, id: L2NetworkId, event: &L2NetworkEvent) {
+        match event {
+            L2NetworkEvent::Created { physical_interface, vlan, .. } => {
+                let record =
+                    L2Record { physical_interface: physical_interface.clone(), vlan: *vlan, clusters: BTreeMap::new() };
+                self.l2s.insert(id, record);
+            }
+            L2NetworkEvent::AttachRequested { cluster, hosts } => {
+                if let Some(l2) = self.l2s.get_mut(&id) {
+                    l2.clusters.insert(*cluster, Attachment::Requested(hosts.clone()));
+                }
+            }
+            L2NetworkEvent::Attached { cluster } => {
+                if let Some(l2) = self.l2s.get_mut(&id) {
+                    l2.clusters.insert(*cluster, Attachment::Attached);
+                }
+            }
+            L2NetworkEvent::AttachFailed { cluster, .. } | L2NetworkEvent::Detached { cluster } => {
+                if let Some(l2) = self.l2s.get_mut(&id) {
+                    l2.clusters.remove(cluster);
+                }
+            }
+            L2NetworkEvent::Deleted {} => {
+                self.l2s.remove(&id);
+            }
+            L2NetworkEvent::Updated { .. } => {}
+        }
+    }
+
+    fn router_event(&mut self, id: RouterId, event: &RouterEvent, position: Position, at: Micros) {
+        if let RouterEvent::Created { name, host, nics, .. } = event {
+            let record = RouterRecord {
+                name: name.clone(),
+                host: *host,
+                nics: nics.clone(),
+                generation: position,
+                wanted: true,
+                destroying: false,
+                connect_requested: position,
+                requested_at: at,
+                provision_only: false,
+                reconnect: false,
+                applied: 0,
+                connected: false,
+            };
+            for nic in nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
+                self.on_guest.entry(nic.l3_network).or_default().insert(id);
+            }
+            self.routers.insert(id, record);
+            self.on_host.entry(*host).or_default().insert(id.0);
+            return;
+        }
+        if let RouterEvent::Destroyed { .. } = event {
+            if let Some(router) = self.routers.remove(&id) {
+                for nic in router.nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
+                    self.on_guest.entry(nic.l3_network).or_default().remove(&id);
+                }
+                self.on_host.entry(router.host).or_default().remove(&id.0);
+            }
+            return;
+        }
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        let request = |router: &mut RouterRecord, provision_only, reconnect| {
+            router.connect_requested = position;
+            router.requested_at = at;
+            router.provision_only = provision_only;
+            router.reconnect = reconnect;
+        };
+        match event {
+            RouterEvent::StartRequested { host, .. } => {
+                request(router, false, false);
+                router.generation = position;
+                router.wanted = true;
+                (router.connected, router.applied) = (false, 0);
+                let before = std::mem::replace(&mut router.host, *host);
+                self.on_host.entry(before).or_default().remove(&id.0);
+                self.on_host.entry(*host).or_default().insert(id.0);
+            }
+            RouterEvent::RebootRequested {} => {
+                request(router, false, false);
+                router.generation = position;
+                (router.connected, router.applied) = (false, 0);
+            }
+            RouterEvent::ReconnectRequested {} => {
+                request(router, false, true);
+                router.connected = false;
+            }
+            RouterEvent::ProvisionRequested {} => request(router, true, false),
+            RouterEvent::StopRequested {} => router.wanted = false,
+            RouterEvent::DestroyRequested { .. } => (router.wanted, router.destroying) = (false, true),
+            RouterEvent::Connected { revision, .. } => (router.connected, router.applied) = (true, *revision),
+            RouterEvent::ConfigApplied { revision, .. } => router.applied = *revision,
+            RouterEvent::Disconnected { .. } | RouterEvent::StartFailed { .. } => router.connected = false,
+            RouterEvent::Stopped {} => (router.connected, router.applied, router.wanted) = (false, 0, false),
+            _ => {}
+        }
+    }
+
+    fn vm_event(&mut self, id: VmInstanceId, event: &VmInstanceEvent, position: Position, at: Micros) {
+        if let VmInstanceEvent::Created { host, name, hostname, nics, default_l3_network, .. } = event {
+            let record = VmRecord {
+                name: name.clone(),
+                hostname: hostname.clone(),
+                host: *host,
+                nics: nics.clone(),
+                default_l3_network: *default_l3_network,
+                generation: position,
+                running: 0,
+                wanted: true,
+                pending_since: Some(at),
+            };
+            self.vms.insert(id, record);
+            self.waiting.insert(id);
+            self.on_host.entry(*host).or_default().insert(id.0);
+            return;
+        }
+        if let VmInstanceEvent::Destroyed { .. } = event {
+            self.waiting.remove(&id);
+            if let Some(vm) = self.vms.remove(&id) {
+                self.on_host.entry(vm.host).or_default().remove(&id.0);
+            }
+            return;
+        }
+        let Some(vm) = self.vms.get_mut(&id) else { return };
+        match event {
+            VmInstanceEvent::StartRequested { host, .. } => {
+                vm.generation = position;
+                vm.wanted = true;
+                vm.pending_since = Some(at);
+                let before = std::mem::replace(&mut vm.host, *host);
+                self.on_host.entry(before).or_default().remove(&id.0);
+                self.on_host.entry(*host).or_default().insert(id.0);
+            }
+            VmInstanceEvent::RebootRequested { .. } => {
+                vm.generation = position;
+                vm.pending_since = Some(at);
+            }
+            VmInstanceEvent::StopRequested { .. } | VmInstanceEvent::DestroyRequested { .. } => {
+                vm.wanted = false;
+                vm.pending_since = Some(at);
+            }
+            VmInstanceEvent::Started { .. } => {
+                vm.running = vm.generation;
+                vm.pending_since = None;
+            }
+            VmInstanceEvent::Stopped {} => {
+                vm.running = 0;
+                vm.wanted = false;
+                vm.pending_since = None;
+            }
+            VmInstanceEvent::OperationFailed { operation, .. } => {
+                vm.pending_since = None;
+                match operation {
+                    VmOperation::Create | VmOperation::Start => vm.wanted = false,
+                    // The host goes on with the generation that it ran.
+                    VmOperation::Reboot => vm.generation = vm.running,
+                    VmOperation::Stop | VmOperation::Destroy => vm.wanted = true,
+                }
+            }
+            _ => {}
+        }
+        if vm.wanted && vm.running < vm.generation {
+            self.waiting.insert(id);
+        } else {
+            self.waiting.remove(&id);
+        }
+    }
+
+    /// Whether every router that serves the VM knows of its last start.
+    pub fn routers_ready(&self, vm: &VmRecord) -> bool {
+        vm.nics.iter().all(|own| {
+            let routers = self.on_guest.get(&own.l3_network).into_iter().flatten();
+            routers
+                .filter_map(|router| self.routers.get(router))
+                .filter(|router| !router.destroying)
+                .all(|router| router.applied >= vm.generation)
+        })
+    }
+
+    /// What the host should carry now, or nothing for a host that is not known.
+    pub fn config(&self, host: HostId) -> Option<HostConfig> {
+        let cluster = self.hosts.get(&host)?.cluster;
+        let bridges = self
+            .l2s
+            .iter()
+            .filter(|(_, l2)| match l2.clusters.get(&cluster) {
+                Some(Attachment::Attached) => true,
+                Some(Attachment::Requested(hosts)) => hosts.contains(&host),
+                None => false,
+            })
+            .map(|(id, l2)| {
+                let bridge = BridgeConfig {
+                    name: bridge_name(&l2.physical_interface, l2.vlan),
+                    physical_interface: l2.physical_interface.clone(),
+                    vlan: l2.vlan,
+                };
+                (*id, bridge)
+            })
+            .collect();
+        let appliances = self
+            .routers_of(host)
+            .filter(|(_, router)| router.wanted)
+            .filter_map(|(id, router)| Some((id, self.appliance(router)?)))
+            .collect();
+        let vms = self
+            .vms_of(host)
+            .filter_map(|(id, vm)| {
+                let generation = match (vm.wanted, self.routers_ready(vm)) {
+                    (false, _) => return None,
+                    (true, true) => vm.generation,
+                    (true, false) if vm.running > 0 => vm.running,
+                    (true, false) => return None,
+                };
+                Some((id, self.vm_config(vm, generation)))
+            })
+            .collect();
+        Some(HostConfig { host, revision: self.position, sections: HostSections { bridges, appliances, vms } })
+    }
+
+    fn plug(&self, nic: &Nic) -> PlugConfig {
+        let bridge = self.l2s.get(&nic.l2_network).map(|l2| bridge_name(&l2.physical_interface, l2.vlan));
+        PlugConfig {
+            name: interface_name(nic),
+            internal_name: nic.internal_name.clone(),
+            mac: nic.mac,
+            bridge: bridge.unwrap_or_default(),
+            mtu: DEFAULT_MTU,
+        }
+    }
+
+    fn appliance(&self, router: &RouterRecord) -> Option<ApplianceConfig> {
+        let management = router.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT))?;
+        Some(ApplianceConfig {
+            name: router.name.clone(),
+            generation: router.generation,
+            plugs: router.nics.iter().map(|nic| self.plug(nic)).collect(),
+            management: ManagementAddress {
+                interface: interface_name(management),
+                ip: management.ip,
+                prefix_length: crate::router::prefix_length(management),
+                gateway: Some(management.gateway).filter(|gateway| *gateway != management.ip),
+                agent_port: AGENT_PORT,
+            },
+        })
+    }
+
+    fn vm_config(&self, vm: &VmRecord, generation: Position) -> VmConfig {
+        let default = vm.nics.iter().find(|nic| nic.l3_network == vm.default_l3_network).or(vm.nics.first());
+        VmConfig {
+            name: vm.name.clone(),
+            hostname: vm.hostname.clone(),
+            generation,
+            plugs: vm.nics.iter().map(|nic| self.plug(nic)).collect(),
+            default_plug: default.map(interface_name).unwrap_or_default(),
+        }
+    }
+}

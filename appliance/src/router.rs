@@ -1,0 +1,181 @@
+//! The fold of a router: the events that touch it and its L3 networks, in the order of the log, become its
+//! [`RouterConfig`]. The same fold serves the push, the reconnect, `at=` and the audit.
+//!
+//! **Invariant:** live = replay. [`RouterFold::apply`] sees one event after the other and nothing else, so a fold
+//! that followed the log and one that replayed it are equal.
+
+use crate::{config::*, dhcp, dns, firewall, interfaces, snat};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+use switchback_events::*;
+
+/// What the fold knows of a router.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct RouterFold {
+    /// Which router; nothing before its creation.
+    pub router: Option<RouterId>,
+    /// Its nics, in the order of device ids; none once it is destroyed.
+    pub nics: Vec<Nic>,
+    /// The network of its default route.
+    pub default_route_network: Option<L3NetworkId>,
+    /// The L3 networks that were seen, the router's own or not.
+    pub networks: BTreeMap<L3NetworkId, Network>,
+    /// The VMs that have a nic on any of those, running or not.
+    pub clients: BTreeMap<VmInstanceId, Client>,
+    /// The position of the last event that bore on the configuration.
+    pub revision: Position,
+}
+
+/// What the fold knows of an L3 network.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Network {
+    /// Its domain.
+    pub domain: Option<String>,
+    /// Its name servers, in order.
+    pub dns: Vec<IpAddr>,
+    /// Its services, whoever provides them.
+    pub services: BTreeSet<NetworkServiceType>,
+}
+
+/// What the fold knows of a VM.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Client {
+    /// Its name in DNS and DHCP.
+    pub hostname: String,
+    /// Its nics.
+    pub nics: Vec<Nic>,
+    /// It runs, or is about to.
+    pub served: bool,
+}
+
+impl RouterFold {
+    /// Takes the next event of the log. Events that do not bear on a router's configuration change nothing.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        let id = recorded.stream.id;
+        let bears = match &recorded.event {
+            Event::Router(event) => self.router_event(RouterId(id), event),
+            Event::L3Network(event) => self.network_event(L3NetworkId(id), event),
+            Event::VmInstance(event) => self.client_event(VmInstanceId(id), event),
+            _ => false,
+        };
+        if bears {
+            self.revision = recorded.position;
+        }
+    }
+
+    fn router_event(&mut self, router: RouterId, event: &RouterEvent) -> bool {
+        match event {
+            RouterEvent::Created { nics, default_route_network, .. } => {
+                self.router = Some(router);
+                self.nics = nics.clone();
+                self.default_route_network = Some(*default_route_network);
+                true
+            }
+            RouterEvent::Destroyed { .. } => {
+                self.nics.clear();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn network_event(&mut self, l3: L3NetworkId, event: &L3NetworkEvent) -> bool {
+        let network = self.networks.entry(l3).or_default();
+        match event {
+            L3NetworkEvent::Created { dns_domain, .. } => network.domain = dns_domain.clone(),
+            L3NetworkEvent::Updated { dns_domain: Some(domain), .. } => network.domain = Some(domain.clone()),
+            L3NetworkEvent::DnsAdded { dns } => network.dns.push(*dns),
+            L3NetworkEvent::DnsRemoved { dns } => network.dns.retain(|server| server != dns),
+            L3NetworkEvent::ServicesAttached { services, .. } => network.services.extend(services),
+            L3NetworkEvent::ServicesDetached { services, .. } => {
+                network.services.retain(|service| !services.contains(service));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn client_event(&mut self, vm: VmInstanceId, event: &VmInstanceEvent) -> bool {
+        match event {
+            VmInstanceEvent::Created { hostname, nics, .. } => {
+                self.clients.insert(vm, Client { hostname: hostname.clone(), nics: nics.clone(), served: true });
+                true
+            }
+            VmInstanceEvent::StartRequested { .. } | VmInstanceEvent::RebootRequested { .. } => self.serve(vm, true),
+            VmInstanceEvent::Stopped {} => self.serve(vm, false),
+            VmInstanceEvent::OperationFailed { operation: VmOperation::Start, .. } => self.serve(vm, false),
+            VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
+            _ => false,
+        }
+    }
+
+    /// A start or reboot always counts, so that whoever waits for the revision of its own event sees it applied.
+    fn serve(&mut self, vm: VmInstanceId, served: bool) -> bool {
+        match self.clients.get_mut(&vm) {
+            Some(client) => {
+                let changed = client.served != served;
+                client.served = served;
+                changed || served
+            }
+            None => false,
+        }
+    }
+
+    /// The L3 networks that the router stands on.
+    pub fn own_networks(&self) -> BTreeSet<L3NetworkId> {
+        self.nics.iter().map(|nic| nic.l3_network).collect()
+    }
+
+    /// The configuration, or nothing before the router was created.
+    pub fn config(&self) -> Option<RouterConfig> {
+        Some(RouterConfig {
+            router: self.router?,
+            revision: self.revision,
+            sections: Sections {
+                interfaces: interfaces::fold(self),
+                dhcp: dhcp::fold(self),
+                dns: dns::fold(self),
+                snat: snat::fold(self),
+                firewall: firewall::fold(self),
+            },
+        })
+    }
+
+    /// The guest nics with the networks behind them.
+    pub(crate) fn guests(&self) -> impl Iterator<Item = (&Nic, &Network)> {
+        let none = &NO_NETWORK;
+        self.nics
+            .iter()
+            .filter(|nic| nic.is(Nic::GUEST))
+            .map(move |nic| (nic, self.networks.get(&nic.l3_network).unwrap_or(none)))
+    }
+
+    /// The nics on `l3` of VMs that run or are about to, with the VMs' names. Of several VMs with one name the first
+    /// created keeps it; the others are called by their address.
+    pub(crate) fn served(&self, l3: L3NetworkId) -> Vec<(String, &Nic)> {
+        let mut taken = BTreeSet::new();
+        let mut clients = Vec::new();
+        for client in self.clients.values().filter(|client| client.served) {
+            for nic in client.nics.iter().filter(|nic| nic.l3_network == l3) {
+                let name = if taken.insert(&client.hostname) { client.hostname.clone() } else { address_name(nic) };
+                clients.push((name, nic));
+            }
+        }
+        clients.sort_by_key(|(_, nic)| nic.ip);
+        clients
+    }
+}
+
+static NO_NETWORK: Network = Network { domain: None, dns: Vec::new(), services: BTreeSet::new() };
+
+/// The name of a VM that has no other: `ip-10-0-0-5`.
+pub fn address_name(nic: &Nic) -> String {
+    format!("ip-{}", nic.ip.to_string().replace('.', "-"))
+}
+
+/// The length of the prefix of a nic's netmask, bits.
+pub(crate) fn prefix_length(nic: &Nic) -> u8 {
+    prefix_of(nic.netmask).unwrap_or(32)
+}
