@@ -1,17 +1,39 @@
 //! The `switchback` binary: parses the command line and calls the room that does the work.
 //! Data goes to stdout, everything else to stderr; the exit code says what kind of failure it was.
 
+mod client;
 mod commands;
+mod failure;
+mod output;
+mod table;
+#[cfg(test)]
+mod tests;
+mod views;
+mod yaml;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use client::{ClientArguments, Environment};
+use failure::Failure;
+use output::Output;
+use std::{ffi::OsString, process::ExitCode};
 
 /// A control plane for virtual networks that remembers everything.
 #[derive(Parser)]
-#[command(name = "switchback", version)]
+#[command(name = "switchback", version, after_help = AFTER_HELP)]
 struct Arguments {
+    #[command(flatten)]
+    client: ClientArguments,
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = "\
+Messages: switchback <MessageName> key=value …
+  switchback CreateZone name=lab
+  switchback QueryVirtualRouterVm vmNics.ip=10.0.0.1 -o json
+  `switchback messages` lists them, `switchback messages NAME` shows one's parameters.
+
+Exit codes: 0 done, 2 usage, 3 refused, 4 conflict, 5 not found, 6 not allowed, 7 timeout, 1 anything else.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -21,19 +43,73 @@ enum Command {
     /// A data centre out of network namespaces on this machine.
     #[command(subcommand)]
     Lab(commands::lab::LabCommand),
+    /// What happened and who asked for it; whether the log is still what was written.
+    Audit(commands::audit::AuditArguments),
+    /// One virtual router: its configuration at any moment, its drift.
+    Router(commands::router::RouterArguments),
+    /// The messages that can be sent, and their parameters.
+    Messages(commands::message::MessagesArguments),
+    /// A completion script for a shell.
+    Completions(commands::completions::CompletionsArguments),
+    /// Manual pages.
+    Man(commands::completions::ManArguments),
+    /// Any message of the catalogue.
+    #[command(external_subcommand)]
+    Message(Vec<OsString>),
 }
 
-fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.command {
-        Command::Agent(command) => commands::agent::run(command),
-        Command::Lab(command) => commands::lab::run(command),
+fn main() -> ExitCode {
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let width = comfy_table::Table::new().width();
+    let mut output = Output::new(&mut stdout, &mut stderr, width);
+    run(std::env::args_os().collect(), &Environment::of_process(), &mut output)
+}
+
+/// The command line as clap knows it. The client's flags may stand before the command or after it, but only where
+/// something talks to a server: an agent has no `--dry-run`.
+fn line() -> clap::Command {
+    Arguments::command().mut_args(|argument| argument.global(false))
+}
+
+fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> ExitCode {
+    let parsed = line().try_get_matches_from(words).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error, output),
     };
-    match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
+    match dispatch(arguments, environment, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output) -> Result<(), Failure> {
+    let outer = &arguments.client;
+    match arguments.command {
+        Command::Agent(command) => Ok(commands::agent::run(command)?),
+        Command::Lab(command) => Ok(commands::lab::run(command)?),
+        Command::Audit(arguments) => commands::audit::run(arguments, outer, environment, output),
+        Command::Router(arguments) => commands::router::run(arguments, outer, environment, output),
+        Command::Messages(arguments) => commands::message::list(arguments, outer, output),
+        Command::Completions(arguments) => commands::completions::completions(arguments, line(), output),
+        Command::Man(arguments) => commands::completions::man(arguments, line(), output),
+        Command::Message(words) => {
+            let known: Vec<String> = line().get_subcommands().map(|command| command.get_name().to_string()).collect();
+            commands::message::run(words, outer, environment, &known, output)
+        }
+    }
+}
+
+/// What clap says: help and version are data, everything else is a wrong line.
+fn explain(error: &clap::Error, output: &mut Output) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(failure::Exit::Usage as u8);
+    if error.use_stderr() {
+        output.note(&error.to_string());
+    } else if output.text(&error.to_string()).is_err() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(code)
 }

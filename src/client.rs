@@ -1,0 +1,373 @@
+//! The HTTP client of the command line: which server, which token, one request at a time.
+
+use crate::{
+    failure::{Exit, Failure},
+    output::Format,
+};
+use clap::Args;
+use reqwest::{Method, RequestBuilder, Url, header};
+use serde_json::{Value, json};
+use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+
+/// The flags of everything that talks to a server.
+#[derive(Args, Clone, PartialEq, Default, Debug)]
+#[command(next_help_heading = "Server and output")]
+pub struct ClientArguments {
+    /// How data is written.
+    #[arg(short, long, value_enum, value_name = "FORMAT", global = true)]
+    pub output: Option<Format>,
+    /// The same as `-o json`.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read as of an earlier moment: a position of the log or an RFC 3339 time.
+    #[arg(long, value_name = "MOMENT", global = true)]
+    pub at: Option<String>,
+    /// The server [env: SWITCHBACK_SERVER] [default: http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL", global = true)]
+    pub server: Option<String>,
+    /// The token [env: SWITCHBACK_TOKEN]; found by itself on the server's own machine.
+    #[arg(long, global = true)]
+    pub token: Option<String>,
+    /// Decide and show the events, change nothing.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Why; kept with the events.
+    #[arg(long, value_name = "TEXT", global = true)]
+    pub reason: Option<String>,
+    /// Names the command: the same key again gets the same answer.
+    #[arg(long, value_name = "KEY", global = true)]
+    pub idempotency_key: Option<String>,
+    /// Do not wait until hosts and routers have it.
+    #[arg(long, global = true)]
+    pub no_wait: bool,
+}
+
+impl ClientArguments {
+    /// These flags, and where they are silent those given further out.
+    pub fn over(self, outer: &ClientArguments) -> ClientArguments {
+        let outer = outer.clone();
+        // The inner format wins, whichever of its two spellings was used.
+        let (output, json) =
+            if self.output.is_some() || self.json { (self.output, self.json) } else { (outer.output, outer.json) };
+        ClientArguments {
+            output,
+            json,
+            at: self.at.or(outer.at),
+            server: self.server.or(outer.server),
+            token: self.token.or(outer.token),
+            dry_run: self.dry_run || outer.dry_run,
+            reason: self.reason.or(outer.reason),
+            idempotency_key: self.idempotency_key.or(outer.idempotency_key),
+            no_wait: self.no_wait || outer.no_wait,
+        }
+    }
+
+    /// How data is written.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output.unwrap_or_default() }
+    }
+
+    /// Refuses the flags that only a command has.
+    pub fn refuse_command_flags(&self, what: &str) -> Result<(), Failure> {
+        let given = [
+            (self.dry_run, "--dry-run"),
+            (self.reason.is_some(), "--reason"),
+            (self.idempotency_key.is_some(), "--idempotency-key"),
+            (self.no_wait, "--no-wait"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(Failure::usage(format!("{what} changes nothing and takes no {flag}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses `--at`.
+    pub fn refuse_at(&self, what: &str) -> Result<(), Failure> {
+        match self.at {
+            Some(_) => Err(Failure::usage(format!("{what} takes no --at"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the client takes from the process's environment.
+#[derive(Clone, Default, Debug)]
+pub struct Environment {
+    /// `SWITCHBACK_SERVER`.
+    pub server: Option<String>,
+    /// `SWITCHBACK_TOKEN`.
+    pub token: Option<String>,
+    /// `SWITCHBACK_DATA`.
+    pub data: Option<PathBuf>,
+    /// Where the data directory of a server on this machine may be.
+    pub data_directories: Vec<PathBuf>,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Environment {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Environment {
+            server: text("SWITCHBACK_SERVER"),
+            token: text("SWITCHBACK_TOKEN"),
+            data: std::env::var_os("SWITCHBACK_DATA").filter(|value| !value.is_empty()).map(PathBuf::from),
+            data_directories: vec!["switchback-data".into(), "/var/lib/switchback".into()],
+        }
+    }
+}
+
+/// One server, asked as one principal.
+pub struct Client {
+    runtime: tokio::runtime::Runtime,
+    http: reqwest::Client,
+    base: Url,
+    token: Option<String>,
+    /// Why no token was found, for when the server wants one.
+    no_token: Option<String>,
+}
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+const TOKEN_FILE: &str = "admin.token";
+const CONNECT_SECONDS: u64 = 5;
+/// Longer than the server waits for hosts and routers.
+const REPLY_SECONDS: u64 = 60;
+/// A whole log is read.
+const VERIFY_SECONDS: u64 = 24 * 3600;
+/// How long to wait until the inventories show a command that is done.
+const SETTLE_SECONDS: u64 = 5;
+
+impl Client {
+    /// As the flags and the environment say.
+    pub fn new(arguments: &ClientArguments, environment: &Environment) -> Result<Client, Failure> {
+        let server = arguments.server.clone().or(environment.server.clone());
+        let base = base(server.as_deref().unwrap_or(DEFAULT_SERVER))?;
+        let local = is_local(&base);
+        let (token, no_token) = match arguments.token.clone().or(environment.token.clone()) {
+            Some(token) => (Some(token), None),
+            None => find_token(environment, local),
+        };
+        // A second call, as in tests, finds the provider already there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("switchback-cli/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS));
+        if local {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| Failure::new(Exit::Other, chain(&error)))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Client { runtime, http, base, token, no_token })
+    }
+
+    /// Sends a command with the flags' headers. Unless told not to wait, returns when reads show what it did.
+    pub fn command(&self, name: &str, body: &Value, arguments: &ClientArguments) -> Result<Value, Failure> {
+        let mut parameters = vec![];
+        if arguments.dry_run {
+            parameters.push(("dryRun".to_string(), "true".to_string()));
+        }
+        if arguments.no_wait {
+            parameters.push(("wait".to_string(), "durable".to_string()));
+        }
+        let mut request = self.request(Method::POST, &format!("v1/commands/{name}"), &parameters)?.json(body);
+        for (header, value) in [("Idempotency-Key", &arguments.idempotency_key), ("X-Reason", &arguments.reason)] {
+            if let Some(value) = value {
+                let flag = if header == "X-Reason" { "--reason" } else { "--idempotency-key" };
+                let value = header::HeaderValue::from_bytes(value.as_bytes())
+                    .map_err(|_| Failure::usage(format!("{flag}: a line of text without control characters")))?;
+                request = request.header(header, value);
+            }
+        }
+        let reply = self.send(request, REPLY_SECONDS)?;
+        if let Some(position) = reply["position"].as_u64()
+            && !arguments.dry_run
+            && !arguments.no_wait
+        {
+            self.settle(position);
+        }
+        Ok(reply)
+    }
+
+    /// Asks a query or another read.
+    pub fn read(&self, name: &str, parameters: &[(String, String)]) -> Result<Value, Failure> {
+        let seconds = if name == "VerifyAudit" { VERIFY_SECONDS } else { REPLY_SECONDS };
+        self.send(self.request(Method::GET, &format!("v1/queries/{name}"), parameters)?, seconds)
+    }
+
+    /// The next command line shall see what this one did: waits until the inventories stand at `position`.
+    fn settle(&self, position: u64) {
+        let parameters = [("count", "true".to_string()), ("minPosition", position.to_string())];
+        let parameters = parameters.map(|(name, value)| (name.to_string(), value));
+        if let Ok(request) = self.request(Method::GET, "v1/queries/QueryZone", &parameters) {
+            // The command itself is done; that its inventories are late is no failure of it.
+            let _ = self.send(request, SETTLE_SECONDS);
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, parameters: &[(String, String)]) -> Result<RequestBuilder, Failure> {
+        let url = self.base.join(path).map_err(|error| Failure::usage(format!("--server: {error}")))?;
+        let mut url = url;
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            let mut value = header::HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| Failure::usage("--token: characters that no token has"))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    fn send(&self, request: RequestBuilder, seconds: u64) -> Result<Value, Failure> {
+        let answered = self.runtime.block_on(async {
+            let answer = request.timeout(Duration::from_secs(seconds)).send().await?;
+            let status = answer.status();
+            Ok((status, answer.bytes().await?))
+        });
+        let (status, body) = answered.map_err(|error: reqwest::Error| self.unreachable(&error, seconds))?;
+        if !status.is_success() {
+            let mut failure = Failure::of_answer(status.as_u16(), &body);
+            if failure.exit == Exit::NotAllowed && self.token.is_none() {
+                let none = self.no_token.as_deref().unwrap_or("give --token or set SWITCHBACK_TOKEN");
+                failure.hint = Some(none.to_string());
+            }
+            return Err(failure);
+        }
+        serde_json::from_slice(&body).map_err(|_| {
+            Failure::new(Exit::Other, format!("`{}` answered something that is no JSON", self.base))
+                .hint("is it a Switchback server? see --server")
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error, seconds: u64) -> Failure {
+        if error.is_connect() {
+            let hint = "is the server running? `switchback serve` starts one; --server names another";
+            Failure::new(Exit::Other, format!("cannot connect to `{}`: {}", self.base, chain(error))).hint(hint)
+        } else if error.is_timeout() {
+            let detail = format!("`{}` did not answer within {seconds} seconds", self.base);
+            Failure::new(Exit::Timeout, detail).hint("with the same --idempotency-key a command can be sent again")
+        } else {
+            Failure::new(Exit::Other, format!("`{}`: {}", self.base, chain(error)))
+        }
+    }
+}
+
+fn base(server: &str) -> Result<Url, Failure> {
+    let text = if server.contains("://") { server.to_string() } else { format!("http://{server}") };
+    let bad = |why: String| Failure::usage(format!("--server = `{server}`: {why}"));
+    let mut url = Url::parse(&text).map_err(|error| bad(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(bad("an address such as http://127.0.0.1:8080".to_string()));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn is_local(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The token of a server on this machine. A directory that was not named by the user is only looked into for a
+/// loopback address: its token must not travel to a server elsewhere.
+fn find_token(environment: &Environment, local: bool) -> (Option<String>, Option<String>) {
+    let guessed = environment.data_directories.iter().filter(|_| local);
+    let mut hint = None;
+    for directory in environment.data.iter().chain(guessed) {
+        let path = directory.join(TOKEN_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return (Some(text.trim().to_string()), None),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                hint = Some(format!("the token is in `{}`, which you may not read", path.display()));
+            }
+            _ => {}
+        }
+    }
+    (None, hint)
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A reply's rows.
+pub fn inventories(reply: &Value) -> &[Value] {
+    reply["inventories"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A parameter list's entry.
+pub fn parameter(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_string(), value.to_string())
+}
+
+/// The body of a command with one parameter.
+pub fn body(name: &str, value: &str) -> Value {
+    json!({name: value})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_be_written_in_many_ways() {
+        let cases = [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/", true),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/", true),
+            ("localhost:1", "http://localhost:1/", true),
+            ("http://[::1]:8080/", "http://[::1]:8080/", true),
+            ("https://sdn.example/under", "https://sdn.example/under/", false),
+            ("10.0.0.1", "http://10.0.0.1/", false),
+        ];
+        for (given, expected, local) in cases {
+            let base = base(given).unwrap();
+            assert_eq!((base.as_str(), is_local(&base)), (expected, local), "{given}");
+        }
+        for bad in ["", "ftp://x", "http://", "unix:///run/x", "http://a:99999"] {
+            assert_eq!(base(bad).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_on_this_machine_and_not_sent_elsewhere() {
+        let named = tempfile::tempdir().unwrap();
+        let guessed = tempfile::tempdir().unwrap();
+        fs::write(guessed.path().join(TOKEN_FILE), "guessed\n").unwrap();
+        let mut environment =
+            Environment { data_directories: vec![guessed.path().to_path_buf()], ..Environment::default() };
+        assert_eq!(find_token(&environment, true).0.as_deref(), Some("guessed"));
+        assert_eq!(find_token(&environment, false).0, None);
+        environment.data = Some(named.path().to_path_buf());
+        assert_eq!(find_token(&environment, true).0.as_deref(), Some("guessed"));
+        fs::write(named.path().join(TOKEN_FILE), "named").unwrap();
+        assert_eq!(find_token(&environment, true).0.as_deref(), Some("named"));
+        assert_eq!(find_token(&environment, false).0.as_deref(), Some("named"));
+    }
+
+    #[test]
+    fn inner_flags_win() {
+        let outer = ClientArguments {
+            output: Some(Format::Yaml),
+            server: Some("a".to_string()),
+            dry_run: true,
+            ..ClientArguments::default()
+        };
+        let inner = ClientArguments { json: true, server: Some("b".to_string()), ..ClientArguments::default() };
+        let both = inner.over(&outer);
+        assert_eq!((both.format(), both.server.as_deref(), both.dry_run), (Format::Json, Some("b"), true));
+        assert_eq!(ClientArguments::default().over(&outer).format(), Format::Yaml);
+    }
+}

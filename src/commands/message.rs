@@ -1,0 +1,348 @@
+//! `switchback <MessageName> key=value …`: any message of the catalogue; and `switchback messages`, the catalogue.
+
+use crate::{
+    client::{Client, ClientArguments, Environment, parameter},
+    failure::Failure,
+    output::Output,
+    views,
+};
+use clap::{Args, Parser};
+use serde_json::{Map, Value, json};
+use std::ffi::OsString;
+use switchback_bus::{COMMON, Check, DELETE_MODE, Message, MessageKind, Parameter, creates, messages, nearest};
+
+/// What follows a message's name.
+#[derive(Parser)]
+#[command(disable_help_flag = true)]
+struct Line {
+    /// The message.
+    name: String,
+    #[command(flatten)]
+    client: ClientArguments,
+    /// Show the message's parameters.
+    #[arg(short, long)]
+    help: bool,
+    /// `key=value`, or the conditions of a query.
+    arguments: Vec<String>,
+}
+
+/// Sends the message of a line whose first word no command of ours has.
+pub fn run(
+    line: Vec<OsString>,
+    outer: &ClientArguments,
+    environment: &Environment,
+    known: &[String],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    // The name stands where clap looks for the program's, so it is given twice.
+    let program = std::iter::once(OsString::from("switchback"));
+    let line = Line::try_parse_from(program.chain(line)).map_err(|error| {
+        let text = error.to_string();
+        let detail = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+        Failure::usage(detail).hint("switchback messages NAME shows a message's parameters")
+    })?;
+    let message = find(&line.name, known)?;
+    let client = line.client.over(outer);
+    output.format = client.format();
+    if line.help {
+        return describe(message, output);
+    }
+    match message.kind {
+        MessageKind::Command => {
+            client.refuse_at(message.name)?;
+            let body = body(message, &line.arguments)?;
+            let reply = Client::new(&client, environment)?.command(message.name, &body, &client)?;
+            views::command(message, &reply, client.dry_run, output)
+        }
+        MessageKind::Query => {
+            client.refuse_command_flags(message.name)?;
+            query(message, &line.arguments, &client, environment, output)
+        }
+        MessageKind::Read => {
+            client.refuse_command_flags(message.name)?;
+            let parameters = read_parameters(message, &line.arguments, &client)?;
+            let reply = Client::new(&client, environment)?.read(message.name, &parameters)?;
+            match message.name {
+                "VerifyAudit" => views::verified(&reply, output),
+                name => views::read(name, &reply, output),
+            }
+        }
+    }
+}
+
+/// The message `name`, in any case, that the outside may send.
+pub fn find(name: &str, known: &[String]) -> Result<&'static Message, Failure> {
+    let mut outside = messages().filter(|message| !message.internal);
+    if let Some(message) = outside.find(|message| message.name.eq_ignore_ascii_case(name)) {
+        return Ok(message);
+    }
+    let names = messages().filter(|message| !message.internal).map(|message| message.name);
+    let hint = match nearest(name, names.chain(known.iter().map(String::as_str))) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "switchback --help lists the commands, switchback messages the messages".to_string(),
+    };
+    Err(Failure::usage(format!("there is no command or message `{name}`")).hint(hint))
+}
+
+/// Asks a query: arguments are conditions, except for a few words.
+pub fn query(
+    message: &Message,
+    arguments: &[String],
+    client: &ClientArguments,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let (parameters, asked) = query_parameters(arguments, client)?;
+    let reply = Client::new(client, environment)?.read(message.name, &parameters)?;
+    views::query(message, &reply, &asked, output)
+}
+
+/// The parameters of a command: every value read as the catalogue says.
+fn body(message: &Message, arguments: &[String]) -> Result<Value, Failure> {
+    let mut body = Map::new();
+    for argument in arguments {
+        let (name, text) = split(argument)?;
+        let check = check(message, name);
+        let value = match check {
+            Some(check) => check.read(text),
+            // The server refuses it, and knows what is near.
+            None => Value::String(text.to_string()),
+        };
+        match (body.get_mut(name), value) {
+            (None, value) => {
+                body.insert(name.to_string(), value);
+            }
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+            (Some(_), _) => return Err(Failure::usage(format!("{name} is given more than once"))),
+        }
+    }
+    Ok(Value::Object(body))
+}
+
+fn check(message: &Message, name: &str) -> Option<Check> {
+    parameters(message).into_iter().find(|parameter| parameter.api_name() == name).map(|parameter| parameter.check)
+}
+
+/// All that a message takes: its own parameters, and what all of its kind take.
+fn parameters(message: &Message) -> Vec<&'static Parameter> {
+    let own = message.parameters.iter();
+    let common = COMMON.iter().filter(|common| creates(message) && message.parameter(&common.api_name()).is_none());
+    let mode = std::iter::once(&DELETE_MODE).filter(|_| message.method == "DELETE");
+    own.chain(common).chain(mode).collect()
+}
+
+fn split(argument: &str) -> Result<(&str, &str), Failure> {
+    match argument.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name, value)),
+        _ => Err(Failure::usage(format!("`{argument}`: write it as key=value"))),
+    }
+}
+
+fn query_parameters(
+    arguments: &[String],
+    client: &ClientArguments,
+) -> Result<(Vec<(String, String)>, views::Asked), Failure> {
+    let mut parameters = vec![];
+    let mut asked = views::Asked::default();
+    let mut sort = None;
+    let mut descending = false;
+    for argument in arguments {
+        let number = |text: &str| {
+            text.parse::<u64>().map_err(|_| Failure::usage(format!("`{argument}`: a whole number, 0 or more")))
+        };
+        let (name, text) = argument.split_once('=').unwrap_or((argument, ""));
+        match name {
+            "fields" => asked.fields.extend(text.split(',').filter(|field| !field.is_empty()).map(String::from)),
+            "sort" | "sortBy" => sort = Some(text.to_string()),
+            "sortDirection" => {
+                descending = match text {
+                    "asc" => false,
+                    "desc" => true,
+                    _ => return Err(Failure::usage(format!("`{argument}`: asc or desc"))),
+                }
+            }
+            "start" => asked.start = number(text)?,
+            "limit" => asked.limit = Some(number(text)?),
+            "count" => {
+                asked.count = match text {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(Failure::usage(format!("`{argument}`: true or false"))),
+                }
+            }
+            "replyWithCount" => parameters.push(parameter("replyWithCount", text)),
+            _ if is_condition(argument) => parameters.push(parameter("q", argument)),
+            _ => {
+                let failure = Failure::usage(format!("`{argument}`: write a condition as field=value"));
+                return Err(failure.hint("operators: = != > >= < <= ?= !?= ~= !~= =null !=null"));
+            }
+        }
+    }
+    if !asked.fields.is_empty() {
+        parameters.push(parameter("fields", asked.fields.join(",")));
+    }
+    if let Some(sort) = sort {
+        let sort =
+            if sort.starts_with(['+', '-']) { sort } else { format!("{}{sort}", if descending { '-' } else { '+' }) };
+        parameters.push(parameter("sort", sort));
+    }
+    if asked.start > 0 {
+        parameters.push(parameter("start", asked.start));
+    }
+    parameters.extend(asked.limit.map(|limit| parameter("limit", limit)));
+    if asked.count {
+        parameters.push(parameter("count", true));
+    }
+    parameters.extend(client.at.as_ref().map(|at| parameter("at", at)));
+    Ok((parameters, asked))
+}
+
+/// A field's name and an operator; what the words mean is the server's business.
+fn is_condition(argument: &str) -> bool {
+    let operator = argument.find(['=', '<', '>', '!', '?', '~']);
+    operator.is_some_and(|at| at > 0 && argument[at..].contains(['=', '<', '>']))
+}
+
+fn read_parameters(
+    message: &Message,
+    arguments: &[String],
+    client: &ClientArguments,
+) -> Result<Vec<(String, String)>, Failure> {
+    let mut parameters = vec![];
+    for argument in arguments {
+        let (name, text) = split(argument)?;
+        parameters.push(parameter(name, text));
+    }
+    if let Some(at) = &client.at {
+        if message.parameter("at").is_none() {
+            client.refuse_at(message.name)?;
+        }
+        parameters.push(parameter("at", at));
+    }
+    Ok(parameters)
+}
+
+/// `switchback messages [NAME]`.
+#[derive(Args)]
+pub struct MessagesArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    /// Only this message, with its parameters.
+    name: Option<String>,
+}
+
+/// Shows the catalogue, or one message of it. Needs no server.
+pub fn list(arguments: MessagesArguments, outer: &ClientArguments, output: &mut Output) -> Result<(), Failure> {
+    output.format = arguments.client.over(outer).format();
+    if let Some(name) = arguments.name {
+        return describe(find(&name, &[])?, output);
+    }
+    let row = |message: &Message| json!({"name": message.name, "kind": kind(message), "doc": message.doc.trim()});
+    let rows: Vec<Value> = messages().filter(|message| !message.internal).map(row).collect();
+    output.data(&json!(rows), |output| output.rows(&rows, &["name", "kind", "doc"]))
+}
+
+fn describe(message: &Message, output: &mut Output) -> Result<(), Failure> {
+    let row = |parameter: &&Parameter| {
+        json!({
+            "parameter": parameter.api_name(), "required": parameter.required,
+            "value": parameter.check.right(), "doc": parameter.doc.trim(),
+        })
+    };
+    let rows: Vec<Value> = parameters(message).iter().map(row).collect();
+    let whole = json!({
+        "name": message.name, "kind": kind(message), "doc": message.doc.trim(), "parameters": rows,
+    });
+    output.data(&whole, |output| {
+        output.text(&format!("{} ({}): {}\n", message.name, kind(message), message.doc.trim()))?;
+        if message.kind == MessageKind::Query {
+            return output.text(
+                "\nevery argument is a condition: field=value, vmNics.mac=fa:…, name~=web%; operators = != > >= < <= \
+                 ?= !?= ~= !~= =null !=null\nexcept: fields=a,b sort=+field|-field start=N limit=N count=true \
+                 replyWithCount=true\n",
+            );
+        }
+        if !rows.is_empty() {
+            output.text("\n")?;
+        }
+        output.rows(&rows, &["parameter", "required", "value", "doc"])
+    })
+}
+
+fn kind(message: &Message) -> &'static str {
+    match message.kind {
+        MessageKind::Command => "command",
+        MessageKind::Query => "query",
+        MessageKind::Read => "read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn values_are_read_as_the_catalogue_says() {
+        let cases = [
+            (
+                "CreateL3Network",
+                "name=7 system=false systemTags=a,b systemTags=c dnsDomain=x=y",
+                json!({"name": "7", "system": false, "systemTags": ["a", "b", "c"], "dnsDomain": "x=y"}),
+            ),
+            ("DeleteZone", "uuid=x deleteMode=Permissive", json!({"uuid": "x", "deleteMode": "Permissive"})),
+            ("CreateL2VlanNetwork", "vlan=12", json!({"vlan": 12})),
+            (
+                "AttachNetworkServiceToL3Network",
+                "networkServices={\"VirtualRouter\":[\"DHCP\"]}",
+                json!({"networkServices": {"VirtualRouter": ["DHCP"]}}),
+            ),
+            ("CreateSystemTag", "resourceUuid=x tag=a::b", json!({"resourceUuid": "x", "tag": "a::b"})),
+            ("UpdateZone", "nam=x isDefault=maybe", json!({"nam": "x", "isDefault": "maybe"})),
+        ];
+        for (name, line, expected) in cases {
+            assert_eq!(body(find(name, &[]).unwrap(), &words(line)).unwrap(), expected);
+        }
+        for bad in ["name", "=x", "name=a name=b"] {
+            assert_eq!(body(find("CreateZone", &[]).unwrap(), &words(bad)).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_a_query_are_conditions_but_for_a_few_words() {
+        let client = ClientArguments { at: Some("12".to_string()), ..ClientArguments::default() };
+        let line = "vmNics.mac=fa:d9 name!=x state?=a,b cpu>=2 hostUuid=null name!~=w% fields=uuid,name sort=name \
+                    start=5 limit=10 count=true replyWithCount=true";
+        let (parameters, asked) = query_parameters(&words(line), &client).unwrap();
+        let q: Vec<&str> = parameters.iter().filter(|(name, _)| name == "q").map(|(_, q)| q.as_str()).collect();
+        assert_eq!(q, ["vmNics.mac=fa:d9", "name!=x", "state?=a,b", "cpu>=2", "hostUuid=null", "name!~=w%"]);
+        let rest: Vec<String> =
+            parameters.iter().filter(|(name, _)| name != "q").map(|(name, value)| format!("{name}={value}")).collect();
+        let expected =
+            ["replyWithCount=true", "fields=uuid,name", "sort=+name", "start=5", "limit=10", "count=true", "at=12"];
+        assert_eq!(rest, expected);
+        assert_eq!((asked.start, asked.limit, asked.count), (5, Some(10), true));
+
+        let sorted = |line: &str| query_parameters(&words(line), &ClientArguments::default()).unwrap().0;
+        assert_eq!(sorted("sortBy=name sortDirection=desc"), [parameter("sort", "-name")]);
+        assert_eq!(sorted("sort=-name"), [parameter("sort", "-name")]);
+        for bad in ["name", "=x", "limit=-1", "start=x", "count=maybe", "sortDirection=up", "limit"] {
+            let failure = query_parameters(&words(bad), &client).err().unwrap();
+            assert_eq!(failure.exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_a_wrong_one_gets_advice() {
+        assert_eq!(find("createzone", &[]).unwrap().name, "CreateZone");
+        let known = ["router".to_string()];
+        for (wrong, near) in [("CreateZonne", "CreateZone"), ("rooter", "router"), ("QueryHots", "QueryHost")] {
+            assert_eq!(find(wrong, &known).unwrap_err().hint.unwrap(), format!("did you mean `{near}`?"));
+        }
+        assert_eq!(find("ReportHostStatus", &known).unwrap_err().exit, Exit::Usage);
+    }
+}

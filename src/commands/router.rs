@@ -1,0 +1,155 @@
+//! `switchback router …`: one router, named by uuid, the beginning of it, or name.
+
+use crate::{
+    client::{Client, ClientArguments, Environment, body, inventories, parameter},
+    commands::message,
+    failure::{Exit, Failure},
+    output::Output,
+    views,
+};
+use clap::{Args, Subcommand};
+use switchback_events::Id;
+
+/// `switchback router`.
+#[derive(Args)]
+pub struct RouterArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    command: RouterCommand,
+}
+
+#[derive(Subcommand)]
+enum RouterCommand {
+    /// The routers, under conditions as in `switchback QueryVirtualRouterVm`.
+    List {
+        /// `state=Running`, `vmNics.ip=10.0.0.1`, `limit=10` …
+        conditions: Vec<String>,
+    },
+    /// The configuration that the log implies, now or `--at` an earlier moment.
+    Config {
+        /// Name, uuid or the beginning of it.
+        router: String,
+    },
+    /// The difference of its configuration between two moments, and the events that made it.
+    Diff {
+        /// Name, uuid or the beginning of it.
+        router: String,
+        /// A position of the log or an RFC 3339 time.
+        #[arg(long)]
+        from: String,
+        /// The same; now when not given.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Where its kernel and daemons differ from its configuration.
+    Drift {
+        /// Name, uuid or the beginning of it.
+        router: String,
+    },
+    /// Replay its history into its configuration and apply it.
+    Reconnect {
+        /// Name, uuid or the beginning of it.
+        router: String,
+    },
+    /// What it does with a packet (not supported yet).
+    Explain {
+        /// Name, uuid or the beginning of it, and the packet.
+        arguments: Vec<String>,
+    },
+    /// Its changes as they come (not supported yet).
+    Watch {
+        /// Name, uuid or the beginning of it.
+        arguments: Vec<String>,
+    },
+}
+
+/// Runs it.
+pub fn run(
+    arguments: RouterArguments,
+    outer: &ClientArguments,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let flags = arguments.client.over(outer);
+    output.format = flags.format();
+    if !matches!(arguments.command, RouterCommand::Reconnect { .. }) {
+        flags.refuse_command_flags("this")?;
+    }
+    if !matches!(arguments.command, RouterCommand::List { .. } | RouterCommand::Config { .. }) {
+        flags.refuse_at("this")?;
+    }
+    match arguments.command {
+        RouterCommand::List { conditions } => {
+            let message = message::find("QueryVirtualRouterVm", &[])?;
+            message::query(message, &conditions, &flags, environment, output)
+        }
+        RouterCommand::Config { router } => {
+            let client = Client::new(&flags, environment)?;
+            config(&client, &router, flags.at.as_deref(), output)
+        }
+        RouterCommand::Diff { router, from, to } => {
+            let client = Client::new(&flags, environment)?;
+            diff(&client, &router, &from, to.as_deref(), output)
+        }
+        RouterCommand::Drift { router } => {
+            let client = Client::new(&flags, environment)?;
+            let uuid = resolve(&client, &router, None)?;
+            let reply = client.read("GetVirtualRouterDrift", &[parameter("uuid", uuid)])?;
+            views::read("GetVirtualRouterDrift", &reply, output)
+        }
+        RouterCommand::Reconnect { router } => {
+            let client = Client::new(&flags, environment)?;
+            let message = message::find("ReconnectVirtualRouter", &[])?;
+            let uuid = resolve(&client, &router, None)?;
+            let reply = client.command(message.name, &body("vmInstanceUuid", &uuid), &flags)?;
+            views::command(message, &reply, flags.dry_run, output)
+        }
+        RouterCommand::Explain { .. } => Err(Failure::not_supported("router explain")),
+        RouterCommand::Watch { .. } => Err(Failure::not_supported("router watch")),
+    }
+}
+
+/// Shows a router's configuration at a moment.
+pub fn config(client: &Client, router: &str, at: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    let mut parameters = vec![parameter("uuid", resolve(client, router, at)?)];
+    parameters.extend(at.map(|at| parameter("at", at)));
+    views::read("GetVirtualRouterConfig", &client.read("GetVirtualRouterConfig", &parameters)?, output)
+}
+
+/// Shows the difference of a router's configuration between two moments.
+pub fn diff(client: &Client, router: &str, from: &str, to: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    let mut parameters = vec![parameter("uuid", resolve(client, router, to)?), parameter("from", from)];
+    parameters.extend(to.map(|to| parameter("to", to)));
+    views::read("GetVirtualRouterDiff", &client.read("GetVirtualRouterDiff", &parameters)?, output)
+}
+
+/// The most routers that are shown where several match.
+const SHOWN: usize = 10;
+
+/// The uuid of the one router that is meant, as routers were named at `at`.
+fn resolve(client: &Client, router: &str, at: Option<&str>) -> Result<String, Failure> {
+    if router.parse::<Id>().is_ok() {
+        return Ok(router.to_string());
+    }
+    let is_prefix = !router.is_empty() && router.len() < 32 && router.bytes().all(|c| c.is_ascii_hexdigit());
+    let prefix = is_prefix.then(|| format!("uuid~={}%", router.to_ascii_lowercase()));
+    for condition in std::iter::once(format!("name={router}")).chain(prefix) {
+        let mut parameters =
+            vec![parameter("q", condition), parameter("fields", "uuid,name"), parameter("limit", SHOWN + 1)];
+        parameters.extend(at.map(|at| parameter("at", at)));
+        let reply = client.read("QueryVirtualRouterVm", &parameters)?;
+        match inventories(&reply) {
+            [] => {}
+            [one] => return Ok(one["uuid"].as_str().unwrap_or_default().to_string()),
+            many => {
+                let text = |row: &serde_json::Value, member: &str| row[member].as_str().unwrap_or("?").to_string();
+                let shown = many.iter().take(SHOWN).map(|row| format!("{} {}", text(row, "uuid"), text(row, "name")));
+                let failure = Failure::usage(format!("`{router}` can mean several routers"));
+                return Err(failure.hint(format!("one of {}", shown.collect::<Vec<_>>().join(", "))));
+            }
+        }
+    }
+    let failure = Failure::new(Exit::NotFound, format!("there is no router `{router}`"));
+    Err(failure.hint("switchback router list"))
+}

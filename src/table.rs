@@ -1,0 +1,215 @@
+//! Tables that fit the terminal: the most useful columns of each kind first, uuids always whole.
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use serde_json::{Map, Value};
+
+/// The columns of each kind of inventory, the most useful first. A column that no row has is left out.
+pub fn columns(inventory: &str) -> &'static [&'static str] {
+    match inventory {
+        "zone" => &["uuid", "name", "state", "isDefault", "description"],
+        "cluster" => &["uuid", "name", "state", "hypervisorType", "zoneUuid"],
+        "host" => &["uuid", "name", "managementIp", "state", "status", "hypervisorType", "clusterUuid"],
+        "image" => &["uuid", "name", "state", "status", "mediaType", "format", "system"],
+        "l2" => &["uuid", "name", "type", "physicalInterface", "vlan", "attachedClusterUuids"],
+        "l3" => &["uuid", "name", "state", "category", "dnsDomain", "dns", "l2NetworkUuid"],
+        "ipRange" => &["uuid", "name", "startIp", "endIp", "netmask", "gateway", "ipRangeType", "l3NetworkUuid"],
+        "usedIp" => &["uuid", "ip", "usedFor", "vmNicUuid", "l3NetworkUuid"],
+        "networkServiceProvider" => &["uuid", "name", "type", "networkServiceTypes"],
+        "networkServiceL3NetworkRef" => &["networkServiceType", "l3NetworkUuid", "networkServiceProviderUuid"],
+        "instanceOffering" => &["uuid", "name", "type", "state", "cpuNum", "memorySize"],
+        "virtualRouterOffering" => {
+            &["uuid", "name", "state", "isDefault", "managementNetworkUuid", "publicNetworkUuid", "imageUuid"]
+        }
+        "vm" => &["uuid", "name", "state", "vmNics.ip", "lastError", "hostUuid"],
+        "nic" => &["uuid", "ip", "mac", "internalName", "deviceId", "vmInstanceUuid", "l3NetworkUuid"],
+        "virtualRouter" => &["uuid", "name", "state", "status", "vmNics.ip", "lastError", "hostUuid"],
+        "systemTag" | "userTag" => &["uuid", "tag", "resourceType", "resourceUuid"],
+        "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
+        _ => &["uuid", "name", "state", "status"],
+    }
+}
+
+/// A table, and the columns that had no room.
+pub struct Rendered {
+    /// The lines, each with its end.
+    pub text: String,
+    /// What was left out.
+    pub left_out: Vec<String>,
+}
+
+/// Rows under a header. Without a width every column is shown in full, for pipes.
+pub fn rows<C: AsRef<str>>(items: &[Value], columns: &[C], width: Option<u16>) -> Rendered {
+    let names = columns.iter().map(AsRef::as_ref);
+    let mut shown: Vec<&str> = names.filter(|name| items.iter().any(|item| !path(item, name).is_null())).collect();
+    if shown.is_empty() {
+        return Rendered { text: String::new(), left_out: vec![] };
+    }
+    let mut cells: Vec<Vec<String>> =
+        items.iter().map(|item| shown.iter().map(|name| cell(&path(item, name))).collect()).collect();
+    let mut left_out = vec![];
+    if let Some(width) = width {
+        while shown.len() > 2 && natural_width(&shown, &cells) > usize::from(width) {
+            left_out.extend(shown.pop().map(str::to_string));
+            cells.iter_mut().for_each(|row| row.truncate(shown.len()));
+        }
+        left_out.reverse();
+    }
+    let mut table = plain(width);
+    table.set_header(&shown);
+    table.add_rows(&cells);
+    keep_whole(&mut table, &cells);
+    Rendered { text: text(&table), left_out }
+}
+
+/// One thing, a line for each field: uuid and name first, then by name.
+pub fn pairs(value: &Value, width: Option<u16>) -> String {
+    let empty = Map::new();
+    let map = value.as_object().unwrap_or(&empty);
+    let rank = |key: &str| match key {
+        "uuid" => 0,
+        "name" => 1,
+        _ => 2,
+    };
+    let mut keys: Vec<&String> = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key).collect();
+    keys.sort_by_key(|key| (rank(key), *key));
+    let cells: Vec<Vec<String>> = keys.into_iter().map(|key| vec![clean(key), cell(&map[key])]).collect();
+    if cells.is_empty() {
+        return String::new();
+    }
+    let mut table = plain(width);
+    table.add_rows(&cells);
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    text(&table)
+}
+
+fn plain(width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    match width {
+        Some(width) => {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+    table
+}
+
+fn text(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end())).collect()
+}
+
+/// A uuid that breaks over two lines cannot be copied.
+fn keep_whole(table: &mut Table, cells: &[Vec<String>]) {
+    let is_uuid = |text: &String| text.parse::<switchback_events::Id>().is_ok();
+    for at in 0..cells.first().map_or(0, Vec::len) {
+        if cells.iter().any(|row| is_uuid(&row[at]))
+            && let Some(column) = table.column_mut(at)
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+fn natural_width(names: &[&str], cells: &[Vec<String>]) -> usize {
+    let longest = |at: usize| cells.iter().flat_map(|row| row[at].lines()).map(|line| line.chars().count()).max();
+    names.iter().enumerate().map(|(at, name)| name.len().max(longest(at).unwrap_or(0)) + 2).sum()
+}
+
+/// `vmNics.ip`: the `ip` of each of `vmNics`.
+fn path(item: &Value, name: &str) -> Value {
+    if let Some(value) = item.get(name) {
+        return value.clone();
+    }
+    let Some((head, rest)) = name.split_once('.') else { return Value::Null };
+    match item.get(head) {
+        Some(Value::Array(items)) if !items.is_empty() => items.iter().map(|item| path(item, rest)).collect(),
+        Some(inner @ Value::Object(_)) => path(inner, rest),
+        _ => Value::Null,
+    }
+}
+
+/// What stands in a cell.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_string(),
+        Value::String(text) => clean(text),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            items.iter().map(|item| clean(&item.to_string())).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => clean(&other.to_string()),
+    }
+}
+
+/// Without what could move a terminal's cursor or change its title.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn routers() -> Vec<Value> {
+        vec![
+            json!({
+                "uuid": "0123456789abcdef0123456789abcdef", "name": "edge", "state": "Running",
+                "status": "Connected", "vmNics": [{"ip": "10.0.0.1"}, {"ip": "192.168.0.1"}],
+                "hostUuid": "f123456789abcdef0123456789abcdef",
+            }),
+            json!({"uuid": "1123456789abcdef0123456789abcdef", "name": "evil\u{1b}[2J", "state": "Stopped"}),
+        ]
+    }
+
+    #[test]
+    fn a_pipe_gets_every_column() {
+        let rendered = rows(&routers(), columns("virtualRouter"), None);
+        let expected = "\
+uuid                              name      state    status     vmNics.ip             hostUuid
+0123456789abcdef0123456789abcdef  edge      Running  Connected  10.0.0.1,192.168.0.1  f123456789abcdef0123456789abcdef
+1123456789abcdef0123456789abcdef  evil\u{fffd}[2J  Stopped  -          -                     -
+";
+        assert_eq!(rendered.text, expected);
+        assert!(rendered.left_out.is_empty());
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_the_last_columns_and_no_uuid_breaks() {
+        let rendered = rows(&routers(), columns("virtualRouter"), Some(66));
+        let expected = "\
+uuid                              name      state    status
+0123456789abcdef0123456789abcdef  edge      Running  Connected
+1123456789abcdef0123456789abcdef  evil\u{fffd}[2J  Stopped  -
+";
+        assert_eq!(rendered.text, expected);
+        assert_eq!(rendered.left_out, ["vmNics.ip", "hostUuid"]);
+        for width in [1, 20, 36, 40, 80, 120, 500] {
+            let text = rows(&routers(), columns("virtualRouter"), Some(width)).text;
+            assert!(text.contains("0123456789abcdef0123456789abcdef"), "{width}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_thing_is_a_line_for_each_field() {
+        let value = json!({
+            "state": "Enabled", "name": "web", "uuid": "0123456789abcdef0123456789abcdef", "description": null,
+            "dns": ["1.1.1.1", "8.8.8.8"], "ipRanges": [{"a": 1}, {"b": 2}],
+        });
+        let expected = "\
+uuid      0123456789abcdef0123456789abcdef
+name      web
+dns       1.1.1.1,8.8.8.8
+ipRanges  {\"a\":1}
+          {\"b\":2}
+state     Enabled
+";
+        assert_eq!(pairs(&value, None), expected);
+        assert_eq!(pairs(&json!({}), None), "");
+        assert_eq!(rows(&[], columns("zone"), None).text, "");
+    }
+}

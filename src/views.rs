@@ -1,0 +1,213 @@
+//! How replies look as tables: what a person wants to see first of each kind of reply.
+
+use crate::{client::inventories, failure::Failure, output::Output, table, yaml};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::io;
+use switchback_bus::{Message, creates};
+
+/// A command's reply: what it made or changed; what happened is said on stderr.
+pub fn command(message: &Message, reply: &Value, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+    output.data(reply, |output| {
+        if dry_run {
+            return output.rows(items(&reply["events"]), &["kind", "stream", "version", "payload"]);
+        }
+        match (&reply["inventory"], items(&reply["inventories"])) {
+            (Value::Object(_), _) => output.pairs(&reply["inventory"]),
+            (_, []) => output.pairs(&json!({
+                "commandId": reply["commandId"], "position": reply["position"], "version": reply["version"],
+                "applied": reply["applied"],
+            })),
+            (_, inventories) => output.rows(inventories, table::columns(message.inventory)),
+        }
+    })?;
+    let events = items(&reply["events"]);
+    if dry_run {
+        output.note(&format!("dry run: {} would happen, nothing was changed", count(events.len(), "event")));
+        return Ok(());
+    }
+    for event in events {
+        let text = |member: &str| event[member].as_str().unwrap_or("?");
+        output.note(&format!("{} {} {}", event["position"], text("kind"), text("stream")));
+    }
+    if events.is_empty() {
+        output.note("nothing had to be changed");
+    } else if reply["applied"] == false {
+        output.note("on disk; hosts and routers do not report it yet");
+    }
+    if creates(message)
+        && let Some(uuid) = reply["inventory"]["uuid"].as_str()
+    {
+        output.note(&format!("hint: switchback audit log --resource {uuid}"));
+    }
+    Ok(())
+}
+
+/// What a query was asked for, as far as its reply looks different for it.
+#[derive(Default)]
+pub struct Asked {
+    /// Only these fields.
+    pub fields: Vec<String>,
+    /// How many were passed over.
+    pub start: u64,
+    /// How many at most.
+    pub limit: Option<u64>,
+    /// Only the number.
+    pub count: bool,
+}
+
+/// The server's limit where none is given.
+const DEFAULT_LIMIT: u64 = 1000;
+
+/// A query's reply.
+pub fn query(message: &Message, reply: &Value, asked: &Asked, output: &mut Output) -> Result<(), Failure> {
+    let rows = inventories(reply);
+    let total = reply["total"].as_u64();
+    output.data(reply, |output| match (asked.count, total) {
+        (true, Some(total)) => output.text(&format!("{total}\n")),
+        _ if asked.fields.is_empty() => output.rows(rows, table::columns(message.inventory)),
+        _ => output.rows(rows, &asked.fields),
+    })?;
+    if asked.count {
+        return Ok(());
+    }
+    let of_all = total.map_or(String::new(), |total| format!(" of {total}"));
+    output.note(&format!("{}{of_all}", count(rows.len(), "row")));
+    let seen = asked.start + rows.len() as u64;
+    let full = rows.len() as u64 == asked.limit.unwrap_or(DEFAULT_LIMIT);
+    if total.map_or(full && !rows.is_empty(), |total| seen < total) {
+        output.note(&format!("hint: more with start={seen}"));
+    }
+    Ok(())
+}
+
+/// The reply of a read that is no query.
+pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    match name {
+        "GetEvents" => events(reply, output),
+        "GetEvent" => event(reply, output),
+        "GetVirtualRouterConfig" => config(reply, output),
+        "GetVirtualRouterDiff" => diff(reply, output),
+        "GetVirtualRouterDrift" => drift(reply, output),
+        _ => output.data(reply, |output| output.pairs(reply)),
+    }
+}
+
+fn events(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    let events = items(&reply["events"]);
+    output.data(reply, |output| output.rows(&log_rows(events), LOG))?;
+    output.note(&format!("{}, log looked at up to {}", count(events.len(), "event"), reply["position"]));
+    Ok(())
+}
+
+const LOG: &[&str] = &["position", "time", "principal", "command", "event", "resource", "reason"];
+
+fn log_rows(events: &[Value]) -> Vec<Value> {
+    let row = |event: &Value| {
+        let stream = [&event["streamType"], &event["streamId"]].map(|part| part.as_str().unwrap_or("?"));
+        json!({
+            "position": event["position"], "time": time(&event["at"]), "principal": event["principal"],
+            "command": event["command"], "event": event["kind"], "resource": stream.join("/"),
+            "reason": event["reason"],
+        })
+    };
+    events.iter().map(row).collect()
+}
+
+fn event(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    output.data(reply, |output| {
+        let mut event = reply["event"].clone();
+        event["at"] = time(&event["at"]);
+        // A field of the event's own stands on its own line.
+        if let (Some(event), Some(payload)) = (event.as_object_mut(), reply["event"]["payload"].as_object()) {
+            event.remove("payload");
+            event.extend(payload.iter().map(|(field, value)| (format!("payload.{field}"), value.clone())));
+        }
+        output.pairs(&event)?;
+        let others: Vec<Value> = items(&reply["commit"]["events"])
+            .iter()
+            .filter(|other| other["position"] != reply["event"]["position"])
+            .cloned()
+            .collect();
+        if !others.is_empty() {
+            output.text("\nof the same commit:\n")?;
+            output.rows(&log_rows(&others), &["position", "event", "resource"])?;
+        }
+        Ok(())
+    })
+}
+
+fn config(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    output.data(reply, |output| output.text(&yaml::document(&reply["config"])))?;
+    let digest = reply["digest"].as_str().unwrap_or("?");
+    output.note(&format!("digest {digest}, at position {}", reply["position"]));
+    Ok(())
+}
+
+fn diff(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    let mut rows = vec![];
+    for (section, change) in reply["sections"].as_object().into_iter().flatten() {
+        let mut row = |sign: &str, item: String| rows.push(json!({"section": section, " ": sign, "item": item}));
+        for (sign, items_of) in [("-", "removed"), ("+", "added")] {
+            items(&change[items_of]).iter().for_each(|item| row(sign, table::cell(item)));
+        }
+        for changed in items(&change["changed"]) {
+            let [path, from, to] = ["path", "from", "to"].map(|member| table::cell(&changed[member]));
+            row("~", format!("{path}: {from} → {to}"));
+        }
+    }
+    let events = items(&reply["events"]);
+    output.data(reply, |output| {
+        output.rows(&rows, &["section", " ", "item"])?;
+        if !events.is_empty() {
+            output.text("\nmade by:\n")?;
+            output.rows(&log_rows(events), LOG)?;
+        }
+        Ok(())
+    })?;
+    let [from, to] = ["from", "to"].map(|member| table::cell(&reply[member]));
+    let events = count(events.len(), "event");
+    output.note(&format!("{} between {from} and {to}, made by {events}", count(rows.len(), "difference")));
+    Ok(())
+}
+
+fn drift(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    let found = items(&reply["items"]);
+    output.data(reply, |output| output.rows(found, &["section", "item", "expected", "observed"]))?;
+    let said = match found.len() {
+        0 => "no drift".to_string(),
+        drifted => format!(
+            "{} as the configuration says",
+            match drifted {
+                1 => "1 item is not".to_string(),
+                more => format!("{more} items are not"),
+            }
+        ),
+    };
+    output.note(&format!("{said} (revision {})", reply["revision"]));
+    Ok(())
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn count(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Microseconds as an RFC 3339 time with milliseconds, in UTC.
+fn time(micros: &Value) -> Value {
+    let timestamp = micros.as_i64().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    timestamp.map_or_else(|| micros.clone(), |timestamp| json!(format!("{timestamp:.3}")))
+}
+
+/// Writes nothing but the error of a broken chain.
+pub fn verified(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    output.data(reply, |output: &mut Output| -> io::Result<()> { output.pairs(reply) })?;
+    if reply["ok"] == true {
+        return Ok(());
+    }
+    let [at, why] = ["brokenAt", "why"].map(|member| table::cell(&reply[member]));
+    Err(Failure::new(crate::failure::Exit::Other, format!("the log is not what was written: position {at}: {why}")))
+}
