@@ -118,8 +118,11 @@ impl Lab {
     fn build(&mut self) -> anyhow::Result<()> {
         let state = self.name.state_dir();
         for dir in [state.clone(), state.join("logs"), state.join("data")] {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-            made.with_context(|| format!("make `{}`", dir.display()))?;
+            poll(&format!("`{}` to be made", dir.display()), Deadline::seconds(1), || {
+                // Another lab that ends takes the common directory with it when that is empty.
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+                Ok(made.map_err(|error| error.to_string()))
+            })?;
         }
         self.save()?;
         fabric::build(&self.name, self.record.hosts)?;

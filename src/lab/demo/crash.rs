@@ -48,7 +48,7 @@ pub(super) fn kill_the_server(demo: &mut Demo) -> anyhow::Result<()> {
     let count = record.acknowledged.len();
     demo.check(
         |_| format!("all {count} acknowledged commands are in the log, and sent again get the same answer"),
-        "switchback audit log --reason 'churn under a crash'",
+        "switchback audit log --newest",
         |demo| {
             let lost = record.verify(&demo.api)?;
             ensure!(lost.is_empty(), "expected nothing to be lost, found {lost:#?}");

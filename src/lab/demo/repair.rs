@@ -49,7 +49,7 @@ pub(super) fn wipe_and_reconnect(demo: &mut Demo) -> anyhow::Result<()> {
     demo.check(|_| "no drift any more".to_string(), &drift_line, |demo| no_drift(demo, &uuid))?;
     demo.check(
         |digest: &String| format!("the configuration's digest is the same: {}…", &digest[..16.min(digest.len())]),
-        &format!("switchback QueryVirtualRouterVm uuid={uuid} --fields configDigest"),
+        &format!("switchback QueryVirtualRouterVm uuid={uuid} fields=configDigest"),
         |demo| {
             let after = self::digest(demo)?;
             ensure!(after == digest, "expected the digest {digest}, got {after}");
