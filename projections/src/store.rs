@@ -285,6 +285,16 @@ impl Store {
         Ok(())
     }
 
+    /// How many closed versions were never in force: there must be none.
+    #[cfg(test)]
+    pub fn versions_of_no_length(&self) -> i64 {
+        let count = |kind: &&Kind| {
+            let sql = format!("SELECT count(*) FROM \"{}_h\" WHERE vf>=vt", kind.name);
+            self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        KINDS.iter().map(count).sum()
+    }
+
     /// All rows of all tables as text, history included: what tests compare.
     #[cfg(test)]
     pub fn dump(&self) -> Vec<String> {

@@ -68,6 +68,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let mut whole = Store::open(&file(&directory, "whole"), DEFAULTS, &sample_log).unwrap();
         whole.fold(&log).unwrap();
+        prop_assert_eq!(whole.versions_of_no_length(), 0);
         let path = file(&directory, "cut");
         let mut cut = Store::open(&path, DEFAULTS, &sample_log).unwrap();
         let mut rest = &log[..];
@@ -85,6 +86,32 @@ proptest! {
         // What comes again changes nothing.
         cut.fold(&log).unwrap();
         prop_assert_eq!(cut.dump(), whole.dump());
+    }
+}
+
+/// A row's versions begin and end exactly where its events are, over every relation, too.
+#[test]
+fn every_relation_is_right_at_every_position() {
+    let log = random_log(&mut Random(3), 120);
+    let states = Memory::at_each(initial_state(), &log);
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "db");
+    let mut store = Store::open(&path, DEFAULTS, &sample_log).unwrap();
+    store.fold(&log).unwrap();
+    let mut connection = reader(&path);
+    connection.set_prepared_statement_cache_capacity(1000);
+    let times = log.iter().flat_map(|commit| commit.events.iter().map(|_| commit.at));
+    for ((position, state), time) in states.iter().enumerate().zip(std::iter::once(0).chain(times)) {
+        for kind in KINDS {
+            for relation in kind.relations {
+                let conditions = [format!("{}=null", relation.name), format!("{}.lastOpDate={time}", relation.name)];
+                for condition in conditions {
+                    let query = Query { count: true, at: Some(position as u64), ..Query::new(kind).with(condition) };
+                    let reply = answer(&mut connection, &query).unwrap();
+                    assert_eq!(reply.total, Some(state.answer(&query).0), "{query:?}");
+                }
+            }
+        }
     }
 }
 
