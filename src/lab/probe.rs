@@ -61,7 +61,7 @@ mod tests {
         answer.extend_from_slice(&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 1, 0, 3, 1, b'b', 0]);
         answer.extend_from_slice(&[1, b'b', 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 10, 0, 0, 7]);
         assert_eq!(first_address(&answer, question).unwrap(), Some(Ipv4Addr::new(10, 0, 0, 7)));
-        assert_eq!(first_address(&answer[..question], question).is_ok(), false);
+        assert!(first_address(&answer[..question], question).is_err());
         answer[7] = 0;
         assert_eq!(first_address(&answer, question).unwrap(), None);
     }

@@ -52,8 +52,8 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let name = &options.lab.name;
     println!("A small data centre in the network namespaces `{name}-…` of this machine.\n");
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seed = options.seed.unwrap_or(now.as_secs());
+    // Short, so that a user can type it again.
+    let seed = options.seed.unwrap_or_else(|| std::process::id().into());
 
     chapter("The lab: hosts, wires, an internet, the server and its agents");
     let begun = Instant::now();
