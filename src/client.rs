@@ -244,7 +244,7 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error, seconds: u64) -> Failure {
         if error.is_connect() {
             let hint = "is the server running? `switchback serve` starts one; --server names another";
-            Failure::new(Exit::Other, format!("cannot connect to `{}`: {}", self.base, chain(error))).hint(hint)
+            Failure::new(Exit::Other, format!("cannot connect to `{}`: {}", self.base, root(error))).hint(hint)
         } else if error.is_timeout() {
             let detail = format!("`{}` did not answer within {seconds} seconds", self.base);
             Failure::new(Exit::Timeout, detail).hint("with the same --idempotency-key a command can be sent again")
@@ -301,6 +301,15 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The cause of an error behind all that only say that there was one.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 /// A reply's rows.

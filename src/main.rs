@@ -68,7 +68,15 @@ fn main() -> ExitCode {
 /// The command line as clap knows it. The client's flags may stand before the command or after it, but only where
 /// something talks to a server: an agent has no `--dry-run`.
 fn line() -> clap::Command {
-    Arguments::command().mut_args(|argument| argument.global(false))
+    let hide = |names: &'static [&'static str]| {
+        move |command: clap::Command| {
+            names.iter().fold(command, |command, name| command.mut_arg(name, |argument| argument.hide(true)))
+        }
+    };
+    Arguments::command()
+        .mut_args(|argument| argument.global(false))
+        .mut_subcommand("audit", hide(&["dry_run", "reason", "idempotency_key", "no_wait"]))
+        .mut_subcommand("messages", hide(&["at", "server", "token", "dry_run", "reason", "idempotency_key", "no_wait"]))
 }
 
 fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> ExitCode {

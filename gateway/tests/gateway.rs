@@ -470,6 +470,11 @@ async fn bytes_that_are_no_request_do_not_end_the_server() {
     let hostile: Vec<Vec<u8>> = vec![
         b"\x00\xff\x16\x03\x01\r\n\r\n".to_vec(),
         b"GET".to_vec(),
+        format!(
+            "POST /v1/commands/CreateZone HTTP/1.1\r\n{head}Content-Length: 3000000\r\n\r\n{}",
+            " ".repeat(3_000_000)
+        )
+        .into(),
         format!("GET /{} HTTP/1.1\r\n{head}\r\n", "a".repeat(200_000)).into_bytes(),
         format!("GET /%00%ff%2e%2e/..%2f..%2fetc/passwd HTTP/1.1\r\n{head}\r\n").into_bytes(),
         format!("GET /v1/queries/QueryZone?q=%ff%fe%00&q=%zz HTTP/1.1\r\n{head}\r\n").into_bytes(),

@@ -105,9 +105,9 @@ pub fn run(
 ) -> Result<(), Failure> {
     let flags = arguments.client.over(outer);
     output.format = flags.format();
-    flags.refuse_command_flags("audit")?;
+    flags.refuse_command_flags("this command")?;
     if !matches!(arguments.command, AuditCommand::Replay { .. }) {
-        flags.refuse_at("this")?;
+        flags.refuse_at("this command")?;
     }
     if arguments.data.is_some() {
         return Err(Failure::not_supported("audit --data").hint("ask a running server instead"));

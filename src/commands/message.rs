@@ -15,8 +15,6 @@ use switchback_bus::{COMMON, Check, DELETE_MODE, Message, MessageKind, Parameter
 #[derive(Parser)]
 #[command(disable_help_flag = true)]
 struct Line {
-    /// The message.
-    name: String,
     #[command(flatten)]
     client: ClientArguments,
     /// Show the message's parameters.
@@ -34,14 +32,14 @@ pub fn run(
     known: &[String],
     output: &mut Output,
 ) -> Result<(), Failure> {
-    // The name stands where clap looks for the program's, so it is given twice.
-    let program = std::iter::once(OsString::from("switchback"));
-    let line = Line::try_parse_from(program.chain(line)).map_err(|error| {
+    let name = line.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let message = find(&name, known)?;
+    // The message's name stands where clap expects the program's.
+    let line = Line::try_parse_from(line).map_err(|error| {
         let text = error.to_string();
         let detail = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
-        Failure::usage(detail).hint("switchback messages NAME shows a message's parameters")
+        Failure::usage(detail).hint(format!("switchback messages {} shows its parameters", message.name))
     })?;
-    let message = find(&line.name, known)?;
     let client = line.client.over(outer);
     output.format = client.format();
     if line.help {

@@ -74,10 +74,10 @@ pub fn run(
     let flags = arguments.client.over(outer);
     output.format = flags.format();
     if !matches!(arguments.command, RouterCommand::Reconnect { .. }) {
-        flags.refuse_command_flags("this")?;
+        flags.refuse_command_flags("this command")?;
     }
     if !matches!(arguments.command, RouterCommand::List { .. } | RouterCommand::Config { .. }) {
-        flags.refuse_at("this")?;
+        flags.refuse_at("this command")?;
     }
     match arguments.command {
         RouterCommand::List { conditions } => {
