@@ -7,7 +7,7 @@ use crate::lab::{
     check::Router,
 };
 use serde_json::Value;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use switchback_bus::Wait;
 
 /// How to run the demo.
