@@ -52,7 +52,10 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
     for network in &sections.dhcp.networks {
         known("dhcp", &network.interface)?;
         if network.domain.as_deref().is_some_and(|domain| !is_domain(domain)) {
-            return Err(invalid("dhcp", format!("`{}` is not a domain", network.domain.as_deref().unwrap_or_default())));
+            return Err(invalid(
+                "dhcp",
+                format!("`{}` is not a domain", network.domain.as_deref().unwrap_or_default()),
+            ));
         }
     }
     for host in &sections.dhcp.hosts {

@@ -26,8 +26,8 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, Drift, Health, Held, Identity, InterfaceCheck,
-    Observed, Push,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, Drift, Health, Held, Identity, InterfaceCheck, Observed,
+    Push,
 };
 use switchback_events::RouterId;
 use tokio::sync::{mpsc, oneshot};
@@ -136,7 +136,9 @@ impl AgentClient {
         let (reply, answer) = oneshot::channel();
         let url = format!("https://{}{path}", agent.address);
         let order = Order { method, url, body, timeout, reply };
-        self.orders.send(order).map_err(|_| problem(AgentProblemCode::Unreachable, "the agents' client has stopped"))?;
+        self.orders
+            .send(order)
+            .map_err(|_| problem(AgentProblemCode::Unreachable, "the agents' client has stopped"))?;
         let bytes = answer.await.map_err(gone)?.map_err(|mut found| {
             if found.code == AgentProblemCode::Unreachable {
                 found.detail = format!("{agent}: {}", found.detail);

@@ -63,11 +63,7 @@ fn take<T: Serialize + DeserializeOwned + Clone>(push: &mut Push, name: &str, he
             return Ok(held.clone());
         }
         let detail = format!("section {name} came without body, and the one held has another digest");
-        return Err(AgentProblem {
-            code: AgentProblemCode::MissingSection,
-            section: Some(name.to_string()),
-            detail,
-        });
+        return Err(AgentProblem { code: AgentProblemCode::MissingSection, section: Some(name.to_string()), detail });
     };
     let section: T = serde_json::from_value(body).map_err(|error| invalid(name, error.to_string()))?;
     if digest(&section) != sent.digest {
@@ -111,12 +107,7 @@ fn part<T: Serialize>(section: &T) -> SectionPush {
     SectionPush { digest: digest(section), body: serde_json::to_value(section).ok() }
 }
 
-fn push(
-    id: Id,
-    revision: Position,
-    epoch: u64,
-    parts: impl IntoIterator<Item = (&'static str, SectionPush)>,
-) -> Push {
+fn push(id: Id, revision: Position, epoch: u64, parts: impl IntoIterator<Item = (&'static str, SectionPush)>) -> Push {
     let sections = parts.into_iter().map(|(name, part)| (name.to_string(), part)).collect();
     Push { id, revision, epoch, sections }
 }

@@ -348,8 +348,7 @@ impl RouterEngine {
             let links = interfaces::observe(kernel, &sections.interfaces)?;
             let table = kernel.table(&self.table)?.map(|objects| nftables::normalise(objects.into()));
             let wanted = dnsmasq::render(&sections, &self.directory());
-            let served =
-                dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
+            let served = dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
             let leases = kernel.read(&self.directory().join(crate::services::dhcp::LEASES))?.unwrap_or_default();
             let leases: Vec<&str> = leases.lines().collect();
             Ok(json!({
@@ -360,8 +359,7 @@ impl RouterEngine {
                 "firewall": { "table": self.table, "objects": table },
             }))
         };
-        let sections = look()
-            .map_err(|error: KernelError| problem(AgentProblemCode::Failed, error.to_string()))?;
+        let sections = look().map_err(|error: KernelError| problem(AgentProblemCode::Failed, error.to_string()))?;
         Ok(Observed { sections })
     }
 
@@ -383,8 +381,7 @@ impl RouterEngine {
         let observed = dnsmasq::Observed::default();
         let plan = dnsmasq::plan(wanted.as_ref(), state.applied.dnsmasq.as_ref(), &observed);
         let running = &mut state.applied.dnsmasq;
-        match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), &sections.dhcp, running)
-        {
+        match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), &sections.dhcp, running) {
             Ok(()) => tracing::warn!("dnsmasq had died and was started again"),
             Err(error) => tracing::error!(%error, "dnsmasq died and does not start"),
         }
@@ -435,8 +432,9 @@ fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant
         ("snat", plan.table.snat.clone()),
         ("firewall", plan.table.firewall.clone()),
     ];
-    let report =
-        |(name, actions): (&str, Vec<String>)| (name.to_string(), SectionReport { changed: !actions.is_empty(), actions });
+    let report = |(name, actions): (&str, Vec<String>)| {
+        (name.to_string(), SectionReport { changed: !actions.is_empty(), actions })
+    };
     ApplyReport {
         revision,
         config_digest: digest(&in_force.digests()),

@@ -3,7 +3,7 @@
 use crate::{
     bootstrap::Bootstrap,
     host::{HostEngine, HostSettings},
-    kernel::{Kernel, KernelError, LinuxKernel},
+    kernel::{Kernel, KernelError, LinuxKernel, enter_namespace},
     router::{RouterEngine, RouterSettings},
     server::{self, ServeError},
     version::Build,
@@ -34,6 +34,9 @@ pub struct HostOptions {
     pub state_dir: PathBuf,
     /// The prefix of the names of namespaces.
     pub prefix: String,
+    /// The network namespace to run in: of hosts that are namespaces themselves. To be entered here and not by
+    /// `ip netns exec`, which hides the namespaces that the agent makes from the rest of the machine.
+    pub namespace: Option<String>,
     /// The binary of routers' agents; none: this one.
     pub program: Option<PathBuf>,
     /// Its first arguments.
@@ -44,7 +47,7 @@ impl HostOptions {
     /// Options with the defaults of the product: this binary's `agent router`.
     pub fn new(listen: SocketAddr, identity: Identity, state_dir: PathBuf, prefix: String) -> Self {
         let arguments = ["agent", "router"].map(str::to_string).to_vec();
-        Self { listen, identity, state_dir, prefix, program: None, arguments }
+        Self { listen, identity, state_dir, prefix, namespace: None, program: None, arguments }
     }
 }
 
@@ -74,6 +77,10 @@ pub enum RunError {
 
 /// Runs the agent of a host until it is told to stop. Routers and VMs go on without it.
 pub async fn run_host(options: HostOptions) -> Result<(), RunError> {
+    if let Some(namespace) = &options.namespace {
+        // Threads inherit it, and none has been started yet that matters here.
+        enter_namespace(namespace)?;
+    }
     let own = || std::env::current_exe().map_err(|error| RunError::File(PathBuf::from("/proc/self/exe"), error));
     let program = options.program.clone().map_or_else(own, Ok)?;
     let state_dir = absolute(&options.state_dir)?;

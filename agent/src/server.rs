@@ -123,7 +123,9 @@ fn common<R: Role>(config: &mut web::ServiceConfig, role: Data<R>) {
     let unreadable = |error: &dyn fmt::Display| Refused(problem(AgentProblemCode::Invalid, error.to_string()));
     config
         .app_data(role)
-        .app_data(web::JsonConfig::default().limit(CONFIG_LIMIT).error_handler(move |error, _| unreadable(&error).into()))
+        .app_data(
+            web::JsonConfig::default().limit(CONFIG_LIMIT).error_handler(move |error, _| unreadable(&error).into()),
+        )
         .app_data(web::PathConfig::default().error_handler(move |error, _| unreadable(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(move |error, _| unreadable(&error).into()))
         .app_data(web::PayloadConfig::new(BINARY_LIMIT))

@@ -84,7 +84,7 @@ async fn what_was_wiped_is_named_and_healed() {
     let before = site.client.held(site.router_at()).await.unwrap();
 
     site.in_router("nft flush ruleset");
-    site.in_router("kill $(cat /proc/$(pidof dnsmasq | tr ' ' '\\n' | head -1)/status >/dev/null; ip netns pids $NS | while read p; do grep -lq dnsmasq /proc/$p/comm && echo $p; done)");
+    site.kill_in_router("dnsmasq");
     let named = || async {
         let drift = site.client.drift(site.router_at()).await.unwrap();
         drift.items.into_iter().map(|item| format!("{} {}", item.section, item.item)).collect::<Vec<_>>()
@@ -94,9 +94,7 @@ async fn what_was_wiped_is_named_and_healed() {
     while !found.contains(&"dhcp dnsmasq process".to_string()) && Instant::now() < deadline {
         found = named().await;
     }
-    for wanted in
-        ["snat nftables table", "firewall nftables table", "dhcp dnsmasq process", "dns dnsmasq process"]
-    {
+    for wanted in ["snat nftables table", "firewall nftables table", "dhcp dnsmasq process", "dns dnsmasq process"] {
         assert!(found.contains(&wanted.to_string()), "{wanted} is not in {found:?}");
     }
     assert!(!site.client.health(site.router_at()).await.unwrap().healthy);
@@ -177,7 +175,7 @@ async fn agents_may_die_while_packets_pass() {
     let first = site.client.health(site.router_at()).await.unwrap();
 
     // The router's agent: started again by the host's, applies its last good, nothing had to be pushed.
-    site.in_router("for p in $(ip netns pids $NS); do grep -q switchback /proc/$p/comm && kill -9 $p; done");
+    site.kill_in_router("switchback");
     assert_eq!(site.vm(1, "nc -w 2 203.0.113.254 80").trim(), "peer=203.0.113.1");
     let killed = Instant::now();
     let mut again = site.client.health(site.router_at()).await;
@@ -333,5 +331,27 @@ async fn items_of_a_host_stand_alone_and_go_when_they_are_not_named() {
     assert_eq!(site.made_namespaces(), Vec::<String>::new());
     assert!(!site.in_host("ip -o link").contains("br_"), "{}", site.in_host("ip -o link"));
     assert!(site.in_host("ip -o link").contains("eth1.10"));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_server_gives_orders() {
+    use switchback_agent::{AgentClient, Authority, Timeouts};
+    let site = Site::start("tls");
+    let refused = |identity| {
+        let client = AgentClient::new(&identity, Some(site.mgmt()), Timeouts::default()).unwrap();
+        let at = site.host_at();
+        async move { client.health(at).await.unwrap_err() }
+    };
+    // An agent's certificate is not one for clients; nor is one of another authority.
+    let agent = site.authority().issue("other-agent", &["10.99.0.2".parse().unwrap()]).unwrap();
+    let problem = refused(agent).await;
+    assert_eq!(problem.code, AgentProblemCode::Unreachable, "{problem}");
+    let directory = tempfile::tempdir().unwrap();
+    let mut foreign = Authority::open_or_create(directory.path()).unwrap().server_identity().unwrap();
+    foreign.authority = site.authority().server_identity().unwrap().authority;
+    let problem = refused(foreign).await;
+    assert_eq!(problem.code, AgentProblemCode::Unreachable, "{problem}");
+    site.client.health(site.host_at()).await.unwrap();
     site.finish().await;
 }

@@ -22,6 +22,9 @@ pub enum AgentCommand {
         /// Prefix of the names of everything that the agent makes.
         #[arg(long, default_value = "sb")]
         prefix: String,
+        /// The network namespace to run in, for hosts that are namespaces themselves.
+        #[arg(long)]
+        netns: Option<String>,
     },
     /// The agent of a router; started by the host's agent.
     Router {
@@ -37,12 +40,12 @@ pub fn run(command: AgentCommand) -> anyhow::Result<()> {
     switchback_agent::install_provider();
     let system = actix_web::rt::System::new();
     match command {
-        AgentCommand::Host { listen, token_file, state_dir, prefix } => {
+        AgentCommand::Host { listen, token_file, state_dir, prefix, netns } => {
             let token = std::fs::read_to_string(&token_file)
                 .with_context(|| format!("read the token in `{}`", token_file.display()))?;
             let identity = switchback_agent::identity_of_token(&token)?;
             let options = HostOptions::new(listen, identity, state_dir, prefix);
-            system.block_on(switchback_agent::run_host(options))?;
+            system.block_on(switchback_agent::run_host(HostOptions { namespace: netns, ..options }))?;
         }
         AgentCommand::Router { state_dir } => {
             system.block_on(switchback_agent::run_router(RouterOptions { state_dir }))?;

@@ -1,5 +1,5 @@
 //! The agents alone, for the tests of this crate: `agent router --state-dir DIR` as the product's binary has it,
-//! and `agent host --listen ADDRESS --token-file FILE --state-dir DIR --prefix PREFIX`.
+//! and `agent host --listen ADDRESS --token-file FILE --state-dir DIR --prefix PREFIX [--netns NAME]`.
 
 use std::{collections::HashMap, path::PathBuf};
 use switchback_agent::{HostOptions, RouterOptions, identity_of_token, run_host, run_router};
@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(system.block_on(run_router(RouterOptions { state_dir }))?);
     }
     let identity = identity_of_token(&std::fs::read_to_string(options["token-file"])?)?;
-    let options = HostOptions::new(options["listen"].parse()?, identity, state_dir, options["prefix"].clone());
-    Ok(system.block_on(run_host(options))?)
+    let namespace = options.get("netns").map(|name| name.to_string());
+    let host = HostOptions::new(options["listen"].parse()?, identity, state_dir, options["prefix"].clone());
+    Ok(system.block_on(run_host(HostOptions { namespace, ..host }))?)
 }

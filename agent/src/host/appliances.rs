@@ -71,12 +71,13 @@ fn bring_up(
         return Err("no identity yet".to_string());
     }
     let name = namespace(site.settings, router);
-    let same = made.as_ref().is_some_and(|made| {
-        made.config.generation == config.generation && made.config.management == config.management
-    });
+    let same = made
+        .as_ref()
+        .is_some_and(|made| made.config.generation == config.generation && made.config.management == config.management);
     let reachable = management_end(config).is_some_and(|end| site.links.contains_key(end));
     let fresh = !same || !reachable || !site.namespaces.contains(&name);
     if fresh {
+        plugs::remove(site, &config.plugs).map_err(|error| error.to_string())?;
         tear_down(site, router, made.as_ref()).map_err(|error| error.to_string())?;
         kernel.add_namespace(&name).map_err(|error| error.to_string())?;
         actions.push(format!("start appliance {name} at generation {}", config.generation));
@@ -192,10 +193,10 @@ fn address(management: &ManagementAddress) -> SocketAddr {
 /// Ends what runs, and drops what the router's agent had kept; its identity stays.
 fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) -> Result<(), KernelError> {
     let kernel = site.kernel;
-    kernel.remove_namespace(&namespace(site.settings, router))?;
     if let Some(made) = made {
         plugs::remove(site, &made.config.plugs)?;
     }
+    kernel.remove_namespace(&namespace(site.settings, router))?;
     let files = directory(&site.settings.state_dir, router);
     for name in ["last-good.json", "dnsmasq", "agent.log"] {
         kernel.remove(&files.join(name))?;

@@ -7,8 +7,8 @@
 //! **Invariant:** everything made here carries the prefix in its name or is in the record before it is made.
 
 mod appliances;
-mod bridges;
 mod binaries;
+mod bridges;
 mod plugs;
 mod record;
 mod vms;
@@ -17,7 +17,7 @@ pub use record::Made;
 
 use crate::{
     document::{self, problem},
-    kernel::{Kernel, KernelError, Link},
+    kernel::{Kernel, KernelError, Link, Tell},
     version::Build,
 };
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, ApplyReport, Health, Held, HostSections, Identity, InterfaceCheck, ItemReport,
@@ -113,12 +113,16 @@ impl HostEngine {
         let mut state = self.state.lock();
         let record = &state.record;
         // A host without anything on it may be given to another server, or be added again.
-        let bound = record.host.filter(|_| !record.sections.bridges.is_empty() || !record.sections.appliances.is_empty() || !record.sections.vms.is_empty()).unwrap_or(push.id);
-        let (revision, epoch) = if bound == push.id && record.host == Some(push.id) {
-            (record.revision, record.epoch)
-        } else {
-            (0, 0)
-        };
+        let bound = record
+            .host
+            .filter(|_| {
+                !record.sections.bridges.is_empty()
+                    || !record.sections.appliances.is_empty()
+                    || !record.sections.vms.is_empty()
+            })
+            .unwrap_or(push.id);
+        let (revision, epoch) =
+            if bound == push.id && record.host == Some(push.id) { (record.revision, record.epoch) } else { (0, 0) };
         document::admit(&push, bound, revision, epoch)?;
         let (id, revision, epoch) = (push.id, push.revision, push.epoch);
         let sections = document::host_sections(push, &record.sections)?;
@@ -129,9 +133,8 @@ impl HostEngine {
         state.record.revision = revision;
         state.record.epoch = epoch;
         state.record.sections = sections.clone();
-        let actions = self
-            .apply(&mut state, &sections)
-            .map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))?;
+        let actions =
+            self.apply(&mut state, &sections).map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))?;
         Ok(ApplyReport {
             revision,
             config_digest: digest(&sections.digests()),
@@ -196,9 +199,8 @@ impl HostEngine {
             items.insert(router.0, item(generation, outcome.result));
             set(&mut made.appliances, router, outcome.made);
         }
-        let outcomes = in_parallel(&sections.vms, |vm, config| {
-            vms::ensure(&site, *vm, config, made.vms.get(vm).cloned())
-        });
+        let outcomes =
+            in_parallel(&sections.vms, |vm, config| vms::ensure(&site, *vm, config, made.vms.get(vm).cloned()));
         for (vm, outcome) in outcomes {
             let generation = outcome.made.as_ref().map_or(0, |made| made.config.generation);
             actions.entry("vms").or_default().extend(outcome.actions);
@@ -342,7 +344,11 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 }
 
 /// Notes a removal; `false` where it failed, so that it is tried again with the next document.
-fn gone(section: &'static str, actions: &mut BTreeMap<&str, Vec<String>>, removed: Result<String, KernelError>) -> bool {
+fn gone(
+    section: &'static str,
+    actions: &mut BTreeMap<&str, Vec<String>>,
+    removed: Result<String, KernelError>,
+) -> bool {
     let lines = actions.entry(section).or_default();
     match removed {
         Ok(action) => {
@@ -387,6 +393,12 @@ fn millis(started: Instant) -> u64 {
 pub fn clean_up(kernel: &dyn Kernel, prefix: &str, state_dir: &Path) -> Result<(), Vec<KernelError>> {
     let mut errors = Vec::new();
     let start = format!("{prefix}-");
+    let made = Record::read(kernel, state_dir).map(|record| record.made).unwrap_or_default();
+    let of_appliances = made.appliances.values().map(|held| held.process);
+    for process in of_appliances.chain(made.vms.values().map(|held| held.process)) {
+        errors.extend(kernel.tell(&process, Tell::Kill).err());
+        kernel.wait_gone(&process, Duration::from_secs(2));
+    }
     for name in kernel.namespaces().unwrap_or_default() {
         if name.starts_with(&start)
             && let Err(error) = kernel.remove_namespace(&name)

@@ -5,12 +5,7 @@ use crate::kernel::{KernelError, LinkChange};
 use switchback_appliance::PlugConfig;
 
 /// Makes the plugs that are missing and puts each into its bridge; with `fresh`, makes all of them anew.
-pub fn ensure(
-    site: &Site<'_>,
-    namespace: &str,
-    plugs: &[PlugConfig],
-    fresh: bool,
-) -> Result<(), String> {
+pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: bool) -> Result<(), String> {
     let mut changes = Vec::new();
     for plug in plugs {
         let end = plug.internal_name.clone();
@@ -23,9 +18,7 @@ pub fn ensure(
         }
         let keep = held.filter(|_| !fresh);
         if keep.is_none() {
-            if held.is_some() {
-                changes.push(LinkChange::Delete(end.clone()));
-            }
+            changes.push(LinkChange::Delete(end.clone()));
             changes.push(LinkChange::CreatePair {
                 name: end.clone(),
                 mtu: u32::from(plug.mtu),
@@ -47,9 +40,9 @@ pub fn ensure(
     site.kernel.change_links(None, &changes).map_err(|error| error.to_string())
 }
 
-/// Removes plugs, as far as they are there. The namespace alone would take them with it too, but only later.
+/// Removes plugs, as far as they are there. To be done before their namespace goes: that would take them with
+/// it too, but at a moment of its own.
 pub fn remove(site: &Site<'_>, plugs: &[PlugConfig]) -> Result<(), KernelError> {
-    let there = plugs.iter().filter(|plug| site.links.contains_key(&plug.internal_name));
-    let changes: Vec<LinkChange> = there.map(|plug| LinkChange::Delete(plug.internal_name.clone())).collect();
+    let changes: Vec<LinkChange> = plugs.iter().map(|plug| LinkChange::Delete(plug.internal_name.clone())).collect();
     site.kernel.change_links(None, &changes)
 }

@@ -78,7 +78,9 @@ impl Record {
     /// Reads the record; an empty one where there is none.
     pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Record, KernelError> {
         match kernel.read(&directory.join(FILE))? {
-            Some(text) => serde_json::from_str(&text).map_err(|error| KernelError::new("read the host's record", error)),
+            Some(text) => {
+                serde_json::from_str(&text).map_err(|error| KernelError::new("read the host's record", error))
+            }
             None => Ok(Record::default()),
         }
     }

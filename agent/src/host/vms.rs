@@ -80,6 +80,7 @@ fn bring_up(
         plugs::ensure(site, &name, &config.plugs, false)?;
         return Ok(());
     }
+    plugs::remove(site, &config.plugs).map_err(|error| error.to_string())?;
     tear_down(site, vm, made.as_ref()).map_err(|error| error.to_string())?;
     *made = None;
     kernel.add_namespace(&name).map_err(|error| error.to_string())?;
@@ -165,10 +166,10 @@ fn describe(kernel: &dyn Kernel, settings: &HostSettings, vm: VmInstanceId, held
 }
 
 fn tear_down(site: &Site<'_>, vm: VmInstanceId, made: Option<&MadeVm>) -> Result<(), KernelError> {
-    site.kernel.remove_namespace(&namespace(site.settings, vm))?;
     if let Some(made) = made {
         plugs::remove(site, &made.config.plugs)?;
     }
+    site.kernel.remove_namespace(&namespace(site.settings, vm))?;
     site.kernel.remove(&directory(&site.settings.state_dir, vm))
 }
 

@@ -5,6 +5,7 @@ use super::{
     process::{self, Nursery},
 };
 use ipnet::Ipv4Net;
+use nix::net::if_::if_nametoindex;
 use serde::Deserialize;
 use std::{
     fs, io,
@@ -53,7 +54,11 @@ impl Kernel for LinuxKernel {
         if changes.is_empty() {
             return Ok(());
         }
-        let text: String = changes.iter().flat_map(batch_lines).map(|line| line + "\n").collect();
+        let there = |change: &&LinkChange| match change {
+            LinkChange::Delete(name) => inside.is_some() || if_nametoindex(name.as_str()).is_ok(),
+            _ => true,
+        };
+        let text: String = changes.iter().filter(there).flat_map(batch_lines).map(|line| line + "\n").collect();
         let args: &[&str] = match inside {
             Some(name) => &["-n", name, "-batch", "-"],
             None => &["-batch", "-"],
@@ -349,6 +354,9 @@ mod tests {
     #[test]
     fn a_failing_line_is_named() {
         let error = KernelError::new("run", "RTNETLINK answers: File exists\nCommand failed -:2");
-        assert_eq!(name_the_line(error, "a\nlink add x\n").to_string(), "ip link add x: RTNETLINK answers: File exists");
+        assert_eq!(
+            name_the_line(error, "a\nlink add x\n").to_string(),
+            "ip link add x: RTNETLINK answers: File exists"
+        );
     }
 }

@@ -104,6 +104,7 @@ pub enum LinkChange {
         inside: String,
         mac: Mac,
     },
+    /// No such link: nothing to do.
     Delete(String),
     Enslave(String, String),
     Release(String),

@@ -88,12 +88,7 @@ fn release(server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
 }
 
 /// Connects until something accepts, in the namespace, from a thread of its own.
-pub fn wait_accepting(
-    name: &str,
-    address: SocketAddr,
-    waited_for: &ProcessId,
-    patience: Duration,
-) -> Result<()> {
+pub fn wait_accepting(name: &str, address: SocketAddr, waited_for: &ProcessId, patience: Duration) -> Result<()> {
     let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("wait for {address}"), detail);
     let attempt = || {
         namespace::enter(name)?;

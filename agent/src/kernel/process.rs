@@ -43,9 +43,8 @@ impl Nursery {
 
     /// Starts a process, and a thread that reaps it.
     pub fn spawn(&self, spawn: &Spawn) -> Result<ProcessId> {
-        let failed = |detail: &dyn std::fmt::Display| {
-            KernelError::new(format!("start `{}`", spawn.program.display()), detail)
-        };
+        let failed =
+            |detail: &dyn std::fmt::Display| KernelError::new(format!("start `{}`", spawn.program.display()), detail);
         let command = command(spawn).map_err(|error| failed(&error))?;
         let (reply, answer) = mpsc::channel();
         self.orders.send((command, reply)).map_err(|error| failed(&error))?;

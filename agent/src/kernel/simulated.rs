@@ -152,7 +152,6 @@ impl State {
                 self.link(name)?.mtu = *mtu;
             }
             LinkChange::Delete(name) => {
-                self.link(name)?;
                 self.links.remove(name);
             }
             LinkChange::Enslave(name, bridge) => {

@@ -101,8 +101,10 @@ pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
     let first = sections.interfaces.nics.iter().find(|nic| interfaces.contains(&nic.name))?;
     let mut text = String::from("port=53\nuser=root\nlog-facility=-\nbind-dynamic\nexcept-interface=lo\n");
     let _ = writeln!(text, "pid-file={}", directory.join("dnsmasq.pid").display());
-    for interface in &interfaces {
-        let _ = writeln!(text, "interface={interface}");
+    for nic in sections.interfaces.nics.iter().filter(|nic| interfaces.contains(&nic.name)) {
+        // The address is there so that another one means another configuration, and so a restart.
+        let interface = &nic.name;
+        let _ = writeln!(text, "interface={interface}\n# {interface} has {}", nic.ip);
         if !dhcp_interfaces.contains(interface) {
             let _ = writeln!(text, "no-dhcp-interface={interface}");
         }
@@ -216,7 +218,8 @@ pub fn check(kernel: &dyn Kernel, directory: &Path, wanted: &Wanted) -> Result<(
     tested
 }
 
-/// Carries the plan out; on success dnsmasq serves what is wanted, or is stopped where nothing is.
+/// Carries the plan out; on success dnsmasq serves what is wanted, or is stopped where nothing is. Without
+/// anything to do it is asked all the same: one that does not answer is started again.
 pub fn apply(
     kernel: &dyn Kernel,
     directory: &Path,
@@ -228,7 +231,9 @@ pub fn apply(
     let Some(wanted) = wanted else {
         return stop(kernel, directory, running);
     };
-    if plan.is_empty() {
+    if let (true, Some(running)) = (plan.is_empty(), running.as_ref())
+        && wait_for_canary(kernel, directory, running, Duration::from_secs(1)).is_ok()
+    {
         return Ok(());
     }
     if plan.write.contains(CONFIGURATION) {
@@ -239,7 +244,7 @@ pub fn apply(
         kernel.write(&directory.join(name), text.as_bytes(), 0o600)?;
     }
     let reloaded = match (&mut *running, plan.step) {
-        (Some(running), Step::Reload | Step::Nothing) => {
+        (Some(running), Step::Reload) => {
             running.serves = wanted.clone();
             reload(kernel, directory, clients, running)?
         }
@@ -253,14 +258,9 @@ pub fn apply(
 }
 
 /// `false` where only a restart gets rid of stale leases.
-fn reload(
-    kernel: &dyn Kernel,
-    directory: &Path,
-    clients: &DhcpConfig,
-    running: &Running,
-) -> Result<bool, KernelError> {
+fn reload(kernel: &dyn Kernel, directory: &Path, clients: &DhcpConfig, running: &Running) -> Result<bool, KernelError> {
     kernel.tell(&running.process, Tell::Reload)?;
-    wait_for_canary(kernel, directory, running)?;
+    wait_for_canary(kernel, directory, running, PATIENCE)?;
     let file = directory.join(dhcp::LEASES);
     let stale = || Ok(dhcp::stale(clients, dhcp::leases(&kernel.read(&file)?.unwrap_or_default())));
     for lease in stale()? {
@@ -277,12 +277,7 @@ fn reload(
     Ok(true)
 }
 
-fn start(
-    kernel: &dyn Kernel,
-    directory: &Path,
-    clients: &DhcpConfig,
-    wanted: &Wanted,
-) -> Result<Running, KernelError> {
+fn start(kernel: &dyn Kernel, directory: &Path, clients: &DhcpConfig, wanted: &Wanted) -> Result<Running, KernelError> {
     let leases = directory.join(dhcp::LEASES);
     if let Some(text) = kernel.read(&leases)? {
         kernel.write(&leases, dhcp::prune(clients, &text).as_bytes(), 0o600)?;
@@ -300,7 +295,7 @@ fn start(
     let note = serde_json::to_vec(&process).map_err(|error| KernelError::new("note dnsmasq's process", error))?;
     kernel.write(&directory.join(PROCESS), &note, 0o600)?;
     let running = Running { process, serves: wanted.clone() };
-    match wait_for_canary(kernel, directory, &running) {
+    match wait_for_canary(kernel, directory, &running, PATIENCE) {
         Ok(()) => Ok(running),
         Err(error) => {
             kernel.tell(&process, Tell::Kill)?;
@@ -326,8 +321,13 @@ pub fn stop(kernel: &dyn Kernel, directory: &Path, running: &mut Option<Running>
     kernel.remove(&note)
 }
 
-fn wait_for_canary(kernel: &dyn Kernel, directory: &Path, running: &Running) -> Result<(), KernelError> {
-    let deadline = Instant::now() + PATIENCE;
+fn wait_for_canary(
+    kernel: &dyn Kernel,
+    directory: &Path,
+    running: &Running,
+    patience: Duration,
+) -> Result<(), KernelError> {
+    let deadline = Instant::now() + patience;
     loop {
         let answer = kernel.ask_dns(running.serves.server, CANARY, Duration::from_millis(300));
         if answer.as_ref().is_ok_and(|answer| *answer == Some(running.serves.canary)) {

@@ -109,7 +109,13 @@ fn belongs_to_snat(object: &Value) -> bool {
 pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, observed: Option<&ObservedTable>) -> TablePlan {
     let mut plan = TablePlan { absent: observed.is_none(), ..TablePlan::default() };
     let parts = [
-        ("snat", &wanted.snat, applied.map(|a| &a.table.snat), applied.map(|a| &a.seen.snat), observed.map(|o| &o.snat)),
+        (
+            "snat",
+            &wanted.snat,
+            applied.map(|a| &a.table.snat),
+            applied.map(|a| &a.seen.snat),
+            observed.map(|o| &o.snat),
+        ),
         (
             "firewall",
             &wanted.firewall,
@@ -162,8 +168,10 @@ mod tests {
 
     #[test]
     fn order_and_handles_do_not_count() {
-        let one = json!({"set": {"name": "open", "handle": 3, "elem": [{"concat": ["eth1", 53]}, {"concat": ["eth0", 22]}]}});
-        let two = json!({"set": {"name": "open", "handle": 9, "elem": [{"concat": ["eth0", 22]}, {"concat": ["eth1", 53]}]}});
+        let one =
+            json!({"set": {"name": "open", "handle": 3, "elem": [{"concat": ["eth1", 53]}, {"concat": ["eth0", 22]}]}});
+        let two =
+            json!({"set": {"name": "open", "handle": 9, "elem": [{"concat": ["eth0", 22]}, {"concat": ["eth1", 53]}]}});
         assert_eq!(normalise(one.clone()), normalise(two));
         assert_ne!(normalise(one), normalise(json!({"set": {"name": "open", "elem": []}})));
     }

@@ -104,9 +104,9 @@ impl Site {
     pub fn start_host_agent(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.state.path().join("host.log")).unwrap();
         let path = |name: &str| self.state.path().join(name);
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &format!("{}-host", self.prefix)]).arg(agent_binary());
+        let mut command = Command::new(agent_binary());
         command.args(["agent", "host", "--listen", HOST, "--prefix", &format!("{}-h", self.prefix)]);
+        command.args(["--netns", &format!("{}-host", self.prefix)]);
         command.arg("--token-file").arg(path("token")).arg("--state-dir").arg(path("state"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.agent = Some(command.spawn().unwrap());
@@ -180,6 +180,14 @@ impl Site {
         VmInstanceId(Id::of_name(&format!("{} vm{number}", self.prefix)))
     }
 
+    pub fn authority(&self) -> Authority {
+        Authority::open_or_create(&self.state.path().join("pki")).unwrap()
+    }
+
+    pub fn mgmt(&self) -> String {
+        format!("{}-mgmt", self.prefix)
+    }
+
     pub async fn push_host(&self) -> Result<ApplyReport, AgentProblem> {
         self.client.put_config(self.host_at(), push_of_host(&self.host, 1)).await
     }
@@ -190,8 +198,7 @@ impl Site {
 
     /// Everything, up to a router that serves.
     pub async fn bring_up(&mut self, vms: u16) {
-        let authority = Authority::open_or_create(&self.state.path().join("pki")).unwrap();
-        let identity = authority.issue("router", &["172.20.0.2".parse().unwrap()]).unwrap();
+        let identity = self.authority().issue("router", &["172.20.0.2".parse().unwrap()]).unwrap();
         self.client.set_identity(self.host_at(), self.router.router, identity).await.unwrap();
         self.want_vms(vms);
         let clients = common::router(self.router.router, vms).sections;
@@ -249,7 +256,9 @@ impl Site {
 
     fn text(&self, name: &str, command: &str) -> String {
         let output = self.exec(name, command).output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!complained.contains("network namespace"), "{complained}");
+        format!("{said}{complained}")
     }
 
     fn router_namespace(&self) -> String {
@@ -258,6 +267,14 @@ impl Site {
 
     pub fn in_router(&self, command: &str) -> String {
         self.text(&self.router_namespace(), command)
+    }
+
+    /// `kill -9` for the processes in the router's namespace with this name.
+    pub fn kill_in_router(&self, name: &str) {
+        let namespace = format!("{}-{}", self.prefix, self.router_namespace());
+        let line =
+            format!("for p in $(ip netns pids {namespace}); do grep -q {name} /proc/$p/comm && kill -9 $p; done");
+        println!("killed: {}", shell(&line));
     }
 
     pub fn spawn_in_router(&self, command: &str) -> Child {

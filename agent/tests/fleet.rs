@@ -1,0 +1,194 @@
+//! The simulated fleet: the same protocol without root; and what a caller sees of agents that misbehave.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use switchback_agent::{
+    AgentAt, AgentClient, Agents, Authority, FleetOptions, SimulatedFleet, Timeouts, kernel::FailKind, push_of_host,
+    push_of_router,
+};
+use switchback_appliance::{
+    AgentProblemCode, AgentRestart, ApplianceConfig, BridgeConfig, HostConfig, HostSections, Identity, InterfaceCheck,
+    ManagementAddress, PlugConfig, RouterConfig,
+};
+use switchback_events::{HostId, Id, L2NetworkId, RouterId};
+
+struct Scene {
+    fleet: SimulatedFleet,
+    host: HostConfig,
+    router: RouterConfig,
+}
+
+fn identity() -> Identity {
+    Identity { authority: String::new(), certificate: String::new(), key: String::new() }
+}
+
+impl Scene {
+    fn new() -> Self {
+        let router = common::router(RouterId(Id::of_name("router")), 3);
+        let bridge = |interface: &str| BridgeConfig {
+            name: format!("br_{interface}"),
+            physical_interface: interface.to_string(),
+            vlan: None,
+        };
+        let plug = |nic: &switchback_appliance::RouterNic| PlugConfig {
+            name: nic.name.clone(),
+            internal_name: format!("vr-{}", nic.name),
+            mac: nic.mac,
+            bridge: format!("br_{}", nic.name),
+            mtu: nic.mtu,
+        };
+        let nics = &router.sections.interfaces.nics;
+        let appliance = ApplianceConfig {
+            name: "router".to_string(),
+            generation: 1,
+            plugs: nics.iter().map(plug).collect(),
+            management: ManagementAddress {
+                interface: "eth2".to_string(),
+                ip: nics[2].ip,
+                prefix_length: 24,
+                gateway: None,
+                agent_port: common::PORT,
+            },
+        };
+        let bridges = ["eth0", "eth1", "eth2"].map(|name| (L2NetworkId(Id::of_name(name)), bridge(name)));
+        let sections = HostSections {
+            bridges: bridges.into(),
+            appliances: BTreeMap::from([(router.router, appliance)]),
+            vms: BTreeMap::new(),
+        };
+        let host = HostConfig { host: HostId(Id::of_name("host")), revision: 1, sections };
+        let options = FleetOptions { patience: Duration::from_millis(50), ..FleetOptions::default() };
+        Scene { fleet: SimulatedFleet::new(options), host, router }
+    }
+
+    fn host_at(&self) -> AgentAt {
+        AgentAt::host(self.host.host, ([10, 0, 0, 2], 7070).into())
+    }
+
+    fn router_at(&self) -> AgentAt {
+        AgentAt::router(self.router.router, ([172, 20, 0, 2], common::PORT).into())
+    }
+
+    async fn bring_up(&self) {
+        self.fleet.set_identity(self.host_at(), self.router.router, identity()).await.unwrap();
+        let report = self.fleet.put_config(self.host_at(), push_of_host(&self.host, 1)).await.unwrap();
+        assert!(report.items.values().all(|item| item.ok), "{report:?}");
+        self.fleet.put_config(self.router_at(), push_of_router(&self.router, 1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_router_is_there_while_its_hosts_document_has_it() {
+    let mut scene = Scene::new();
+    let fleet = &scene.fleet;
+    let code = |answer: Result<_, switchback_appliance::AgentProblem>| {
+        answer.map(|_: switchback_appliance::Health| ()).map_err(|problem| problem.code)
+    };
+    assert_eq!(code(fleet.health(scene.router_at()).await), Err(AgentProblemCode::Unreachable));
+    let report = fleet.put_config(scene.host_at(), push_of_host(&scene.host, 1)).await.unwrap();
+    let item = &report.items[&scene.router.router.0];
+    assert_eq!((item.ok, item.error.as_deref()), (false, Some("no identity yet")));
+    scene.bring_up().await;
+    let health = fleet.health(scene.router_at()).await.unwrap();
+    assert!(health.healthy && health.agent_digest == "simulated", "{health:?}");
+    let check = |name: &str| InterfaceCheck { physical_interface: name.to_string(), vlan: None };
+    fleet.check_interface(scene.host_at(), check("eth0")).await.unwrap();
+    assert!(fleet.check_interface(scene.host_at(), check("eth9")).await.unwrap_err().detail.contains("eth9"));
+
+    scene.host.revision = 2;
+    scene.host.sections.appliances.clear();
+    scene.fleet.put_config(scene.host_at(), push_of_host(&scene.host, 1)).await.unwrap();
+    assert_eq!(code(scene.fleet.health(scene.router_at()).await), Err(AgentProblemCode::Unreachable));
+}
+
+#[tokio::test]
+async fn failures_drift_and_upgrades_look_like_real_ones() {
+    let mut scene = Scene::new();
+    scene.bring_up().await;
+    let (fleet, router) = (&scene.fleet, scene.router.router);
+
+    fleet.drift(router);
+    let drift = fleet.drift_of(scene.router_at()).await;
+    assert!(drift.contains(&"nftables table".to_string()) && drift.contains(&"dnsmasq process".to_string()));
+    fleet.put_config(scene.router_at(), push_of_router(&scene.router, 1)).await.unwrap();
+    assert!(fleet.drift_of(scene.router_at()).await.is_empty());
+
+    let before = fleet.health(scene.router_at()).await.unwrap();
+    fleet.crash(router);
+    let after = fleet.health(scene.router_at()).await.unwrap();
+    assert!(after.boot_id != before.boot_id && after.healthy && after.revision == 1, "{after:?}");
+
+    let bytes = Arc::new(b"another build".to_vec());
+    let digest = {
+        use sha2::Digest;
+        switchback_appliance::hex(&sha2::Sha256::digest(bytes.as_slice()))
+    };
+    fleet.put_agent_binary(scene.host_at(), digest.clone(), bytes).await.unwrap();
+    let restart = AgentRestart { digest: Some(digest.clone()) };
+    fleet.restart_router_agent(scene.host_at(), router, restart).await.unwrap();
+    assert_eq!(fleet.health(scene.router_at()).await.unwrap().agent_digest, digest);
+
+    fleet.fail_next(router.into(), FailKind::Table);
+    scene.router.revision = 2;
+    scene.router.sections.snat.rules.clear();
+    let problem = scene.fleet.put_config(scene.router_at(), push_of_router(&scene.router, 1)).await.unwrap_err();
+    assert_eq!(problem.code, AgentProblemCode::Failed);
+    assert_eq!(scene.fleet.held(scene.router_at()).await.unwrap().revision, 1);
+}
+
+trait DriftOf {
+    async fn drift_of(&self, router: AgentAt) -> Vec<String>;
+}
+
+impl DriftOf for SimulatedFleet {
+    async fn drift_of(&self, router: AgentAt) -> Vec<String> {
+        let drift = Agents::drift(self, router).await.unwrap();
+        drift.items.into_iter().map(|item| item.item).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_delays_nobody_else() {
+    let scene = Scene::new();
+    scene.bring_up().await;
+    scene.fleet.hang(scene.router.router.into(), true);
+    let asked = Instant::now();
+    let (hanging, well) =
+        tokio::join!(async { (scene.fleet.health(scene.router_at()).await, asked.elapsed()) }, async {
+            (scene.fleet.health(scene.host_at()).await, asked.elapsed())
+        },);
+    assert_eq!(hanging.0.unwrap_err().code, AgentProblemCode::Unreachable);
+    assert!(well.0.is_ok() && well.1 < hanging.1);
+    scene.fleet.hang(scene.router.router.into(), false);
+    scene.fleet.unreachable(scene.host.host.into(), true);
+    assert!(scene.fleet.health(scene.router_at()).await.is_ok());
+    assert_eq!(scene.fleet.health(scene.host_at()).await.unwrap_err().code, AgentProblemCode::Unreachable);
+}
+
+/// The same over the network: a listener that takes connections and never answers.
+#[tokio::test]
+async fn the_client_gives_up_on_an_agent_that_never_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::open_or_create(directory.path()).unwrap();
+    let timeouts = Timeouts { other: Duration::from_millis(300), ..Timeouts::default() };
+    let client = AgentClient::new(&authority.server_identity().unwrap(), None, timeouts).unwrap();
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |address: SocketAddr| AgentAt::host(HostId(Id::of_name("h")), address);
+    let closed: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let asked = Instant::now();
+    let (hanging, refused) = tokio::join!(client.health(at(deaf.local_addr().unwrap())), async {
+        (client.health(at(closed)).await, asked.elapsed())
+    });
+    let hanging = hanging.unwrap_err();
+    assert_eq!(hanging.code, AgentProblemCode::Unreachable);
+    let (refused, took) = (refused.0.unwrap_err(), refused.1);
+    assert_eq!(refused.code, AgentProblemCode::Unreachable);
+    assert!(refused.detail.contains("refused"), "{refused}");
+    assert!(took < asked.elapsed() && asked.elapsed() < Duration::from_secs(5), "{hanging}");
+}
