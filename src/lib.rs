@@ -2,3 +2,4 @@
 //! and the integration tests stand on it.
 
 pub mod lab;
+pub mod node;

@@ -37,6 +37,8 @@ Exit codes: 0 done, 2 usage, 3 refused, 4 conflict, 5 not found, 6 not allowed, 
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the server.
+    Serve(commands::serve::ServeArguments),
     /// Run the agent of a host or of a router.
     #[command(subcommand)]
     Agent(commands::agent::AgentCommand),
@@ -97,6 +99,7 @@ fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> 
 fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output) -> Result<(), Failure> {
     let outer = &arguments.client;
     match arguments.command {
+        Command::Serve(arguments) => Ok(commands::serve::run(arguments)?),
         Command::Agent(command) => Ok(commands::agent::run(command)?),
         Command::Lab(command) => Ok(commands::lab::run(command)?),
         Command::Audit(arguments) => commands::audit::run(arguments, outer, environment, output),

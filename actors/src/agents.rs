@@ -51,7 +51,7 @@ pub trait Agents: Send + Sync {
     /// Where a router differs from what it should be.
     async fn router_drift(&self, router: &RouterTarget) -> Result<Drift, AgentProblem>;
     /// The digest of the agent that this server would put in place.
-    fn agent_digest(&self) -> String;
+    fn agent_digest(&self, router: &RouterTarget) -> String;
     /// Restarts a router's agent; with `upgrade`, as this server's own.
     async fn restart_agent(&self, router: &RouterTarget, upgrade: bool) -> Result<(), AgentProblem>;
 }

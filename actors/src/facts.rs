@@ -11,6 +11,9 @@ use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 use switchback_bus::Refusal;
 use switchback_events::*;
 
+/// What a decision was shown: versions of streams, and generations of sets.
+pub type Shown = (Vec<(StreamKey, Version)>, Vec<(SetKey, u64)>);
+
 /// A view of the world for one decision.
 pub struct Facts<'a> {
     states: &'a States,
@@ -65,7 +68,7 @@ impl<'a> Facts<'a> {
     }
 
     /// What was shown: the versions and the generations.
-    pub fn shown(self) -> (Vec<(StreamKey, Version)>, Vec<(SetKey, u64)>) {
+    pub fn shown(self) -> Shown {
         (self.reads.into_inner().into_iter().collect(), self.sets.into_inner().into_iter().collect())
     }
 }

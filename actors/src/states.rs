@@ -4,12 +4,13 @@
 use crate::{
     directory::{Directory, SetKey},
     facts::Facts,
+    network_service_provider,
     state::{Aggregate, State, schema},
 };
 use parking_lot::RwLock;
 use std::{collections::HashMap, sync::Arc};
 use switchback_bus::Refusal;
-use switchback_events::{Commit, Id, StreamKey, Version};
+use switchback_events::{CommandId, Commit, Id, Micros, Origin, Provenance, StreamKey, Version};
 use switchback_journal::{AppendError, Appended, Journal, Proposal};
 use switchback_snapshots::{Snapshot, Snapshots};
 
@@ -135,6 +136,31 @@ impl States {
             },
             |commit| self.evolve(commit),
         )
+    }
+
+    /// Writes the events that every installation begins with, unless the log has them.
+    ///
+    /// # Errors
+    /// A log that takes no writes.
+    pub fn found(&self, at: Micros) -> Result<(), AppendError> {
+        let mut events = network_service_provider::founding();
+        events.retain(|(stream, _)| self.journal.version(*stream) == 0);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let command_id = CommandId(Id::of_name("switchback.founding"));
+        let provenance = Provenance {
+            command_id,
+            command: "Found".to_string(),
+            body: Id::NIL,
+            principal: "system:founding".to_string(),
+            origin: Origin::System,
+            causation: None,
+            correlation: command_id.0,
+            reason: Some("first start".to_string()),
+        };
+        let reads = events.iter().map(|(stream, _)| (*stream, 0)).collect();
+        self.append(Proposal { at, provenance, reads, events }, &[]).map(|_| ())
     }
 
     fn evolve(&self, commit: &Commit) {

@@ -6,3 +6,4 @@ pub mod completions;
 pub mod lab;
 pub mod message;
 pub mod router;
+pub mod serve;

@@ -141,7 +141,7 @@ async fn renew_agent(
     record: &RouterRecord,
     health: Health,
 ) -> Result<Health, AgentProblem> {
-    let wanted = reconcilers.agents.agent_digest();
+    let wanted = reconcilers.agents.agent_digest(target);
     let differs = health.agent_digest != wanted;
     let on_start = ["virtualRouter", "applianceVm"]
         .iter()

@@ -1,0 +1,102 @@
+//! The data directory: where things are in it, and what is made at first start.
+//!
+//! ```text
+//!  journal/  snapshots/  inventories.db  pki/  epoch  admin.token (mode 0600)
+//! ```
+//! Everything but `journal`, `pki` and `admin.token` can be deleted; it is made again from the log.
+
+use anyhow::Context;
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// A data directory that exists.
+#[derive(Clone, Debug)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// Opens the directory, or makes it with mode 0700.
+    ///
+    /// # Errors
+    /// A directory that cannot be made.
+    pub fn open(path: &Path) -> anyhow::Result<DataDir> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).with_context(|| format!("make the data directory `{}`", path.display()))?;
+        Ok(DataDir(path.to_path_buf()))
+    }
+
+    /// The log.
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// Snapshots of states.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
+    /// The inventories' database.
+    pub fn inventories(&self) -> PathBuf {
+        self.0.join("inventories.db")
+    }
+
+    /// The certificate authority of the agents.
+    pub fn pki(&self) -> PathBuf {
+        self.0.join("pki")
+    }
+
+    /// The administrator's bearer token, made at first start.
+    ///
+    /// # Errors
+    /// A file that cannot be read or made.
+    pub fn admin_token(&self) -> anyhow::Result<String> {
+        let path = self.0.join("admin.token");
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().len() >= 32 => return Ok(text.trim().to_string()),
+            Ok(_) => {
+                anyhow::bail!("`{}` holds no token of 32 bytes or more: delete it to get a new one", path.display())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        }
+        let mut random = [0; 32];
+        fs::File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut random))
+            .context("read /dev/urandom")?;
+        let token = switchback_appliance::hex(&random);
+        write_new(&path, format!("{token}\n").as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
+        Ok(token)
+    }
+
+    /// The number of this run of the server, one more than the last. Agents refuse an earlier one.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn next_epoch(&self) -> anyhow::Result<u64> {
+        let path = self.0.join("epoch");
+        let last: u64 = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().with_context(|| format!("`{}` holds no number", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        };
+        // Should the file be lost, time still goes up from run to run.
+        let seconds = uuid::Timestamp::now(uuid::NoContext).to_unix().0;
+        let next = (last + 1).max(seconds);
+        let fresh = self.0.join("epoch.new");
+        let _ = fs::remove_file(&fresh);
+        write_new(&fresh, next.to_string().as_bytes())
+            .and_then(|()| fs::rename(&fresh, &path))
+            .with_context(|| format!("write `{}`", path.display()))?;
+        Ok(next)
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

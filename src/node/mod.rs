@@ -1,0 +1,171 @@
+//! The node: one process with the log, the actors, the inventories and the reconcilers, wired together and put behind
+//! the [`Bus`](switchback_bus::Bus).
+//!
+//! ```text
+//!  gateway ──► Node (bus) ──► registry ──► journal ──► projections ──► Node (queries)
+//!                                             └──────► reconcilers ──► Fleet ──► agents
+//! ```
+
+mod bus;
+mod data_dir;
+mod diff;
+mod events;
+mod fleet;
+mod inventory;
+mod reads;
+
+pub use data_dir::DataDir;
+pub use fleet::Fleet;
+
+use anyhow::Context;
+use std::{path::Path, sync::Arc, time::Duration};
+use switchback_actors::{
+    States,
+    entity::{Clock, SystemClock},
+    reconcilers::Reconcilers,
+    registry::Registry,
+};
+use switchback_agent::simulated::FleetOptions;
+use switchback_bus::GLOBAL_CONFIGS;
+use switchback_journal::{FrameStore, Journal, MemoryStore, Options, SledStore};
+use switchback_projections::{ConfigDefault, Projections};
+use switchback_snapshots::Snapshots;
+
+/// How a node is started.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// All hosts and appliances are simulated in this process, real ones of the log included.
+    pub simulate: bool,
+    /// The network namespace that connections to agents start from; none: this process's own.
+    pub agent_netns: Option<String>,
+    /// How simulated hosts behave.
+    pub simulation: FleetOptions,
+}
+
+/// A running node.
+pub struct Node {
+    journal: Journal,
+    registry: Registry,
+    projections: Projections,
+    reconcilers: Arc<Reconcilers>,
+    fleet: Arc<Fleet>,
+    /// Where the reconcilers run.
+    runtime: Option<tokio::runtime::Runtime>,
+    /// Dropped last: the inventories of a node in memory are in a temporary folder.
+    _scratch: Option<Scratch>,
+}
+
+/// A folder that goes with the node.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Node {
+    /// Opens the data directory and starts everything. Needs a current actix system.
+    ///
+    /// # Errors
+    /// What could not be opened; the log is never repaired silently.
+    pub fn open(directory: &DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
+        let store = SledStore::open(directory.journal())
+            .with_context(|| format!("open the log in `{}`", directory.journal().display()))?;
+        let snapshots = Snapshots::open(&directory.snapshots());
+        let fleet = Fleet::open(directory, options)?;
+        let epoch = directory.next_epoch()?;
+        Node::start(Arc::new(store), snapshots, &directory.inventories(), fleet, epoch, Arc::new(SystemClock), None)
+    }
+
+    /// A node whose log is in memory, with simulated hosts: for tests and for a look. Needs a current actix system.
+    ///
+    /// # Errors
+    /// A temporary folder or thread that cannot be made.
+    pub fn in_memory(options: &NodeOptions) -> anyhow::Result<Node> {
+        let folder = std::env::temp_dir().join(format!("switchback-{}", uuid::Uuid::now_v7().simple()));
+        std::fs::create_dir_all(&folder)?;
+        let scratch = Scratch(folder.clone());
+        let fleet = Fleet::simulated(options);
+        let store = Arc::new(MemoryStore::default());
+        let inventories = folder.join("inventories.db");
+        Node::start(store, Snapshots::memory(), &inventories, fleet, 1, Arc::new(SystemClock), Some(scratch))
+    }
+
+    fn start(
+        store: Arc<dyn FrameStore>,
+        snapshots: Snapshots,
+        inventories: &Path,
+        fleet: Fleet,
+        epoch: u64,
+        clock: Arc<dyn Clock>,
+        scratch: Option<Scratch>,
+    ) -> anyhow::Result<Node> {
+        let journal = Journal::open(store, Options::default()).context("open the log")?;
+        let states = States::open(journal.clone(), snapshots).context("read the log")?;
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let registry = Registry::new(states.clone(), clock.clone(), threads);
+        states.found(clock.now()).map_err(|error| anyhow::anyhow!("write the first events: {error}"))?;
+        let defaults: Vec<ConfigDefault> = GLOBAL_CONFIGS
+            .iter()
+            .map(|entry| ConfigDefault {
+                category: entry.category,
+                name: entry.name,
+                value: entry.default,
+                description: entry.description,
+            })
+            .collect();
+        let projections = Projections::open(inventories, journal.clone(), &defaults).context("open the inventories")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("reconcilers")
+            .enable_all()
+            .build()
+            .context("start the reconcilers")?;
+        let fleet = Arc::new(fleet);
+        let reconcilers = {
+            let _inside = runtime.enter();
+            Reconcilers::start(registry.clone(), fleet.clone(), epoch)
+        };
+        Ok(Node { journal, registry, projections, reconcilers, fleet, runtime: Some(runtime), _scratch: scratch })
+    }
+
+    /// The log.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The states that decisions stand on.
+    pub fn states(&self) -> &States {
+        self.registry.states()
+    }
+
+    /// The inventories.
+    pub fn projections(&self) -> &Projections {
+        &self.projections
+    }
+
+    /// The agents, as the node reaches them.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    /// Stops the reconcilers, folds what is durable, and closes the log.
+    pub fn close(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_millis(500));
+            self.projections.stop();
+            self.journal.clone().close();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
