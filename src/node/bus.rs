@@ -133,13 +133,17 @@ impl Node {
         commit: &Commit,
         wait: Wait,
     ) -> Result<CommandReply, Refusal> {
-        let applied = match wait {
-            Wait::Durable => false,
-            Wait::Applied => match self.reconcilers.settle(commit, APPLIED).await {
-                Settled::Applied => true,
-                Settled::Pending => false,
-                Settled::Failed(refusal) => return Err(refusal),
-            },
+        let settled = match wait {
+            Wait::Durable => Settled::Pending,
+            Wait::Applied => self.reconcilers.settle(commit, APPLIED).await,
+        };
+        // What was waited for may have been seen before it was on disk.
+        let head = self.journal.head();
+        self.journal.wait_durable(head).await.map_err(|lost| refusal_of(read_only(lost.0)))?;
+        let applied = match settled {
+            Settled::Applied => true,
+            Settled::Pending => false,
+            Settled::Failed(refusal) => return Err(refusal),
         };
         let inventories = self.inventories(&shown(message, commit)).await;
         let events: Vec<ReplyEvent> = commit

@@ -20,7 +20,7 @@ pub use replay::{config_at, replay_router};
 
 use crate::{
     agents::{Agents, HostTarget, RouterTarget},
-    entity::Execute,
+    entity::{Decided, Execute},
     registry::Registry,
     state::Aggregate,
     *,
@@ -186,8 +186,8 @@ impl Reconcilers {
         tokio::spawn(router_worker::work(self, router, wake));
     }
 
-    /// What was found, as a command of the system.
-    async fn report(&self, component: &str, command: impl Into<Command>) -> Result<(), Refusal> {
+    /// What was found, as a command of the system. Answers the position of what came of it, 0 for nothing new.
+    async fn report(&self, component: &str, command: impl Into<Command>) -> Result<Position, Refusal> {
         let command = command.into();
         let number = self.reports.fetch_add(1, Ordering::Relaxed);
         let command_id = CommandId(Id::of_name(&format!("report:{}:{}:{number}", self.epoch, self.started)));
@@ -209,7 +209,8 @@ impl Reconcilers {
         };
         let name = execute.provenance.command.clone();
         match self.registry.execute(execute).await {
-            Ok(_) => Ok(()),
+            Ok(Decided::Appended(appended, _)) => Ok(appended.commit.last_position()),
+            Ok(_) => Ok(0),
             Err(refusal) => {
                 tracing::warn!(command = name, %refusal, "a report was refused");
                 Err(refusal)

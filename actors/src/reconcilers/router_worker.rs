@@ -32,6 +32,8 @@ struct Memory {
     /// The agent's process, by its own word.
     boot_id: Option<String>,
     appliance_failures: u32,
+    /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
+    reported: Position,
 }
 
 /// Works until the router is gone.
@@ -43,6 +45,9 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("virtualRouter", "ping.interval"));
         let pinging = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
         let Some(record) = reconcilers.router_record(router) else { break };
+        if reconcilers.world.lock().fold.position() < memory.reported {
+            continue;
+        }
         let Some(target) = reconcilers.router_target(router).filter(|_| record.wanted) else {
             memory = Memory::default();
             continue;
@@ -206,7 +211,8 @@ async fn push(
         ..appliance_report(target.id, if health.is_some() { "Connected" } else { "Applied" })
     };
     let known = !same || health.is_some();
-    if known && reconcilers.report("router-reconciler", report).await.is_ok() {
+    if known && let Ok(reported) = reconcilers.report("router-reconciler", report).await {
+        memory.reported = reported;
         memory.connected = record.connect_requested;
     }
     reconcilers.converge(target.id.0, seen);
