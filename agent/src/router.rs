@@ -96,6 +96,15 @@ struct Plan {
     wanted_dnsmasq: Option<dnsmasq::Wanted>,
 }
 
+/// When addresses and routes that are too much go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removals {
+    /// When all else is in place: make before break.
+    Last,
+    /// Before the services: going back, they are what the failed document has left, and may be why it failed.
+    First,
+}
+
 /// What went wrong, and in which section.
 struct Failure {
     section: &'static str,
@@ -134,7 +143,7 @@ impl RouterEngine {
         };
         closed().map_err(|error| failed(in_section("firewall")(error), None))?;
         let Some(good) = state.good.clone() else { return Ok(()) };
-        self.apply(&mut state.applied, &good.sections).map_err(|failure| failed(failure, None))?;
+        self.apply(&mut state.applied, &good.sections, Removals::Last).map_err(|failure| failed(failure, None))?;
         Ok(())
     }
 
@@ -153,7 +162,7 @@ impl RouterEngine {
         }
         state.epoch = epoch;
         let good = LastGood { revision, epoch, sections };
-        let applied = self.apply(&mut state.applied, &good.sections).and_then(|plan| {
+        let applied = self.apply(&mut state.applied, &good.sections, Removals::Last).and_then(|plan| {
             if state.good.as_ref() != Some(&good) {
                 self.persist(&good)?;
             }
@@ -176,7 +185,7 @@ impl RouterEngine {
 
     fn roll_back(&self, state: &mut State) -> Result<(), Failure> {
         match state.good.clone() {
-            Some(good) => self.apply(&mut state.applied, &good.sections).map(|_| ()),
+            Some(good) => self.apply(&mut state.applied, &good.sections, Removals::First).map(|_| ()),
             None => self.clear(&mut state.applied).map_err(in_section("interfaces")),
         }
     }
@@ -226,7 +235,7 @@ impl RouterEngine {
     }
 
     /// Makes before it breaks: additions, services, then removals. A table that is missing comes first of all.
-    fn apply(&self, applied: &mut Applied, sections: &Sections) -> Result<Plan, Failure> {
+    fn apply(&self, applied: &mut Applied, sections: &Sections, removals: Removals) -> Result<Plan, Failure> {
         let plan = self.plan(applied, sections)?;
         let kernel = self.kernel.as_ref();
         if plan.table.absent {
@@ -236,6 +245,9 @@ impl RouterEngine {
         if !plan.table.absent && !plan.table.is_empty() {
             self.apply_table(applied, &plan)?;
         }
+        if removals == Removals::First {
+            interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        }
         let section = if plan.dnsmasq.dhcp.is_empty() { "dns" } else { "dhcp" };
         let (wanted, running) = (plan.wanted_dnsmasq.as_ref(), &mut applied.dnsmasq);
         dnsmasq::apply(kernel, &self.directory(), &plan.dnsmasq, wanted, &sections.dhcp, running)
@@ -243,7 +255,9 @@ impl RouterEngine {
         if plan.forwarding {
             kernel.set_sysctl(FORWARDING, "1").map_err(in_section("interfaces"))?;
         }
-        interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        if removals == Removals::Last {
+            interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        }
         Ok(plan)
     }
 

@@ -137,8 +137,8 @@ async fn a_document_that_fails_is_rolled_back() {
     site.wait_for_lease(1, "10.0.0.11/16");
     let good = site.router.clone();
     // Somebody else sits on the name server's port of a new address.
-    let mut thief = site.spawn_in_router("ip addr add 10.1.0.1/24 dev lo; exec nc -u -l 10.1.0.1 53");
-    eventually("the thief listens", || site.in_router("ss -lunH 'sport = 53'").contains("10.1.0.1"));
+    let mut thief = site.spawn_in_router("ip addr add 10.1.0.1/24 dev lo; exec nc -l 10.1.0.1 53");
+    eventually("the thief listens", || site.in_router("ss -ltnH 'sport = 53'").contains("10.1.0.1"));
     site.router.revision = 2;
     site.router.sections.interfaces.nics[1].ip = [10, 1, 0, 1].into();
     site.router.sections.snat.rules.clear();

@@ -9,7 +9,7 @@ pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: boo
     let mut changes = Vec::new();
     for plug in plugs {
         let end = plug.internal_name.clone();
-        if !site.links.get(&plug.bridge).is_some_and(|link| link.kind.as_deref() == Some("bridge")) {
+        if site.links.get(&plug.bridge).is_none_or(|link| link.kind.as_deref() != Some("bridge")) {
             return Err(format!("the host has no bridge `{}`", plug.bridge));
         }
         let held = site.links.get(&end);
