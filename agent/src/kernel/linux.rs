@@ -235,7 +235,9 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
         LinkChange::RouteFrom(source, route) => {
             let to = destination(&route.destination);
             return vec![
-                format!("rule add from {source} lookup {FROM_TABLE}"),
+                // Neighbours stay neighbours: only what a default route would carry goes by the table.
+                format!("rule add from {source} lookup main suppress_prefixlength 0 pref 1000"),
+                format!("rule add from {source} lookup {FROM_TABLE} pref 1001"),
                 format!("route replace {to} via {} dev {} table {FROM_TABLE}", route.gateway, route.interface),
             ];
         }
