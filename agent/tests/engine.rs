@@ -143,6 +143,17 @@ fn a_failure_in_any_section_brings_back_the_last_good() {
 }
 
 #[test]
+fn the_firewall_is_there_before_any_address_and_before_packets_pass() {
+    let bench = bench();
+    bench.put().unwrap();
+    let log = bench.kernel.log();
+    let first = |what: &str| log.iter().position(|line| line == what).unwrap();
+    assert!(first("net/ipv4/ip_forward=0") < first("Table"), "{log:?}");
+    assert!(first("Table") < first("Links"), "{log:?}");
+    assert!(first("Links") < first("net/ipv4/ip_forward=1"), "{log:?}");
+}
+
+#[test]
 fn a_first_document_that_fails_leaves_nothing_open() {
     let bench = bench();
     bench.kernel.fail_next(FailKind::Spawn);

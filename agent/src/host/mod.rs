@@ -37,6 +37,9 @@ use switchback_events::{Id, Position, RouterId};
 /// How many appliances and VMs are worked on at a time: most of it is waiting.
 const WORKERS: usize = 8;
 
+/// How long a question for the health waits for a document that is being applied.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a host's agent is told once.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -57,6 +60,8 @@ pub struct HostEngine {
     build: Arc<Build>,
     vlan: bool,
     state: Mutex<State>,
+    /// The last answer to [`HostEngine::health`], for those who ask while a long document is applied.
+    health: Mutex<Health>,
 }
 
 struct State {
@@ -93,7 +98,11 @@ impl HostEngine {
         }
         vms::write_script(kernel.as_ref(), &settings)?;
         let state = Mutex::new(State { record, items: BTreeMap::new() });
-        Ok(Self { kernel, settings, build, vlan, state })
+        let engine = Self { kernel, settings, build, vlan, state, health: Mutex::default() };
+        // So that there is an answer from the start.
+        let health = engine.health_of(&engine.state.lock());
+        *engine.health.lock() = Health { healthy: false, ..health };
+        Ok(engine)
     }
 
     /// Brings back what the last document asks for, as after a restart of the agent or of the machine.
@@ -240,9 +249,18 @@ impl HostEngine {
         Held { revision: record.revision, epoch: record.epoch, digests, sections }
     }
 
-    /// Whether what should run runs.
+    /// Whether what should run runs. While a document is applied for longer, what was so before it.
     pub fn health(&self) -> Health {
-        let state = self.state.lock();
+        let health = match self.state.try_lock_for(HEALTH_PATIENCE) {
+            Some(state) => self.health_of(&state),
+            None => self.health.lock().clone(),
+        };
+        *self.health.lock() = health.clone();
+        // The digest is read from the binary when it is first asked for: not before the agent serves.
+        Health { agent_digest: self.build.digest().to_string(), ..health }
+    }
+
+    fn health_of(&self, state: &State) -> Health {
         let made = &state.record.made;
         let sections = &state.record.sections;
         let ok = |id: &Id| state.items.get(id).is_some_and(|item| item.ok);
@@ -262,7 +280,7 @@ impl HostEngine {
         Health {
             id: state.record.host.unwrap_or_default(),
             role: "host".to_string(),
-            agent_digest: self.build.digest().to_string(),
+            agent_digest: String::new(),
             agent_version: self.build.version.clone(),
             boot_id: self.build.boot_id.clone(),
             revision: state.record.revision,

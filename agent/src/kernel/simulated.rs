@@ -51,6 +51,7 @@ struct State {
     failures: BTreeSet<FailKind>,
     latency: Duration,
     calls: u64,
+    log: Vec<String>,
 }
 
 struct Process {
@@ -98,6 +99,11 @@ impl SimulatedKernel {
         self.state.lock().processes.retain(|_, process| !process.spawn.program.ends_with(program));
     }
 
+    /// What was changed, in order: kinds of changes, and kernel variables with their values.
+    pub fn log(&self) -> Vec<String> {
+        self.state.lock().log.clone()
+    }
+
     /// How many calls changed something, or would have.
     pub fn changes_made(&self) -> u64 {
         self.state.lock().calls
@@ -109,6 +115,7 @@ impl SimulatedKernel {
         if state.failures.remove(&kind) {
             return Err(KernelError::new(format!("{kind:?}"), "a failure that was asked for"));
         }
+        state.log.push(format!("{kind:?}"));
         let latency = state.latency;
         let done = change(&mut state);
         drop(state);
@@ -215,6 +222,7 @@ impl Kernel for SimulatedKernel {
 
     fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
         self.change(FailKind::Sysctl, |state| {
+            state.log.push(format!("{key}={value}"));
             state.sysctls.insert(key.to_string(), value.to_string());
             Ok(())
         })
