@@ -204,7 +204,8 @@ async fn appliances(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostC
                 continue;
             }
             match item(report, id.0) {
-                Ok(_) => {
+                Ok(item) => {
+                    world.appliances.insert(id, item.generation);
                     world.appliance_errors.remove(&id);
                 }
                 Err(error) => {

@@ -63,6 +63,8 @@ struct World {
     converged: HashMap<Id, Position>,
     /// For attachments under way: what each host answered.
     attachments: BTreeMap<(L2NetworkId, ClusterId), BTreeMap<HostId, Result<(), String>>>,
+    /// The generation of a router's appliance that its host carries.
+    appliances: HashMap<RouterId, Position>,
     /// What a host said of an appliance that it could not carry.
     appliance_errors: HashMap<RouterId, String>,
 }

@@ -17,6 +17,8 @@ use tokio::{sync::Notify, time::Instant};
 const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 /// An appliance that its host could not carry so many times has failed.
 const APPLIANCE_TRIES: u32 = 3;
+/// An appliance that its host does not carry yet is looked at again after so long.
+const WAIT: Duration = Duration::from_millis(200);
 /// An agent that refused a configuration is tried again after so long.
 const RETRY: Duration = Duration::from_secs(5);
 /// Tries of one ping, and the pause between them (MODEL.md 4.3).
@@ -55,6 +57,10 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         if pinging && record.connected {
             ping(&reconcilers, &target, &mut memory).await;
         }
+        if !record.connected && !carried(&reconcilers, &target, &record, &mut memory).await {
+            pause = Some(WAIT);
+            continue;
+        }
         if let Err(problem) = step(&reconcilers, &target, &record, &mut memory).await {
             tracing::warn!(%router, %problem, "a router did not do as told");
             pause = Some(RETRY);
@@ -62,8 +68,42 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
     }
     let mut world = reconcilers.world.lock();
     world.router_wakes.remove(&router);
+    world.appliances.remove(&router);
     world.appliance_errors.remove(&router);
     world.converged.remove(&router.0);
+}
+
+/// Whether the host carries the router's appliance. Before it does nobody knocks at the agent's door: a connection
+/// that finds no link yet costs a second. An appliance that the host cannot carry, or not in time, has failed.
+async fn carried(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    memory: &mut Memory,
+) -> bool {
+    let error = {
+        let mut world = reconcilers.world.lock();
+        if world.appliances.get(&target.id) == Some(&record.generation) {
+            return true;
+        }
+        world.appliance_errors.remove(&target.id)
+    };
+    if let Some(error) = error {
+        memory.appliance_failures += 1;
+        if memory.appliance_failures >= APPLIANCE_TRIES {
+            memory.appliance_failures = 0;
+            give_up(reconcilers, target, record, error).await;
+        } else {
+            reconcilers.clone().wake_host(target.host.id);
+        }
+        return false;
+    }
+    let limit = reconcilers.seconds("applianceVm", "connect.timeout");
+    if record.applied == 0 && now(reconcilers) - record.requested_at > limit.as_micros() as Micros {
+        let detail = format!("host {} did not carry it within {} seconds", target.host.id, limit.as_secs());
+        give_up(reconcilers, target, record, detail).await;
+    }
+    false
 }
 
 async fn step(
@@ -77,7 +117,7 @@ async fn step(
     if connect {
         memory.applied = None;
         if !record.provision_only || !record.connected {
-            let Some(health) = reach(reconcilers, target, record, memory).await? else { return Ok(()) };
+            let Some(health) = reach(reconcilers, target, record).await? else { return Ok(()) };
             let health = renew_agent(reconcilers, target, record, health).await?;
             memory.boot_id = Some(health.boot_id.clone());
             return push(reconcilers, target, record, memory, Some(health)).await;
@@ -94,7 +134,6 @@ async fn reach(
     reconcilers: &Arc<Reconcilers>,
     target: &RouterTarget,
     record: &RouterRecord,
-    memory: &mut Memory,
 ) -> Result<Option<Health>, AgentProblem> {
     let limit = reconcilers.seconds("applianceVm", "connect.timeout");
     let mut look = LOOK.0;
@@ -106,15 +145,6 @@ async fn reach(
         let current = reconcilers.router_record(target.id);
         if current.is_none_or(|current| !current.wanted || current.connect_requested != record.connect_requested) {
             return Ok(None);
-        }
-        let broken = reconcilers.world.lock().appliance_errors.remove(&target.id);
-        if let Some(error) = broken {
-            memory.appliance_failures += 1;
-            if memory.appliance_failures >= APPLIANCE_TRIES {
-                give_up(reconcilers, target, record, error).await;
-                return Ok(None);
-            }
-            reconcilers.clone().wake_host(target.host.id);
         }
         let waited = now(reconcilers) - record.requested_at;
         if waited > limit.as_micros() as Micros {
