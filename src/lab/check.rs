@@ -83,7 +83,8 @@ pub fn resolves(lab: &Lab, uuid: &str, name: &str, expected: Ipv4Addr) -> anyhow
 /// Waits until the web server at `url` answers the VM that its peer is `expected`.
 pub fn web_sees(lab: &Lab, uuid: &str, url: &str, expected: Ipv4Addr) -> anyhow::Result<()> {
     poll(&format!("{url} to see {expected} when the VM {uuid} asks"), Deadline::seconds(20), || {
-        let (ok, text) = lab.run_in(uuid, &["busybox", "wget", "-q", "-T", "5", "-O", "-", url])?;
+        // Not wget's own -T: Debian 12's busybox crashes on it.
+        let (ok, text) = lab.run_in(uuid, &["timeout", "5", "busybox", "wget", "-q", "-O", "-", url])?;
         let peer = text.trim();
         Ok(if ok && peer == expected.to_string() { Ok(()) } else { Err(format!("`{peer}`")) })
     })

@@ -17,7 +17,7 @@ pub fn build(lab: &LabName, hosts: u8) -> anyhow::Result<()> {
     let lines: String = namespaces.iter().map(|name| format!("netns add {name}\n")).collect();
     netns::ip_batch(None, &lines)?;
     for namespace in &namespaces {
-        netns::within(&netns::path(namespace), without_ipv6)?;
+        netns::within(&netns::path(namespace), quiet)?;
     }
 
     let tagged = kernel_has_vlans(&fabric);
@@ -105,10 +105,12 @@ fn kernel_has_vlans(fabric: &str) -> bool {
     has
 }
 
-/// The lab is IPv4; without router solicitations its wires are quiet.
-fn without_ipv6() {
+/// The lab is IPv4, and its wires are quiet without router solicitations. A host has two interfaces on the
+/// management network, and only the one that has an address answers for it.
+fn quiet() {
     for of in ["all", "default"] {
         // Not there where the kernel has no IPv6 at all.
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6"), "1");
+        let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{of}/arp_ignore"), "1");
     }
 }

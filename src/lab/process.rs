@@ -60,7 +60,7 @@ pub fn start(
     let output = output.with_context(|| format!("open the log `{}`", log.display()))?;
     // The child leads no process group yet, so `setsid` becomes the program without another fork.
     let mut command = Command::new("setsid");
-    command.arg(program).args(arguments).env(MARK, lab.to_string()).current_dir("/");
+    command.arg(program).args(arguments).env(MARK, lab.to_string()).env("NO_COLOR", "1").current_dir("/");
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let spawned = match namespace {
         Some(namespace) => netns::within(&netns::path(namespace), || command.spawn())?,
