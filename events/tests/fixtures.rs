@@ -1,0 +1,477 @@
+//! Golden bytes of every event: what was written once must be read for ever, and must not come out differently.
+//!
+//! `fixtures/events.txt` has a line for each case: kind, schema version, name of the case, payload in hexadecimal.
+//! A line is never changed or removed. `UPDATE_GOLDEN=1` adds the lines that are missing, and nothing else: a new
+//! shape is a new schema version with an upcaster and lines of its own, and the old lines stay and must still decode.
+
+use serde::{Deserialize, Deserializer, de::Error as _, de::Visitor, forward_to_deserialize_any};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+use switchback_events::*;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/events.txt");
+
+/// Kind, schema version, case.
+type Key = (String, u16, String);
+
+fn lines() -> BTreeMap<Key, String> {
+    let text = std::fs::read_to_string(PATH).unwrap_or_default();
+    let mut lines = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [kind, schema, case, hex] = words[..] else { panic!("not `kind schema case hex`: {line}") };
+        let key = (kind.to_string(), schema.parse().expect("a schema version"), case.to_string());
+        assert!(lines.insert(key, hex.to_string()).is_none(), "the line stands twice: {line}");
+    }
+    lines
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+fn add_missing(samples: &BTreeMap<Key, Event>) {
+    let mut lines = lines();
+    for (key, event) in samples {
+        lines.entry(key.clone()).or_insert_with(|| hex(&event.encode().unwrap()));
+    }
+    let mut text = "# kind, schema version, case, payload in hexadecimal. Lines are only ever added.\n".to_string();
+    for ((kind, schema, case), hex) in lines {
+        text.push_str(&format!("{kind} {schema} {case} {hex}\n"));
+    }
+    std::fs::write(PATH, text).unwrap();
+}
+
+#[test]
+fn every_event_is_encoded_and_decoded_as_it_always_was() {
+    let samples = samples();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        add_missing(&samples);
+    }
+    let lines = lines();
+    for (key, event) in &samples {
+        let golden = lines.get(key).unwrap_or_else(|| panic!("{key:?} has no line: UPDATE_GOLDEN=1 adds it"));
+        let now = hex(&event.encode().unwrap());
+        assert_eq!(*golden, now, "{key:?} is encoded differently: that needs a new schema version and an upcaster");
+    }
+    for ((kind, schema, case), golden) in &lines {
+        let stem = kind.split('.').next().unwrap_or_default();
+        let stream = kinds().into_iter().find(|stream| stream.stem() == stem);
+        let stream = stream.unwrap_or_else(|| panic!("{kind}: there is no such concept any more"));
+        let event = Event::decode(stream, *schema, &unhex(golden))
+            .unwrap_or_else(|error| panic!("{kind} {schema} {case} cannot be read any more: {error}"));
+        if *schema == upcast::current(stream) {
+            let sample = samples.get(&(kind.clone(), *schema, case.clone()));
+            assert_eq!(Some(&event), sample, "{kind} {schema} {case} has a line and no equal sample");
+            assert_eq!(event.kind(), *kind);
+        }
+    }
+}
+
+#[test]
+fn every_variant_of_every_concept_has_a_line() {
+    let lines = lines();
+    let pinned: BTreeSet<String> = lines.keys().map(|(kind, ..)| kind.clone()).collect();
+    for stream in kinds() {
+        for variant in variants_of(stream) {
+            let kind = format!("{}.{variant}", stream.stem());
+            assert!(pinned.contains(&kind), "{kind} has no line in {PATH}: add a sample, then UPDATE_GOLDEN=1");
+        }
+    }
+}
+
+#[test]
+fn a_payload_of_a_newer_schema_is_refused_as_newer() {
+    let payload = ZoneEvent::Deleted {};
+    let payload = Event::from(payload).encode().unwrap();
+    for stream in kinds() {
+        let newer = upcast::current(stream) + 1;
+        match Event::decode(stream, newer, &payload) {
+            Err(CodecError::Newer { stream: stem, found, known }) => {
+                assert_eq!((stem, found, known), (stream.stem(), newer, upcast::current(stream)));
+            }
+            other => panic!("{}: {other:?}", stream.stem()),
+        }
+    }
+}
+
+/// Every kind of stream. The compiler asks for a new one here.
+fn kinds() -> Vec<StreamKind> {
+    use StreamKind::*;
+    let next = |kind| match kind {
+        Zone => Some(Cluster),
+        Cluster => Some(Host),
+        Host => Some(Image),
+        Image => Some(L2Network),
+        L2Network => Some(L3Network),
+        L3Network => Some(IpRange),
+        IpRange => Some(MacBlock),
+        MacBlock => Some(NetworkServiceProvider),
+        NetworkServiceProvider => Some(Offering),
+        Offering => Some(VmInstance),
+        VmInstance => Some(Router),
+        Router => Some(TagSet),
+        TagSet => Some(GlobalConfig),
+        GlobalConfig => None,
+    };
+    std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
+}
+
+fn variants_of(stream: StreamKind) -> &'static [&'static str] {
+    match stream {
+        StreamKind::Zone => variants::<ZoneEvent>(),
+        StreamKind::Cluster => variants::<ClusterEvent>(),
+        StreamKind::Host => variants::<HostEvent>(),
+        StreamKind::Image => variants::<ImageEvent>(),
+        StreamKind::L2Network => variants::<L2NetworkEvent>(),
+        StreamKind::L3Network => variants::<L3NetworkEvent>(),
+        StreamKind::IpRange => variants::<IpRangeEvent>(),
+        StreamKind::MacBlock => variants::<MacBlockEvent>(),
+        StreamKind::NetworkServiceProvider => variants::<NetworkServiceProviderEvent>(),
+        StreamKind::Offering => variants::<OfferingEvent>(),
+        StreamKind::VmInstance => variants::<VmInstanceEvent>(),
+        StreamKind::Router => variants::<RouterEvent>(),
+        StreamKind::TagSet => variants::<TagSetEvent>(),
+        StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
+    }
+}
+
+/// The names that an enum's own deserializer asks for.
+fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    struct Names<'a>(&'a mut &'static [&'static str]);
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = serde::de::value::Error;
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("not an enum"))
+        }
+        fn deserialize_enum<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            variants: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = variants;
+            Err(Self::Error::custom("only asking"))
+        }
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        }
+    }
+    let mut names: &'static [&'static str] = &[];
+    let _ = T::deserialize(Names(&mut names));
+    assert!(!names.is_empty(), "an enum of events has variants");
+    names
+}
+
+fn id<T: From<Id>>(n: u8) -> T {
+    T::from(Id([n; 16]))
+}
+
+fn text(text: &str) -> String {
+    text.to_string()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_string())
+}
+
+const fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
+const MAC: Mac = Mac([0xfa, 0xd9, 0xaf, 0xa1, 0x38, 0x01]);
+
+fn nic() -> Nic {
+    Nic {
+        nic: id(0x21),
+        l3_network: id(0x22),
+        l2_network: id(0x23),
+        mac: MAC,
+        ip: ip(5),
+        netmask: MASK,
+        gateway: ip(1),
+        device_id: 1,
+        internal_name: text("vnic21212121.1"),
+        ip_range: id(0x24),
+        used_ip: id(0x25),
+        meta_data: Nic::PUBLIC | Nic::GUEST,
+    }
+}
+
+/// One event for each case. Samples are as immutable as their lines.
+fn samples() -> BTreeMap<Key, Event> {
+    let mut samples = BTreeMap::new();
+    let mut add = |case: &str, event: Event| {
+        let key = (event.kind(), event.schema(), case.to_string());
+        assert!(samples.insert(key, event).is_none(), "the case `{case}` stands twice");
+    };
+    structure(&mut |case, event| add(case, event));
+    networks(&mut |case, event| add(case, event));
+    machines(&mut |case, event| add(case, event));
+    samples
+}
+
+fn structure(add: &mut dyn FnMut(&str, Event)) {
+    add("full", ZoneEvent::Created { name: text("z"), description: some("d"), is_default: true }.into());
+    add("sparse", ZoneEvent::Created { name: text("z"), description: None, is_default: false }.into());
+    add("full", ZoneEvent::Updated { name: some("z"), description: some("d"), is_default: Some(true) }.into());
+    add("sparse", ZoneEvent::Updated { name: None, description: None, is_default: None }.into());
+    add("full", ZoneEvent::StateChanged { state: Enabled::Enabled }.into());
+    add("disabled", ZoneEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", ZoneEvent::Deleted {}.into());
+
+    let (kvm, simulator) = (HypervisorType::KVM, HypervisorType::Simulator);
+    let created = |description, hypervisor_type| ClusterEvent::Created {
+        zone: id(1),
+        name: text("c"),
+        description,
+        hypervisor_type,
+    };
+    add("full", created(some("d"), kvm).into());
+    add("sparse", created(None, simulator).into());
+    add("full", ClusterEvent::Updated { name: some("c"), description: some("d") }.into());
+    add("full", ClusterEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", ClusterEvent::Deleted {}.into());
+
+    let added = |description, hypervisor_type| HostEvent::Added {
+        zone: id(1),
+        cluster: id(2),
+        name: text("h"),
+        description,
+        management_ip: ip(11),
+        agent_port: 7070,
+        hypervisor_type,
+    };
+    add("full", added(some("d"), kvm).into());
+    add("sparse", added(None, simulator).into());
+    add("full", HostEvent::Updated { name: some("h"), description: some("d") }.into());
+    add("full", HostEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", HostEvent::ReconnectRequested {}.into());
+    add("connecting", HostEvent::StatusChanged { status: HostStatus::Connecting, reason: None }.into());
+    add("connected", HostEvent::StatusChanged { status: HostStatus::Connected, reason: None }.into());
+    add("disconnected", HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: some("r") }.into());
+    add("full", HostEvent::Deleted {}.into());
+
+    let image = |description| ImageEvent::Added {
+        name: text("i"),
+        description,
+        media_type: text("RootVolumeTemplate"),
+        format: text("qcow2"),
+        url: text("file:///i"),
+        system: true,
+    };
+    add("full", image(some("d")).into());
+    add("sparse", image(None).into());
+    add("full", ImageEvent::Updated { name: some("i"), description: some("d") }.into());
+    add("full", ImageEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", ImageEvent::Deleted {}.into());
+
+    let offering = |description, router| OfferingEvent::Created {
+        name: text("o"),
+        description,
+        cpu_num: 2,
+        cpu_speed: 1000,
+        memory_size: 1 << 33,
+        allocator_strategy: text("DefaultHostAllocatorStrategy"),
+        router,
+    };
+    let terms =
+        RouterTerms { zone: id(1), management_network: id(3), public_network: id(4), image: id(5), is_default: true };
+    add("full", offering(some("d"), Some(terms)).into());
+    add("sparse", offering(None, None).into());
+    let updated = |text: Option<&str>, is_default, image| OfferingEvent::Updated {
+        name: text.map(str::to_string),
+        description: text.map(str::to_string),
+        is_default,
+        image,
+    };
+    add("full", updated(Some("o"), Some(false), Some(id(5))).into());
+    add("sparse", updated(None, None, None).into());
+    add("full", OfferingEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", OfferingEvent::Deleted {}.into());
+
+    let tag = |tag_type, inherent, refers_to| TagSetEvent::Created {
+        tag: id(6),
+        tag_type,
+        resource_type: text("VmInstanceVO"),
+        text: text("hostname::web"),
+        inherent,
+        refers_to,
+    };
+    add("full", tag(TagType::System, true, vec![id(7)]).into());
+    add("sparse", tag(TagType::User, false, vec![]).into());
+    add("full", TagSetEvent::Deleted { tag: id(6) }.into());
+
+    let changed = GlobalConfigEvent::Changed { category: text("host"), name: text("ping.interval"), value: text("60") };
+    add("full", changed.into());
+}
+
+fn networks(add: &mut dyn FnMut(&str, Event)) {
+    let l2 = |description, network_type, vlan| L2NetworkEvent::Created {
+        zone: id(1),
+        name: text("l2"),
+        description,
+        physical_interface: text("eth0"),
+        network_type,
+        vlan,
+        v_switch_type: text("LinuxBridge"),
+    };
+    add("full", l2(some("d"), L2NetworkType::L2VlanNetwork, Some(10)).into());
+    add("sparse", l2(None, L2NetworkType::L2NoVlanNetwork, None).into());
+    add("full", L2NetworkEvent::Updated { name: some("l2"), description: some("d") }.into());
+    add("full", L2NetworkEvent::AttachRequested { cluster: id(2), hosts: vec![id(8), id(9)] }.into());
+    add("full", L2NetworkEvent::Attached { cluster: id(2) }.into());
+    let failed = L2NetworkEvent::AttachFailed { cluster: id(2), code: text("L2.1000"), detail: text("no eth0") };
+    add("full", failed.into());
+    add("full", L2NetworkEvent::Detached { cluster: id(2) }.into());
+    add("full", L2NetworkEvent::Deleted {}.into());
+
+    let l3 = |description, category, system, dns_domain| L3NetworkEvent::Created {
+        zone: id(1),
+        l2_network: id(0x23),
+        name: text("l3"),
+        description,
+        category,
+        system,
+        dns_domain,
+    };
+    add("full", l3(some("d"), L3NetworkCategory::Private, false, some("a.test")).into());
+    add("sparse", l3(None, L3NetworkCategory::Public, false, None).into());
+    add("system", l3(None, L3NetworkCategory::System, true, None).into());
+    let updated = |text: Option<&str>, category, system| L3NetworkEvent::Updated {
+        name: text.map(str::to_string),
+        description: text.map(str::to_string),
+        dns_domain: text.map(str::to_string),
+        category,
+        system,
+    };
+    add("full", updated(Some("a"), Some(L3NetworkCategory::Private), Some(true)).into());
+    add("sparse", updated(None, None, None).into());
+    add("full", L3NetworkEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", L3NetworkEvent::DnsAdded { dns: IpAddr::V4(ip(53)) }.into());
+    add("ipv6", L3NetworkEvent::DnsAdded { dns: "fd00::53".parse().unwrap() }.into());
+    add("full", L3NetworkEvent::DnsRemoved { dns: IpAddr::V4(ip(53)) }.into());
+    let services = vec![NetworkServiceType::DHCP, NetworkServiceType::SNAT];
+    add("full", L3NetworkEvent::ServicesAttached { provider: id(10), services: services.clone() }.into());
+    add("full", L3NetworkEvent::ServicesDetached { provider: id(10), services }.into());
+    add("full", L3NetworkEvent::Deleted {}.into());
+
+    let range = |description, range_type| IpRangeEvent::Created {
+        l3_network: id(0x22),
+        l2_network: id(0x23),
+        name: text("r"),
+        description,
+        range_type,
+        start: ip(10),
+        end: ip(200),
+        netmask: MASK,
+        gateway: ip(1),
+    };
+    add("full", range(some("d"), IpRangeType::Normal).into());
+    add("pool", range(None, IpRangeType::AddressPool).into());
+    add("full", IpRangeEvent::Updated { name: some("r"), description: some("d") }.into());
+    let (l3_network, used_ip, nic, owner) = (id(0x22), id(0x25), id(0x21), id(0x26));
+    add("full", IpRangeEvent::AddressAllocated { l3_network, ip: ip(5), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::Deleted { l3_network }.into());
+
+    add("full", MacBlockEvent::Allocated { mac: MAC, nic }.into());
+    add("full", MacBlockEvent::Released { mac: MAC, nic }.into());
+
+    use NetworkServiceType::*;
+    let provider = NetworkServiceProviderEvent::Created {
+        name: text("p"),
+        description: some("d"),
+        provider_type: text("VirtualRouter"),
+        services: vec![
+            DHCP,
+            DNS,
+            SNAT,
+            PortForwarding,
+            Eip,
+            LoadBalancer,
+            SecurityGroup,
+            Userdata,
+            CentralizedDNS,
+            HostRoute,
+            IPsec,
+            VRouterRoute,
+            VipQos,
+        ],
+    };
+    add("full", provider.into());
+}
+
+fn machines(add: &mut dyn FnMut(&str, Event)) {
+    let l3_networks = || vec![id(0x22), id(0x27)];
+    let vm = |description, image, offering, nics| VmInstanceEvent::Created {
+        zone: id(1),
+        cluster: id(2),
+        host: id(8),
+        hypervisor_type: HypervisorType::KVM,
+        name: text("vm"),
+        description,
+        hostname: text("vm"),
+        image,
+        offering,
+        default_l3_network: id(0x22),
+        nics,
+    };
+    add("full", vm(some("d"), Some(id(5)), Some(id(11)), vec![nic()]).into());
+    add("sparse", vm(None, None, None, vec![]).into());
+    add("full", VmInstanceEvent::Updated { name: some("vm"), description: some("d") }.into());
+    let start = VmInstanceEvent::StartRequested { host: id(8), cluster: id(2), l3_networks: l3_networks() };
+    add("full", start.into());
+    add("full", VmInstanceEvent::StopRequested { l3_networks: l3_networks() }.into());
+    add("full", VmInstanceEvent::RebootRequested { l3_networks: l3_networks() }.into());
+    add("full", VmInstanceEvent::DestroyRequested { l3_networks: l3_networks() }.into());
+    add("full", VmInstanceEvent::Started { host: id(8) }.into());
+    add("full", VmInstanceEvent::Stopped {}.into());
+    add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks() }.into());
+    let failed = |operation| VmInstanceEvent::OperationFailed { operation, code: text("VM.1000"), detail: text("why") };
+    add("create", failed(VmOperation::Create).into());
+    add("start", failed(VmOperation::Start).into());
+    add("stop", failed(VmOperation::Stop).into());
+    add("reboot", failed(VmOperation::Reboot).into());
+    add("destroy", failed(VmOperation::Destroy).into());
+
+    let router = RouterEvent::Created {
+        zone: id(1),
+        cluster: id(2),
+        host: id(8),
+        hypervisor_type: HypervisorType::Simulator,
+        name: text("vrouter"),
+        offering: id(11),
+        image: id(5),
+        management_network: id(3),
+        public_network: id(4),
+        default_route_network: id(4),
+        nics: vec![nic()],
+    };
+    add("full", router.into());
+    add("full", RouterEvent::StartRequested { host: id(8), cluster: id(2) }.into());
+    add("full", RouterEvent::StopRequested {}.into());
+    add("full", RouterEvent::RebootRequested {}.into());
+    add("full", RouterEvent::ReconnectRequested {}.into());
+    add("full", RouterEvent::ProvisionRequested {}.into());
+    add("full", RouterEvent::DestroyRequested { l3_networks: l3_networks() }.into());
+    add("full", RouterEvent::AgentUpgraded { from: text("0a"), to: text("0b") }.into());
+    let connected = RouterEvent::Connected { agent_digest: text("0b"), revision: 1 << 40, config_digest: text("0c") };
+    add("full", connected.into());
+    add("full", RouterEvent::Disconnected { reason: text("why") }.into());
+    add("full", RouterEvent::ConfigApplied { revision: 37, config_digest: text("0c") }.into());
+    let failed = RouterEvent::ConfigFailed { revision: 37, section: text("snat"), detail: text("why") };
+    add("full", failed.into());
+    add("full", RouterEvent::Stopped {}.into());
+    add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
+    add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
+}
