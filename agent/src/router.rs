@@ -258,6 +258,7 @@ impl RouterEngine {
         if removals == Removals::Last {
             interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
         }
+        interfaces::announce(&self.kernel, &plan.interfaces);
         Ok(plan)
     }
 

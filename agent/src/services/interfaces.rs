@@ -5,7 +5,11 @@
 use crate::kernel::{Kernel, KernelError, Link, LinkChange, Route};
 use ipnet::Ipv4Net;
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use switchback_appliance::{DriftItem, InterfacesConfig, RouterNic};
 use switchback_events::Nic;
 
@@ -184,6 +188,40 @@ fn plan_routes(
 pub fn add(kernel: &dyn Kernel, plan: &InterfacesPlan) -> Result<(), KernelError> {
     kernel.change_links(None, &plan.additions)?;
     plan.sysctls.iter().try_for_each(|(key, value)| kernel.set_sysctl(key, value))
+}
+
+/// When new addresses are announced after they are in place: a bridge takes up to a second to open a port whose link
+/// has come up, and what comes before is lost.
+const ANNOUNCED_AFTER: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(150), Duration::from_millis(1000), Duration::from_millis(3000)];
+
+/// Tells the neighbours of addresses that are new here (gratuitous ARP), so that those who knew the router of before
+/// learn the new hardware address. In the background: nothing waits for it, and a lost one is no failure.
+pub fn announce(kernel: &Arc<dyn Kernel>, plan: &InterfacesPlan) {
+    let new = |change: &LinkChange| match change {
+        LinkChange::AddAddress(name, net) => Some((name.clone(), net.addr().to_string())),
+        _ => None,
+    };
+    let addresses: Vec<(String, String)> = plan.additions.iter().filter_map(new).collect();
+    if addresses.is_empty() {
+        return;
+    }
+    let kernel = kernel.clone();
+    let tell = move || {
+        let began = Instant::now();
+        for after in ANNOUNCED_AFTER {
+            std::thread::sleep(after.saturating_sub(began.elapsed()));
+            for (name, ip) in &addresses {
+                let sent = kernel.run("busybox", &["arping", "-q", "-U", "-c", "1", "-w", "1", "-I", name, ip]);
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "an announcement was not answered");
+                }
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("announce".to_string()).spawn(tell) {
+        tracing::warn!(%error, "new addresses are not announced");
+    }
 }
 
 /// Takes away what is too much.
