@@ -45,6 +45,8 @@ enum Command {
     /// A data centre out of network namespaces on this machine.
     #[command(subcommand)]
     Lab(commands::lab::LabCommand),
+    /// Benchmarks, each with its yardstick.
+    Bench(commands::bench::BenchArguments),
     /// What happened and who asked for it; whether the log is still what was written.
     Audit(commands::audit::AuditArguments),
     /// One virtual router: its configuration at any moment, its drift.
@@ -102,6 +104,7 @@ fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output
         Command::Serve(arguments) => Ok(commands::serve::run(arguments)?),
         Command::Agent(command) => Ok(commands::agent::run(command)?),
         Command::Lab(command) => Ok(commands::lab::run(command)?),
+        Command::Bench(arguments) => Ok(commands::bench::run(arguments, output)?),
         Command::Audit(arguments) => commands::audit::run(arguments, outer, environment, output),
         Command::Router(arguments) => commands::router::run(arguments, outer, environment, output),
         Command::Messages(arguments) => commands::message::list(arguments, outer, output),

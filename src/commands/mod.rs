@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod bench;
 pub mod completions;
 pub mod lab;
 pub mod message;

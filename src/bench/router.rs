@@ -1,0 +1,217 @@
+//! `bench router`: from a command to the router that does it, in a real namespace, with many DHCP entries.
+//!
+//! The router is real; the VMs behind its entries are simulated ones of a second cluster on the same L2 network. What
+//! is called applied has been verified: the router's own DNS answers with the new state.
+
+use super::{millis, spread};
+use crate::lab::{Api, Deadline, Lab, LabName, LabOptions, Options, Site, Topology, check, dns_a, poll};
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::{
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use switchback_bus::Wait;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct RouterBench {
+    /// DHCP entries of the router.
+    pub entries: u32,
+    /// How often each single thing is measured.
+    pub rounds: u32,
+    /// The name of the lab.
+    pub lab: LabName,
+    /// The `switchback` binary.
+    pub binary: PathBuf,
+}
+
+/// Clients that make entries at a time.
+const CLIENTS: u32 = 16;
+/// The name that the VMs' domain has.
+const DOMAIN: &str = "bench.test";
+
+struct Bench {
+    lab: Lab,
+    api: Api,
+    site: Site,
+    l3: String,
+    simulated: String,
+}
+
+/// Runs the benchmark, as root; `progress` hears what is done.
+///
+/// # Errors
+/// Whatever is not as it should be.
+pub fn run(options: &RouterBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+    progress("building the lab");
+    let lab_options = LabOptions { name: options.lab.clone(), hosts: 1, port: None, binary: options.binary.clone() };
+    let mut lab = Lab::up(&lab_options)?;
+    let api = lab.api()?;
+    let site = Site::build(&api, 1, Topology::Separate, &mut |name, parameters| {
+        Ok(api.command(name, &parameters, &Options::default())?)
+    })?;
+    let mut bench = Bench { lab, api, site, l3: String::new(), simulated: String::new() };
+    let figures = bench.measure(options, progress);
+    match figures {
+        Ok(figures) => {
+            bench.lab.down()?;
+            Ok(figures)
+        }
+        Err(error) => Err(bench.lab.explain(error)),
+    }
+}
+
+impl Bench {
+    fn ask(&self, name: &str, parameters: Value, wait: Wait) -> anyhow::Result<crate::lab::Reply> {
+        Ok(self.api.command(name, &parameters, &Options { wait, ..Options::default() })?)
+    }
+
+    fn measure(&mut self, options: &RouterBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+        self.networks()?;
+        progress("the first VM brings the router");
+        let began = Instant::now();
+        let first = json!({"name": "first", "l3NetworkUuids": [self.l3], "hostUuid": self.site.hosts[0]});
+        self.ask("CreateVmInstance", first, Wait::Durable)?;
+        let accepted = began.elapsed();
+        let router = check::router_connected(&self.api, &self.l3)?;
+        let namespace = self.lab.router_namespace(&router.uuid)?;
+        self.answers(&namespace, router.guest_ip, "first")?;
+        let created = began.elapsed().saturating_sub(accepted);
+
+        self.simulated_cluster()?;
+        progress(&format!("making {} entries", options.entries));
+        let began = Instant::now();
+        self.fill(options.entries)?;
+        let last = format!("vm-{}", options.entries.saturating_sub(1));
+        self.answers(&namespace, router.guest_ip, &last)?;
+        let filled = began.elapsed();
+
+        progress("one more entry, each time");
+        let mut single = Vec::new();
+        for round in 0..options.rounds {
+            let name = format!("one-{round}");
+            let began = Instant::now();
+            self.create(&name)?;
+            self.answers(&namespace, router.guest_ip, &name)?;
+            single.push(began.elapsed());
+        }
+        progress("wiped and applied again, each time");
+        let mut whole = Vec::new();
+        for _ in 0..options.rounds.min(5) {
+            check::wipe_router(&self.lab, &namespace)?;
+            let began = Instant::now();
+            self.ask("ProvisionVirtualRouterConfig", json!({"vmInstanceUuid": router.uuid}), Wait::Applied)?;
+            self.answers(&namespace, router.guest_ip, &last)?;
+            whole.push(began.elapsed());
+        }
+        progress("reconnected, each time");
+        let mut reconnect = Vec::new();
+        for _ in 0..options.rounds.min(5) {
+            let began = Instant::now();
+            let reply = self.ask("ReconnectVirtualRouter", json!({"vmInstanceUuid": router.uuid}), Wait::Applied)?;
+            anyhow::ensure!(reply.reply.applied, "the reconnect was not applied: {}", reply.body);
+            self.answers(&namespace, router.guest_ip, &last)?;
+            reconnect.push(began.elapsed());
+        }
+        let yardstick = self.yardstick(&namespace, options.rounds.min(5))?;
+        let nft = yardstick.iter().sum::<Duration>() / yardstick.len().max(1) as u32;
+        let ratio = |times: &[Duration]| {
+            let mean = times.iter().sum::<Duration>().as_secs_f64() / times.len().max(1) as f64;
+            (mean / nft.as_secs_f64().max(1e-9) * 100.0).round() / 100.0
+        };
+        let ratios = json!({"oneChange": ratio(&single), "fullReapply": ratio(&whole), "reconnect": ratio(&reconnect)});
+        Ok(json!({
+            "bench": "router",
+            "entries": options.entries,
+            "routerServingMs": millis(created),
+            "filledMs": millis(filled),
+            "oneChangeMs": spread(single),
+            "fullReapplyMs": spread(whole),
+            "reconnectMs": spread(reconnect),
+            "yardstick": {"what": "nft -f of the router's own table", "ms": spread(yardstick)},
+            "ratio": ratios,
+        }))
+    }
+
+    /// A guest network with room for many addresses, on the L2 network of the site's guest network.
+    fn networks(&mut self) -> anyhow::Result<()> {
+        let guest = self.api.one("QueryL3Network", &self.site.guest.l3)?;
+        let l2 = guest["l2NetworkUuid"].as_str().context("an L3 network without L2 network")?;
+        let l3 = json!({"name": "bench", "l2NetworkUuid": l2, "dnsDomain": DOMAIN});
+        self.l3 = self.ask("CreateL3Network", l3, Wait::Applied)?.uuid()?;
+        let range = json!({"l3NetworkUuid": self.l3, "name": "bench", "networkCidr": "10.64.0.0/16"});
+        self.ask("AddIpRangeByNetworkCidr", range, Wait::Applied)?;
+        let services = json!({"l3NetworkUuid": self.l3, "networkServices": {"VirtualRouter": ["DHCP", "DNS", "SNAT"]}});
+        self.ask("AttachNetworkServiceToL3Network", services, Wait::Applied)?;
+        Ok(())
+    }
+
+    /// A cluster of one simulated host that carries the guest L2 network: where the entries' VMs are.
+    fn simulated_cluster(&mut self) -> anyhow::Result<()> {
+        let cluster = json!({"name": "simulated", "zoneUuid": self.site.zone, "hypervisorType": "Simulator"});
+        self.simulated = self.ask("CreateCluster", cluster, Wait::Applied)?.uuid()?;
+        let host = json!({"name": "simulated", "clusterUuid": self.simulated, "managementIp": "192.0.2.1"});
+        self.ask("AddSimulatorHost", host, Wait::Applied)?;
+        let network = self.api.one("QueryL3Network", &self.l3)?;
+        let attach = json!({"l2NetworkUuid": network["l2NetworkUuid"], "clusterUuid": self.simulated});
+        self.ask("AttachL2NetworkToCluster", attach, Wait::Applied)?;
+        Ok(())
+    }
+
+    fn create(&self, name: &str) -> anyhow::Result<()> {
+        let vm = json!({"name": name, "l3NetworkUuids": [self.l3], "clusterUuid": self.simulated});
+        self.ask("CreateVmInstance", vm, Wait::Durable).map(|_| ())
+    }
+
+    fn fill(&self, entries: u32) -> anyhow::Result<()> {
+        std::thread::scope(|scope| {
+            let client = |client: u32| {
+                scope.spawn(move || {
+                    (client..entries)
+                        .step_by(CLIENTS as usize)
+                        .try_for_each(|entry| self.create(&format!("vm-{entry}")))
+                })
+            };
+            let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+            clients.into_iter().try_for_each(|client| match client.join() {
+                Ok(done) => done,
+                Err(_) => anyhow::bail!("a client of the benchmark failed"),
+            })
+        })
+    }
+
+    /// Waits until the router, asked from its own namespace, answers for a VM of this name.
+    fn answers(&self, namespace: &str, server: Ipv4Addr, name: &str) -> anyhow::Result<Ipv4Addr> {
+        let name = format!("{name}.{DOMAIN}");
+        self.lab.within(namespace, || {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            loop {
+                match dns_a(server, &name, Duration::from_millis(50)) {
+                    Ok(Some(ip)) => return Ok(ip),
+                    _ if Instant::now() > deadline => anyhow::bail!("{server} does not answer for {name}"),
+                    _ => std::thread::sleep(Duration::from_micros(500)),
+                }
+            }
+        })?
+    }
+
+    /// `nft -f` of the table that the router has, in its namespace.
+    fn yardstick(&self, namespace: &str, rounds: u32) -> anyhow::Result<Vec<Duration>> {
+        let (listed, text) = self.lab.run_in(namespace, &["nft", "list", "ruleset"])?;
+        anyhow::ensure!(listed, "list the rules of `{namespace}`: {text}");
+        let file = self.lab.data_dir().join("yardstick.nft");
+        std::fs::write(&file, format!("flush ruleset\n{text}")).context("write the yardstick's rules")?;
+        let path = file.to_string_lossy().into_owned();
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            let began = Instant::now();
+            let (done, said) = self.lab.run_in(namespace, &["nft", "-f", &path])?;
+            times.push(began.elapsed());
+            anyhow::ensure!(done, "apply the yardstick's rules: {said}");
+        }
+        poll("the router after the yardstick", Deadline::seconds(10), || Ok(Ok(())))?;
+        Ok(times)
+    }
+}
