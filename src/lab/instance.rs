@@ -241,6 +241,8 @@ impl Lab {
         }
         let file = self.data_dir().join("admin.token");
         let token = std::fs::read_to_string(&file).with_context(|| format!("read `{}`", file.display()))?;
+        // The server makes the file before it writes to it.
+        anyhow::ensure!(!token.trim().is_empty(), "`{}` is empty", file.display());
         let api = Api::new(self.server_url(), token)?;
         self.api = Some(api.clone());
         Ok(api)
