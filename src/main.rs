@@ -102,7 +102,7 @@ fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output
     let outer = &arguments.client;
     match arguments.command {
         Command::Serve(arguments) => Ok(commands::serve::run(arguments)?),
-        Command::Agent(command) => Ok(commands::agent::run(command)?),
+        Command::Agent(command) => commands::agent::run(command, outer, environment, output),
         Command::Lab(command) => Ok(commands::lab::run(command)?),
         Command::Bench(arguments) => Ok(commands::bench::run(arguments, output)?),
         Command::Audit(arguments) => commands::audit::run(arguments, outer, environment, output),

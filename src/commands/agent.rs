@@ -1,5 +1,10 @@
-//! `switchback agent host` and `switchback agent router`.
+//! `switchback agent host`, `switchback agent router`, and the token by which a host's agent joins.
 
+use crate::{
+    client::{Client, ClientArguments, Environment, parameter},
+    failure::Failure,
+    output::Output,
+};
 use anyhow::Context;
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -26,6 +31,14 @@ pub enum AgentCommand {
         #[arg(long)]
         netns: Option<String>,
     },
+    /// Print the token by which the agent of the host at an address joins. A secret: keep it in a file of mode 0600.
+    Token {
+        /// Where the agent will listen.
+        #[arg(long)]
+        address: std::net::Ipv4Addr,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
     /// The agent of a router; started by the host's agent.
     Router {
         /// Where the host's agent put `bootstrap.json`.
@@ -34,12 +47,30 @@ pub enum AgentCommand {
     },
 }
 
-/// Runs the agent until it is told to stop.
-pub fn run(command: AgentCommand) -> anyhow::Result<()> {
+/// Runs the agent until it is told to stop, or prints the token.
+pub fn run(
+    command: AgentCommand,
+    outer: &ClientArguments,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    match command {
+        AgentCommand::Token { address, client } => {
+            let client = Client::new(&client.over(outer), environment)?;
+            let reply = client.read("GetAgentToken", &[parameter("address", address)])?;
+            output.text(&format!("{}\n", reply["token"].as_str().unwrap_or_default())).context("print the token")?;
+            Ok(())
+        }
+        agent => Ok(serve(agent)?),
+    }
+}
+
+fn serve(command: AgentCommand) -> anyhow::Result<()> {
     log_to_stderr();
     switchback_agent::install_provider();
     let system = actix_web::rt::System::new();
     match command {
+        AgentCommand::Token { .. } => {}
         AgentCommand::Host { listen, token_file, state_dir, prefix, netns } => {
             let token = std::fs::read_to_string(&token_file)
                 .with_context(|| format!("read the token in `{}`", token_file.display()))?;

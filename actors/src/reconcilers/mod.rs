@@ -16,7 +16,7 @@ mod replay;
 mod router_worker;
 
 pub use applied::Settled;
-pub use replay::{config_at, replay_router};
+pub use replay::{RouterReplay, config_at, replay_router};
 
 use crate::{
     agents::{Agents, HostTarget, RouterTarget},

@@ -6,34 +6,74 @@ use switchback_appliance::{RouterConfig, RouterFold};
 use switchback_events::{Event, Id, Position, RouterEvent, RouterId};
 use switchback_journal::{Journal, ReadError};
 
+/// A router's history, read so far.
+pub struct RouterReplay {
+    router: RouterId,
+    /// What the history up to `position` has come to.
+    pub fold: RouterFold,
+    /// The router and the networks it stands on.
+    tags: BTreeSet<Id>,
+    position: Position,
+}
+
+impl RouterReplay {
+    /// The history of `router` before its first event.
+    pub fn new(router: RouterId) -> RouterReplay {
+        RouterReplay { router, fold: RouterFold::default(), tags: BTreeSet::from([router.0]), position: 0 }
+    }
+
+    /// Reads on up to and with position `upto`.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn advance(&mut self, journal: &Journal, upto: Position) -> Result<(), ReadError> {
+        if upto <= self.position {
+            return Ok(());
+        }
+        if self.fold.router.is_none() {
+            // The router's own first event says which networks it stands on; their history is older than it is.
+            self.learn_networks(journal, upto)?;
+            self.position = 0;
+        }
+        let (router, tags, fold, from) = (self.router.0, &self.tags, &mut self.fold, self.position);
+        let wanted: Vec<Id> = tags.iter().copied().collect();
+        journal.read_tagged(&wanted, from, upto, &mut |commit| {
+            for event in commit.events.iter().filter(|event| event.position > from && event.position <= upto) {
+                let other_router = matches!(event.event, Event::Router(_)) && event.stream.id != router;
+                if !other_router && event.tags.iter().any(|tag| tags.contains(tag)) {
+                    fold.apply(event);
+                }
+            }
+        })?;
+        if self.fold.router.is_some() {
+            self.position = upto;
+        } else {
+            self.fold = RouterFold::default();
+        }
+        Ok(())
+    }
+
+    fn learn_networks(&mut self, journal: &Journal, upto: Position) -> Result<(), ReadError> {
+        let (router, tags) = (self.router.0, &mut self.tags);
+        journal.read_tagged(&[router], 0, upto, &mut |commit| {
+            for event in commit.events.iter().filter(|event| event.position <= upto && event.stream.id == router) {
+                if let Event::Router(RouterEvent::Created { nics, .. }) = &event.event {
+                    tags.extend(nics.iter().map(|nic| nic.l3_network.0));
+                }
+            }
+        })
+    }
+}
+
 /// The fold of a router up to and with position `at`, or of its whole durable history.
 ///
 /// # Errors
 /// A log that cannot be read.
 pub fn replay_router(journal: &Journal, router: RouterId, at: Option<Position>) -> Result<RouterFold, ReadError> {
     let upto = at.unwrap_or(Position::MAX).min(journal.durable());
-    // First the router's own events say which networks it stands on.
-    let mut tags: BTreeSet<Id> = BTreeSet::from([router.0]);
-    journal.read_tagged(&[router.0], 0, upto, &mut |commit| {
-        for event in commit.events.iter().filter(|event| event.position <= upto) {
-            if let Event::Router(RouterEvent::Created { nics, .. }) = &event.event
-                && event.stream.id == router.0
-            {
-                tags.extend(nics.iter().map(|nic| nic.l3_network.0));
-            }
-        }
-    })?;
-    let mut fold = RouterFold::default();
-    let wanted: Vec<Id> = tags.iter().copied().collect();
-    journal.read_tagged(&wanted, 0, upto, &mut |commit| {
-        for event in commit.events.iter().filter(|event| event.position <= upto) {
-            let other_router = matches!(event.event, Event::Router(_)) && event.stream.id != router.0;
-            if !other_router && event.tags.iter().any(|tag| tags.contains(tag)) {
-                fold.apply(event);
-            }
-        }
-    })?;
-    Ok(fold)
+    let mut replay = RouterReplay::new(router);
+    replay.advance(journal, upto)?;
+    Ok(replay.fold)
 }
 
 /// The configuration of a router at a position, or now; nothing where there is no such router then.

@@ -2,9 +2,9 @@
 //! replays the router's full history from the log; between connects the fold is carried on.
 
 use super::{
-    Reconcilers,
+    Reconcilers, RouterReplay,
     host_worker::{appliance_report, section},
-    now, replay_router,
+    now,
 };
 use crate::agents::RouterTarget;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -31,6 +31,8 @@ struct Memory {
     connected: Position,
     /// The digest and revision that the agent has.
     applied: Option<(String, Position)>,
+    /// The router's history as far as it was read.
+    replay: Option<RouterReplay>,
     /// The agent's process, by its own word.
     boot_id: Option<String>,
     appliance_failures: u32,
@@ -216,13 +218,18 @@ async fn push(
 ) -> Result<(), AgentProblem> {
     let journal = reconcilers.states().journal().clone();
     let (router, seen) = (target.id, journal.durable());
-    let replayed = tokio::task::spawn_blocking(move || replay_router(&journal, router, Some(seen))).await;
-    let fold = match replayed {
-        Ok(Ok(fold)) => fold,
+    // A connect replays the full history; in between the fold is carried on.
+    let carried_on = memory.replay.take().filter(|_| health.is_none());
+    let mut replay = carried_on.unwrap_or_else(|| RouterReplay::new(router));
+    let replayed = tokio::task::spawn_blocking(move || replay.advance(&journal, seen).map(|()| replay)).await;
+    let replay = match replayed {
+        Ok(Ok(replay)) => replay,
         Ok(Err(error)) => return Err(broken(format!("replay router {router}: {error}"))),
         Err(error) => return Err(broken(format!("replay router {router}: {error}"))),
     };
-    let Some(config) = fold.config() else { return Ok(()) };
+    let config = replay.fold.config();
+    memory.replay = Some(replay);
+    let Some(config) = config else { return Ok(()) };
     let digest = config.digest();
     let same = memory.applied.as_ref() == Some(&(digest.clone(), config.revision));
     if !same {
