@@ -88,9 +88,9 @@ impl VmInstance {
             VmInstanceEvent::RebootRequested { .. } => self.state = VmState::Rebooting,
             VmInstanceEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
             VmInstanceEvent::Started { .. } => (self.state, self.creating) = (VmState::Running, false),
-            VmInstanceEvent::Stopped {} => self.state = VmState::Stopped,
+            VmInstanceEvent::Stopped { .. } => self.state = VmState::Stopped,
             VmInstanceEvent::Destroyed { .. } => self.state = VmState::Destroyed,
-            VmInstanceEvent::OperationFailed { operation, code, detail } => {
+            VmInstanceEvent::OperationFailed { operation, code, detail, .. } => {
                 self.failed = Some((version, code.clone(), detail.clone()));
                 self.state = match operation {
                     VmOperation::Create | VmOperation::Start => VmState::Stopped,
@@ -362,8 +362,8 @@ pub(crate) fn fail(decision: &mut Decision, facts: &Facts, id: Id, detail: &str)
         VmState::Stopping => (VmOperation::Stop, code::VM_STOP),
         _ => return Ok(()),
     };
-    let detail = detail.to_string();
-    decision.add(id, VmInstanceEvent::OperationFailed { operation, code: code.to_string(), detail });
+    let (code, detail, l3_networks) = (code.to_string(), detail.to_string(), vm.l3_networks());
+    decision.add(id, VmInstanceEvent::OperationFailed { operation, code, detail, l3_networks });
     if operation == VmOperation::Create {
         destroyed(decision, facts, &vm, id)?;
     }
@@ -378,7 +378,9 @@ pub(crate) fn report(command: &ReportVmStatus, facts: &Facts) -> Result<Decision
         ("Running", VmState::Starting | VmState::Rebooting) => {
             decision.add(id, VmInstanceEvent::Started { host: vm.host });
         }
-        ("Stopped", VmState::Stopping) => decision.add(id, VmInstanceEvent::Stopped {}),
+        ("Stopped", VmState::Stopping) => {
+            decision.add(id, VmInstanceEvent::Stopped { l3_networks: vm.l3_networks() });
+        }
         ("Stopped", VmState::Destroying) => destroyed(&mut decision, facts, &vm, id)?,
         ("Failed", _) => fail(&mut decision, facts, id, command.detail.as_deref().unwrap_or("the host could not"))?,
         _ => {}

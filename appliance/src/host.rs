@@ -408,7 +408,7 @@ impl HostFold {
                 vm.running = vm.generation;
                 vm.pending_since = None;
             }
-            VmInstanceEvent::Stopped {} => {
+            VmInstanceEvent::Stopped { .. } => {
                 vm.running = 0;
                 vm.wanted = false;
                 vm.pending_since = None;

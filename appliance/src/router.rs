@@ -104,7 +104,7 @@ impl RouterFold {
                 true
             }
             VmInstanceEvent::StartRequested { .. } | VmInstanceEvent::RebootRequested { .. } => self.serve(vm, true),
-            VmInstanceEvent::Stopped {} => self.serve(vm, false),
+            VmInstanceEvent::Stopped { .. } => self.serve(vm, false),
             VmInstanceEvent::OperationFailed { operation: VmOperation::Start, .. } => self.serve(vm, false),
             VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
             _ => false,

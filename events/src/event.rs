@@ -162,9 +162,11 @@ impl Event {
                 VmInstanceEvent::StopRequested { l3_networks }
                 | VmInstanceEvent::RebootRequested { l3_networks }
                 | VmInstanceEvent::DestroyRequested { l3_networks }
+                | VmInstanceEvent::Stopped { l3_networks }
+                | VmInstanceEvent::OperationFailed { l3_networks, .. }
                 | VmInstanceEvent::Destroyed { l3_networks } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
-                _ => vec![],
+                VmInstanceEvent::Updated { .. } => vec![],
             },
             Event::Router(event) => match event {
                 RouterEvent::Created { zone, cluster, host, offering, image, nics: own, .. } => {

@@ -96,8 +96,10 @@ pub enum VmInstanceEvent {
     Started {
         host: HostId,
     },
-    /// The host does not run it any more.
-    Stopped {},
+    /// The host does not run it any more; its routers need not serve it.
+    Stopped {
+        l3_networks: Vec<L3NetworkId>,
+    },
     /// It is gone; its addresses are free again.
     Destroyed {
         l3_networks: Vec<L3NetworkId>,
@@ -107,5 +109,6 @@ pub enum VmInstanceEvent {
         operation: VmOperation,
         code: String,
         detail: String,
+        l3_networks: Vec<L3NetworkId>,
     },
 }

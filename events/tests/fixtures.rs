@@ -435,9 +435,14 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", VmInstanceEvent::RebootRequested { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::DestroyRequested { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::Started { host: id(8) }.into());
-    add("full", VmInstanceEvent::Stopped {}.into());
+    add("full", VmInstanceEvent::Stopped { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks() }.into());
-    let failed = |operation| VmInstanceEvent::OperationFailed { operation, code: text("VM.1000"), detail: text("why") };
+    let failed = |operation| VmInstanceEvent::OperationFailed {
+        operation,
+        code: text("VM.1000"),
+        detail: text("why"),
+        l3_networks: l3_networks(),
+    };
     add("create", failed(VmOperation::Create).into());
     add("start", failed(VmOperation::Start).into());
     add("stop", failed(VmOperation::Stop).into());

@@ -269,12 +269,13 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 4 => VmInstanceEvent::StartRequested { host, cluster, l3_networks },
                 5 => VmInstanceEvent::Started { host },
                 6 => VmInstanceEvent::StopRequested { l3_networks },
-                7 => VmInstanceEvent::Stopped {},
+                7 => VmInstanceEvent::Stopped { l3_networks },
                 8 => VmInstanceEvent::DestroyRequested { l3_networks },
                 9 => VmInstanceEvent::OperationFailed {
                     operation: *random.pick(&[VmOperation::Create, VmOperation::Destroy, VmOperation::Reboot]),
                     code: "VM.1000".to_string(),
                     detail: name(random),
+                    l3_networks,
                 },
                 _ => VmInstanceEvent::Destroyed { l3_networks },
             };

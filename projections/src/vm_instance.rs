@@ -54,13 +54,13 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
         VmInstanceEvent::Started { host } => {
             state("Running").put("hostUuid", *host).put("lastHostUuid", *host).put("lastError", Val::Null)
         }
-        VmInstanceEvent::Stopped {} => state("Stopped").put("hostUuid", Val::Null).put("lastError", Val::Null),
+        VmInstanceEvent::Stopped { .. } => state("Stopped").put("hostUuid", Val::Null).put("lastError", Val::Null),
         VmInstanceEvent::Destroyed { .. } => {
             let mut changes = delete_nics(id, rows)?;
             changes.push(RowChange::delete(&VM, id));
             return Ok(changes);
         }
-        VmInstanceEvent::OperationFailed { operation, code: _, detail } => {
+        VmInstanceEvent::OperationFailed { operation, code: _, detail, l3_networks: _ } => {
             let running = match operation {
                 VmOperation::Create | VmOperation::Start => false,
                 VmOperation::Stop | VmOperation::Reboot => true,
@@ -87,7 +87,7 @@ pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: b
         .put("internalName", &nic.internal_name)
         .put("hypervisorType", Val::name_of(&hypervisor))
         .put("metaData", of_router.then(|| nic.meta_data.to_string()))
-        .put("usedIpUuid", nic.used_ip)
+        .put("usedIpUuid", (nic.used_ip != Id::NIL).then(|| nic.used_ip.to_string()))
 }
 
 /// The removal of all nics of `owner`.

@@ -86,9 +86,9 @@ impl Reconcilers {
             (hosts, routers)
         };
         for host in hosts {
-            let state = self.state::<Host>(host);
-            let connected = state.as_ref().is_some_and(|host| host.connected());
-            let connecting = state.is_some_and(|host| host.status == Some(HostStatus::Connecting));
+            let Some(state) = self.state::<Host>(host).filter(|state| state.exists()) else { continue };
+            let connected = state.connected();
+            let connecting = state.status == Some(HostStatus::Connecting);
             take(self.converged(host.0, position, connected, connecting));
         }
         for router in routers {

@@ -167,7 +167,12 @@ fn a_vm_goes_through_its_life() {
             nics: vec![nic(1, 0), nic(2, 0)],
         },
     );
-    let failed = |operation| VmInstanceEvent::OperationFailed { operation, code: "C".into(), detail: "why".into() };
+    let failed = |operation| VmInstanceEvent::OperationFailed {
+        operation,
+        code: "C".into(),
+        detail: "why".into(),
+        l3_networks: vec![],
+    };
     let on = json!(host.to_string());
     let none = Value::Null;
     let l3 = l3_networks;
@@ -185,7 +190,7 @@ fn a_vm_goes_through_its_life() {
         (VmInstanceEvent::DestroyRequested { l3_networks: l3() }, "Destroying", &on, json!("why")),
         (failed(VmOperation::Destroy), "Running", &on, json!("why")),
         (VmInstanceEvent::StopRequested { l3_networks: l3() }, "Stopping", &on, json!("why")),
-        (VmInstanceEvent::Stopped {}, "Stopped", &none, Value::Null),
+        (VmInstanceEvent::Stopped { l3_networks: vec![] }, "Stopped", &none, Value::Null),
         (VmInstanceEvent::DestroyRequested { l3_networks: l3() }, "Destroying", &none, Value::Null),
         (failed(VmOperation::Destroy), "Stopped", &none, json!("why")),
     ];

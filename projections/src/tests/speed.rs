@@ -64,8 +64,11 @@ fn speed_of_fold_and_queries() {
     for round in 0..2 {
         for n in 0..count {
             let n = (n * 7919) % count;
-            let event =
-                if round == 0 { VmInstanceEvent::Started { host: host(n) } } else { VmInstanceEvent::Stopped {} };
+            let event = if round == 0 {
+                VmInstanceEvent::Started { host: host(n) }
+            } else {
+                VmInstanceEvent::Stopped { l3_networks: vec![] }
+            };
             log.event(id("vm", n), event);
         }
     }

@@ -1,0 +1,14 @@
+//! The node through its bus: an in-memory log, simulated hosts, no sleeps. A command's reply with `wait=applied` says
+//! when the world is settled; what comes without a command is polled for with a deadline.
+
+mod creation;
+mod failures;
+mod flow;
+mod harness;
+mod ip_ranges;
+mod offerings;
+mod refusals;
+mod replay;
+mod requests;
+mod restart;
+mod topologies;
