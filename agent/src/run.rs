@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::Identity;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the agents look after what they have started.
 const TICK: Duration = Duration::from_millis(100);
@@ -114,9 +115,22 @@ pub async fn run_router(options: RouterOptions) -> Result<(), RunError> {
     supervise(Arc::downgrade(&engine.clone().into_inner()), RouterEngine::supervise);
     let server = server::router(bootstrap.listen, &identity, engine.clone())?;
     tracing::info!(listen = %bootstrap.listen, router = %bootstrap.router, "the router's agent serves");
-    let served = server.await;
+    let served = tokio::select! {
+        served = server => served,
+        told = told_to_stop() => told,
+    };
     engine.stop();
     served.map_err(RunError::Server)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
 }
 
 /// Calls `look` every tick for as long as the engine lives.

@@ -148,7 +148,8 @@ pub fn router(listen: SocketAddr, identity: &Identity, engine: Data<RouterEngine
                 .route("/v1/trace", web::post().to(not_supported));
         })
     };
-    let server = HttpServer::new(app).workers(1).shutdown_timeout(2);
+    // Whoever runs it listens for signals: actix pauses for 300 ms before it ends, and a reconnect waits for that.
+    let server = HttpServer::new(app).workers(1).disable_signals();
     let bound = server.bind_rustls_0_23(listen, pki::server_config(identity)?);
     Ok(bound.map_err(|error| ServeError::Listen(listen, error))?.run())
 }
