@@ -1,0 +1,379 @@
+//! What no compiler checks: the arrows between crates, the stems of concepts, the form of files, the links between
+//! documents, and that generated documents are current. `UPDATE_GOLDEN=1` writes the generated documents again.
+//!
+//! Not here: formatting and lints, which `./test.sh` asks rustfmt and clippy about.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+use switchback_bus::{COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, Message, Parameter, QUERIES, READS, creates};
+use switchback_events::StreamKind;
+
+/// Which of our crates each crate may import.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("events", &[]),
+    ("bus", &["events"]),
+    ("journal", &["events"]),
+    ("snapshots", &["events"]),
+    ("appliance", &["events"]),
+    ("actors", &["events", "bus", "journal", "snapshots", "appliance"]),
+    ("projections", &["events", "journal"]),
+    ("agent", &["events", "appliance"]),
+    ("gateway", &["events", "bus"]),
+    (".", &["events", "bus", "journal", "snapshots", "appliance", "actors", "projections", "agent", "gateway"]),
+];
+
+/// The layers in which a concept has a file of its stem.
+const LAYERS: &[&str] = &["events", "bus", "actors", "projections"];
+
+/// Concepts that have no file in a layer, and why.
+const NO_FILE: &[(&str, &str, &str)] = &[
+    ("bus", "mac_block", "nobody asks for a MAC block: nics take from it and give back"),
+    ("bus", "network_service_provider", "providers are made with the installation, and only read"),
+];
+
+/// A file with more lines holds a second concept.
+const MAX_LINES: usize = 800;
+/// An architecture decision record is one page.
+const MAX_RECORD_LINES: usize = 50;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("read `{}`: {error}", path.display()))
+}
+
+/// The repository's files that end in `extension`, relative to its root.
+fn files(extension: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    walk(&path, extension, found);
+                }
+            } else if path.extension().is_some_and(|own| own == extension) && !name.starts_with('.') {
+                found.push(path.strip_prefix(root()).unwrap().to_path_buf());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(root(), extension, &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "there are files that end in .{extension}");
+    found
+}
+
+#[track_caller]
+fn all_well(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn crates_import_only_along_the_arrows() {
+    let mut faults = Vec::new();
+    let members: BTreeSet<&str> = ARROWS.iter().map(|(member, _)| *member).collect();
+    for path in files("toml").iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+        if !members.contains(folder) {
+            faults.push(format!("{}: a crate that ARROWS does not know", path.display()));
+        }
+    }
+    for (member, allowed) in ARROWS {
+        for import in imports(&read(Path::new(member).join("Cargo.toml"))) {
+            if !allowed.contains(&import.as_str()) {
+                faults.push(format!("{member}/Cargo.toml imports switchback-{import}, which it may not"));
+            }
+        }
+    }
+    all_well(faults);
+}
+
+/// Our crates among the dependencies of a manifest, those of tests and builds included.
+fn imports(manifest: &str) -> BTreeSet<String> {
+    let mut imports = BTreeSet::new();
+    let mut inside = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            inside = section.contains("dependencies") && !section.starts_with("workspace");
+            if let Some((_, import)) = section.split_once("dependencies.switchback-").filter(|_| inside) {
+                imports.insert(import.to_string());
+            }
+        } else if let Some(import) = line.strip_prefix("switchback-").filter(|_| inside) {
+            imports.insert(import.split(['.', ' ', '=']).next().unwrap_or_default().to_string());
+        }
+    }
+    imports
+}
+
+/// Every kind of stream. The compiler asks for a new one here.
+fn kinds() -> Vec<StreamKind> {
+    use StreamKind::*;
+    let next = |kind| match kind {
+        Zone => Some(Cluster),
+        Cluster => Some(Host),
+        Host => Some(Image),
+        Image => Some(L2Network),
+        L2Network => Some(L3Network),
+        L3Network => Some(IpRange),
+        IpRange => Some(MacBlock),
+        MacBlock => Some(NetworkServiceProvider),
+        NetworkServiceProvider => Some(Offering),
+        Offering => Some(VmInstance),
+        VmInstance => Some(Router),
+        Router => Some(TagSet),
+        TagSet => Some(GlobalConfig),
+        GlobalConfig => None,
+    };
+    std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
+}
+
+#[test]
+fn every_concept_has_a_file_of_its_stem_in_every_layer() {
+    let mut faults = Vec::new();
+    for layer in LAYERS {
+        for stem in kinds().into_iter().map(StreamKind::stem) {
+            let source = root().join(layer).join("src");
+            let there = source.join(format!("{stem}.rs")).exists() || source.join(stem).join("mod.rs").exists();
+            let excused = NO_FILE.iter().any(|(in_layer, of, _)| (in_layer, *of) == (layer, stem));
+            match (there, excused) {
+                (false, false) => faults.push(format!("{layer}/src/{stem}.rs is missing")),
+                (true, true) => faults.push(format!("{layer}/src/{stem}.rs is there: take it off NO_FILE")),
+                _ => {}
+            }
+        }
+    }
+    all_well(faults);
+}
+
+#[test]
+fn source_files_say_what_they_are_for_and_stay_short() {
+    let mut faults = Vec::new();
+    for path in files("rs") {
+        let text = read(&path);
+        if !text.starts_with("//!") {
+            faults.push(format!("{} does not open with `//!`", path.display()));
+        }
+        let lines = text.lines().count();
+        if lines > MAX_LINES {
+            faults.push(format!("{} has {lines} lines, more than {MAX_LINES}", path.display()));
+        }
+    }
+    all_well(faults);
+}
+
+#[test]
+fn source_files_have_no_words_that_are_not_meant_to_stay() {
+    // Put together here, so that this file does not have them either.
+    let banned = [
+        (["to", "do!("].concat(), "say what is missing as a refusal"),
+        (["unimple", "mented!("].concat(), "say what is missing as a refusal"),
+        (["db", "g!("].concat(), "use tracing"),
+        ([".do_", "send("].concat(), "it ignores the mailbox's bound: use send, which waits"),
+    ];
+    let mut faults = Vec::new();
+    for path in files("rs") {
+        for (number, line) in read(&path).lines().enumerate() {
+            for (word, instead) in banned.iter().filter(|(word, _)| line.contains(word.as_str())) {
+                faults.push(format!("{}:{}: `{word}`: {instead}", path.display(), number + 1));
+            }
+        }
+    }
+    all_well(faults);
+}
+
+/// The lines of a document outside of fenced code, numbered from 1.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            lines.push((number + 1, line));
+        }
+    }
+    lines
+}
+
+/// The anchors of a document: its own, and those of its headings as the places that show Markdown make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text).into_iter().filter(|(_, line)| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let kept = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    let own = text.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_string);
+    headings.map(|(_, line)| anchor(line)).chain(own).collect()
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut faults = Vec::new();
+    for path in files("md") {
+        let text = read(&path);
+        for (number, line) in prose(&text) {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                if target.contains("://") || target.starts_with("mailto:") {
+                    continue;
+                }
+                let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+                if !root().join(&file).exists() {
+                    faults.push(format!("{}:{number}: there is no `{target}`", path.display()));
+                } else if !anchor.is_empty() && !anchors(&read(&file)).contains(anchor) {
+                    faults.push(format!("{}:{number}: `{target}` has no such heading", path.display()));
+                }
+            }
+        }
+    }
+    all_well(faults);
+}
+
+#[test]
+fn decision_records_are_short_and_numbered_without_gaps() {
+    let mut records: Vec<PathBuf> = files("md").into_iter().filter(|path| path.starts_with("docs/adr")).collect();
+    records.retain(|path| !path.ends_with("README.md"));
+    let mut faults = Vec::new();
+    for (at, path) in records.iter().enumerate() {
+        let number = format!("{:04}-", at + 1);
+        if !path.file_name().unwrap().to_string_lossy().starts_with(&number) {
+            faults.push(format!("{}: the next number is {number}", path.display()));
+        }
+        let lines = read(path).lines().count();
+        if lines >= MAX_RECORD_LINES {
+            faults.push(format!("{} has {lines} lines: a record is under {MAX_RECORD_LINES}", path.display()));
+        }
+    }
+    all_well(faults);
+}
+
+#[test]
+fn every_stable_code_is_documented_and_no_other() {
+    let source = read("bus/src/refusal.rs");
+    let declared = source.lines().filter(|line| line.trim_start().starts_with("pub const "));
+    let codes: BTreeSet<&str> = declared.filter_map(|line| line.split('"').nth(1)).collect();
+    let page = read("docs/reference/refusals.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: BTreeSet<&str> = rows.filter(|word| word.contains('.')).collect();
+    assert!(!codes.is_empty());
+    assert_eq!(codes, documented, "bus/src/refusal.rs and docs/reference/refusals.md");
+}
+
+#[test]
+fn generated_documents_are_current() {
+    let documents: BTreeMap<&str, String> = BTreeMap::from([
+        ("docs/reference/messages.md", messages_page()),
+        ("docs/reference/global-config.md", global_config_page()),
+    ]);
+    for (path, text) in documents {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(root().join(path), &text).unwrap();
+        }
+        assert!(read(path) == text, "{path} is not current: UPDATE_GOLDEN=1 cargo test --test tidy writes it again");
+    }
+}
+
+const GENERATED: &str = "<!-- Made from the catalogue by tests/tidy.rs: UPDATE_GOLDEN=1 cargo test --test tidy -->\n";
+
+fn messages_page() -> String {
+    let mut page = format!("# Messages\n\n{GENERATED}\n");
+    page.push_str(
+        "Everything that can be asked, over HTTP and on the command line. A command is `POST /v1/commands/<Name>` \
+         with its parameters as one flat JSON object, or `switchback <Name> key=value …`; a query or read is \
+         `GET /v1/queries/<Name>`, or the same on the command line. `switchback messages <Name>` prints what is here.\n\n",
+    );
+    page.push_str("## Contents\n\n");
+    for (title, messages) in [("Commands", COMMANDS), ("Queries", QUERIES), ("Reads", READS)] {
+        let names = messages.iter().filter(|message| !message.internal);
+        let links = names.map(|message| format!("[{}](#{})", message.name, message.name.to_lowercase()));
+        writeln!(page, "* {title}: {}", links.collect::<Vec<_>>().join(", ")).unwrap();
+    }
+    page.push_str("\n## Common parameters\n\nCommands that make a resource also take:\n\n");
+    parameters(&mut page, COMMON.iter());
+    let takes =
+        COMMANDS.iter().filter(|message| message.method == "DELETE").map(|message| format!("`{}`", message.name));
+    writeln!(page, "{} also take:\n", takes.collect::<Vec<_>>().join(", ")).unwrap();
+    parameters(&mut page, std::iter::once(&DELETE_MODE));
+    page.push_str("## Commands\n\n");
+    for message in COMMANDS.iter().filter(|message| !message.internal) {
+        section(&mut page, message);
+    }
+    page.push_str(
+        "## Queries\n\nAll take `q` (a condition, repeatable), `fields`, `sort`, `start`, `limit`, `count`, \
+         `replyWithCount`, `at` and `minPosition`.\n\n| query | answers |\n|---|---|\n",
+    );
+    for message in QUERIES {
+        writeln!(page, "| <a id=\"{}\"></a>`{}` | {} |", message.name.to_lowercase(), message.name, message.doc)
+            .unwrap();
+    }
+    page.push_str("\n## Reads\n\n");
+    for message in READS {
+        section(&mut page, message);
+    }
+    page.push_str(
+        "## Reports\n\nOnly the system's own reconcilers send these; to anyone else they do not exist. They are in the \
+         log like every command.\n\n",
+    );
+    for message in COMMANDS.iter().filter(|message| message.internal) {
+        section(&mut page, message);
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
+}
+
+fn section(page: &mut String, message: &Message) {
+    writeln!(page, "### {}\n\n{}", message.name, words(message.doc)).unwrap();
+    if creates(message) {
+        page.push_str("Takes the [common parameters](#common-parameters).\n");
+    }
+    page.push('\n');
+    parameters(page, message.parameters.iter());
+}
+
+fn parameters<'a>(page: &mut String, parameters: impl Iterator<Item = &'a Parameter>) {
+    let mut rows = parameters.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    page.push_str("| parameter | needed | value | meaning |\n|---|---|---|---|\n");
+    for parameter in rows {
+        let needed = if parameter.required { "yes" } else { "" };
+        let (value, meaning) = (cell(&parameter.check.right()), cell(&words(parameter.doc)));
+        writeln!(page, "| `{}` | {needed} | {value} | {meaning} |", parameter.api_name()).unwrap();
+    }
+    page.push('\n');
+}
+
+/// The lines of a doc comment as one.
+fn words(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn global_config_page() -> String {
+    let mut page = format!("# Global configuration\n\n{GENERATED}\n");
+    page.push_str(
+        "Values that hold for the whole system. `switchback QueryGlobalConfig` lists them; they are changed with \
+         `switchback UpdateGlobalConfig category=… name=… value=…`, which is in the log like every command.\n\n\
+         | category | name | default | value | meaning |\n|---|---|---|---|---|\n",
+    );
+    for entry in GLOBAL_CONFIGS {
+        let (value, meaning) = (cell(&entry.check.right()), cell(entry.description));
+        writeln!(page, "| `{}` | `{}` | `{}` | {value} | {meaning} |", entry.category, entry.name, entry.default)
+            .unwrap();
+    }
+    page
+}
