@@ -155,6 +155,14 @@ pub fn drift(api: &Api, router: &str) -> anyhow::Result<Vec<String>> {
     Ok(items.iter().map(|item| format!("{}: {}", word(item, "section"), word(item, "item"))).collect())
 }
 
+/// The addresses of the DHCP entries of a router's configuration, in their order there.
+pub fn dhcp_addresses(config: &Value) -> anyhow::Result<Vec<String>> {
+    let sections = if config["sections"].is_null() { &config["config"]["sections"] } else { &config["sections"] };
+    let hosts = sections["dhcp"]["hosts"].as_array();
+    let hosts = hosts.with_context(|| format!("expected sections.dhcp.hosts, got {config}"))?;
+    Ok(hosts.iter().filter_map(|host| host["ip"].as_str().map(str::to_string)).collect())
+}
+
 /// Does what a meddler would: flushes the router's rules and kills its dnsmasq.
 pub fn wipe_router(lab: &Lab, namespace: &str) -> anyhow::Result<()> {
     let done = Command::new("ip").args(["netns", "exec", namespace, "nft", "flush", "ruleset"]).output();

@@ -60,19 +60,18 @@ fn a_destroyed_router_has_a_successor_that_serves_the_same() {
     assert_ne!(new.uuid, old.uuid);
     bench.everything_serves(&vms);
     bench.must(|bench| {
-        let hosts = |uuid: &str, at: Option<String>| -> anyhow::Result<_> {
+        let hosts = |uuid: &str, at: Option<String>| -> anyhow::Result<Vec<String>> {
             let path = format!("/v1/routers/{uuid}/config");
             let at = at.unwrap_or_default();
             let parameters: &[(&str, &str)] = if at.is_empty() { &[] } else { &[("at", &at)] };
-            let config = bench.api.get(&path, parameters)?;
-            Ok(config["sections"]["dhcp"]["hosts"].clone())
+            check::dhcp_addresses(&bench.api.get(&path, parameters)?)
         };
         let new_hosts = hosts(&new.uuid, None)?;
-        ensure!(new_hosts.as_array().is_some_and(|hosts| hosts.len() == 2), "expected two entries, got {new_hosts}");
+        ensure!(new_hosts.len() == 2, "expected two entries, got {new_hosts:?}");
         let events = bench.api.get("/v1/events", &[("resource", &old.uuid), ("kind", "router.DestroyRequested")])?;
         let destroyed = events["events"][0]["position"].as_u64().expect("the router was destroyed");
         let old_hosts = hosts(&old.uuid, Some((destroyed - 1).to_string()))?;
-        ensure!(old_hosts == new_hosts, "expected the same entries, got {old_hosts} and {new_hosts}");
+        ensure!(old_hosts == new_hosts, "expected the same entries, got {old_hosts:?} and {new_hosts:?}");
         Ok(())
     });
 }

@@ -1,7 +1,10 @@
 //! The log is asked what happened.
 
 use super::show::{Demo, chapter};
-use crate::lab::churn::{command_of, events_after};
+use crate::lab::{
+    check,
+    churn::{command_of, events_after},
+};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -73,7 +76,7 @@ fn before_the_second_vm(demo: &mut Demo) -> anyhow::Result<()> {
         &format!("switchback router config {uuid} --at {at}"),
         |demo| {
             let config = demo.api.get(&format!("/v1/routers/{uuid}/config"), &[("at", &at)])?;
-            let hosts = dhcp_addresses(&config)?;
+            let hosts = check::dhcp_addresses(&config)?;
             ensure!(
                 hosts == [first_ip.clone()],
                 "expected the DHCP entry of {first_ip} only, got {hosts:?} in {config}"
@@ -82,7 +85,9 @@ fn before_the_second_vm(demo: &mut Demo) -> anyhow::Result<()> {
         },
     )?;
     demo.check(
-        |events: &usize| format!("the difference since is {} ({second_ip}), made by {events} events", second.name),
+        |events: &Vec<String>| {
+            format!("the difference since is {} ({second_ip}), made by {}", second.name, events.join(", "))
+        },
         &format!("switchback router diff {uuid} --from {at}"),
         |demo| {
             // Up to the moment before the router was destroyed: afterwards it has no configuration.
@@ -96,7 +101,8 @@ fn before_the_second_vm(demo: &mut Demo) -> anyhow::Result<()> {
             ensure!(text.contains(&second_ip), "expected {second_ip} in the difference, got {diff}");
             let events = diff["events"].as_array().with_context(|| format!("expected events in {diff}"))?;
             ensure!(!events.is_empty(), "expected the events that made the difference, got {diff}");
-            Ok(events.len())
+            let word = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_string();
+            Ok(events.iter().map(|event| format!("{} of {}", word(event, "kind"), word(event, "principal"))).collect())
         },
     )?;
     demo.check(
@@ -104,7 +110,7 @@ fn before_the_second_vm(demo: &mut Demo) -> anyhow::Result<()> {
         &format!("switchback router config {}", demo.router().uuid),
         |demo| {
             let config = demo.api.get(&format!("/v1/routers/{}/config", demo.router().uuid), &[])?;
-            let mut hosts = dhcp_addresses(&config)?;
+            let mut hosts = check::dhcp_addresses(&config)?;
             hosts.sort();
             let mut expected = [first_ip, second_ip];
             expected.sort();
@@ -130,12 +136,4 @@ fn verify(demo: &mut Demo) -> anyhow::Result<()> {
         "expected the head's position, got {head:?}"
     );
     Ok(())
-}
-
-/// The addresses of the DHCP entries of a router's configuration.
-fn dhcp_addresses(config: &Value) -> anyhow::Result<Vec<String>> {
-    let sections = if config["sections"].is_null() { &config["config"]["sections"] } else { &config["sections"] };
-    let hosts = sections["dhcp"]["hosts"].as_array();
-    let hosts = hosts.with_context(|| format!("expected sections.dhcp.hosts, got {config}"))?;
-    Ok(hosts.iter().filter_map(|host| host["ip"].as_str().map(str::to_string)).collect())
 }
