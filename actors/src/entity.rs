@@ -38,7 +38,7 @@ pub struct Execute {
 /// What came of a decision.
 pub enum Decided {
     /// Sequenced, and on its way to the disk.
-    Appended(Appended, Decision),
+    Appended(Appended),
     /// There was nothing to change.
     Unchanged(Decision),
     /// A dry run's events.
@@ -108,6 +108,13 @@ pub fn run(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Deci
     if let Some(why) = states.journal().read_only() {
         return Err(refusal_of(AppendError::ReadOnly(why)));
     }
+    // The same command may have come twice at once: it happens once, and both get its answer.
+    let provenance = &execute.provenance;
+    if !execute.dry_run
+        && let Some(appended) = states.journal().lookup(provenance.command_id, provenance.body).map_err(refusal_of)?
+    {
+        return Ok(Decided::Appended(appended));
+    }
     for _ in 0..TRIES {
         let facts = states.facts();
         let now = clock.now();
@@ -132,7 +139,7 @@ pub fn run(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Deci
         let events: Vec<(StreamKey, Event)> = decision.events.clone();
         let proposal = Proposal { at: now, provenance: execute.provenance.clone(), reads, events };
         match states.append(proposal, &sets) {
-            Ok(appended) => return Ok(Decided::Appended(appended, decision)),
+            Ok(appended) => return Ok(Decided::Appended(appended)),
             Err(AppendError::Conflict { .. } | AppendError::Stale) => continue,
             Err(error) => return Err(refusal_of(error)),
         }

@@ -218,7 +218,7 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
     let asked = asked(&command.network_services, facts)?;
     let mut decision = Decision::about(StreamKind::L3Network, id).show("l3");
     let mut seen: Vec<NetworkServiceType> = Vec::new();
-    for (provider, services) in &asked {
+    for services in asked.values() {
         for service in services {
             if let Some(other) = l3.services.get(service) {
                 let refusal =
@@ -230,6 +230,8 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
             }
             seen.push(*service);
         }
+    }
+    for (provider, services) in &asked {
         let ours = *provider == network_service_provider::virtual_router();
         let all: Vec<_> = services.iter().chain(l3.services.keys()).chain(asked.values().flatten()).collect();
         for service in services {

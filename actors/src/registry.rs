@@ -40,6 +40,16 @@ struct Inner {
     restarts: AtomicU64,
 }
 
+impl Drop for Inner {
+    /// The threads hold actors, and these the states and the log: with the registry all of that is let go.
+    fn drop(&mut self) {
+        for arbiter in self.arbiters.drain(..) {
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+    }
+}
+
 impl Registry {
     /// A registry whose actors live on `threads` threads of the current actix system.
     pub fn new(states: States, clock: Arc<dyn Clock>, threads: usize) -> Registry {

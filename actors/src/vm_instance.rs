@@ -119,8 +119,12 @@ struct TagWishes {
     custom_macs: Vec<(L3NetworkId, Mac)>,
 }
 
-fn tag_wishes(tags: &[String]) -> Result<TagWishes, Refusal> {
+fn tag_wishes(tags: &[String], l3s: &[L3NetworkId]) -> Result<TagWishes, Refusal> {
     let mut wishes = TagWishes::default();
+    let own = |l3: L3NetworkId, tag: &str| match l3s.contains(&l3) {
+        true => Ok(()),
+        false => Err(Refusal::argument("systemTags", tag, "a tag for one of l3NetworkUuids")),
+    };
     for tag in tags {
         match tag.split("::").next() {
             Some("hostname") => {
@@ -128,8 +132,16 @@ fn tag_wishes(tags: &[String]) -> Result<TagWishes, Refusal> {
                 rules::hostname("systemTags", name)?;
                 wishes.hostname = Some(name.to_string());
             }
-            Some("staticIp") => wishes.static_ips.push(tag_set::static_ip(tag)?),
-            Some("customMac") => wishes.custom_macs.push(tag_set::custom_mac(tag)?),
+            Some("staticIp") => {
+                let (l3, ip) = tag_set::static_ip(tag)?;
+                own(l3, tag)?;
+                wishes.static_ips.push((l3, ip));
+            }
+            Some("customMac") => {
+                let (l3, mac) = tag_set::custom_mac(tag)?;
+                own(l3, tag)?;
+                wishes.custom_macs.push((l3, mac));
+            }
             _ => {}
         }
     }
@@ -181,7 +193,7 @@ pub(crate) fn create(command: &CreateVmInstance, facts: &Facts, context: &Contex
             return Err(Refusal::argument("instanceOfferingUuid", id, "an enabled offering for user VMs"));
         }
     }
-    let wishes = tag_wishes(&context.common.system_tags)?;
+    let wishes = tag_wishes(&context.common.system_tags, l3s)?;
     let wish = Wish { zone: command.zone_uuid, cluster: command.cluster_uuid, host: command.host_uuid, last: None };
     let place = placement::choose(facts, zone, &l2s, &wish)?;
     let id = context.resource_id();

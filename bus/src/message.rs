@@ -20,7 +20,7 @@ pub enum MessageKind {
 /// One message of the catalogue.
 #[derive(Debug)]
 pub struct Message {
-    /// As in ZSTACK-API.md: `CreateL3Network`.
+    /// The reference's name: `CreateL3Network`.
     pub name: &'static str,
     /// What it does.
     pub doc: &'static str,
@@ -74,7 +74,7 @@ pub enum Check {
     List(&'static Check),
     /// From a provider's uuid or type to a list of service types.
     Services,
-    /// Checked by the decision itself, which has the more useful message.
+    /// Text that the decision itself checks: it has the more useful message.
     Any,
 }
 
@@ -163,7 +163,7 @@ impl Check {
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
             }
-            Check::Any => "a value".to_string(),
+            Check::Any => "text".to_string(),
         }
     }
 
@@ -212,7 +212,7 @@ impl Check {
                 }
                 true
             }
-            (Check::Any, _) => true,
+            (Check::Any, Value::String(_)) => true,
             _ => false,
         };
         if ok {

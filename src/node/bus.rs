@@ -96,7 +96,7 @@ impl Node {
             dry_run: request.dry_run,
         };
         match self.registry.execute(execute).await? {
-            Decided::Appended(appended, _) => {
+            Decided::Appended(appended) => {
                 let commit = appended.durable().await.map_err(|lost| refusal_of(read_only(lost.0)))?;
                 self.reply(id, message, &commit, request.wait).await
             }
@@ -157,7 +157,8 @@ impl Node {
                 payload: None,
             })
             .collect();
-        let version = commit.events.first().map_or(0, |event| event.version);
+        // Of the target as it is now, as its inventory is: what `If-Match` may name next.
+        let version = commit.events.first().map_or(0, |event| self.journal.version(event.stream));
         Ok(reply(id, commit.last_position(), version, applied, inventories, events))
     }
 

@@ -1,1 +1,259 @@
+//! Hosts and routers that do not do as told.
 
+use crate::harness::{ALL_SERVICES, Site, World, id, text, uuid};
+use serde_json::json;
+use std::time::{Duration, Instant};
+use switchback::node::NodeOptions;
+use switchback_agent::{FleetOptions, kernel::FailKind};
+use switchback_events::HostId;
+
+/// One host, so that a test knows where things are placed.
+async fn one_host(world: &World) -> Site {
+    let mut site = Site::bare(world, 1).await;
+    site.offering = site.offer("vr", &site.management, &site.public).await;
+    site
+}
+
+#[actix_rt::test]
+async fn a_router_that_cannot_start_takes_its_vms_with_it_and_leaves_nothing() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let networks = [&l3, &site.management, &site.public];
+    let mut before = Vec::new();
+    for network in networks {
+        before.push(site.free(network).await);
+    }
+    world.break_appliances(&site.hosts[0]);
+    let refusal = world.fails("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [l3]})).await;
+    assert_eq!(refusal.code, "VM.1000");
+    assert!(refusal.detail.contains("virtual router"), "{refusal}");
+    assert!(world.query("QueryVmInstance", &[]).await.is_empty());
+    assert!(world.query("QueryVirtualRouterVm", &[]).await.is_empty());
+    assert!(world.query("QueryVmNic", &[]).await.is_empty());
+    for (network, free) in networks.iter().zip(before) {
+        assert_eq!(site.free(network).await, free);
+    }
+    // What was broken is not remembered.
+    site.vm("vm", &l3).await;
+    assert_eq!(text(&world.router_of(&l3).await, "status"), "Connected");
+}
+
+#[actix_rt::test]
+async fn many_vms_that_wait_for_a_router_that_cannot_start_all_fail() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let free = site.free(&l3).await;
+    world.break_appliances(&site.hosts[0]);
+    let creates: Vec<_> =
+        (0..5).map(|n| ("CreateVmInstance", json!({"name": format!("vm-{n}"), "l3NetworkUuids": [l3]}))).collect();
+    let answers = world.at_once(creates).await;
+    // Those that came after the failure made a new router.
+    let made = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!(made < 5, "{answers:?}");
+    assert!(answers.iter().filter_map(|answer| answer.as_ref().err()).all(|refusal| refusal.code == "VM.1000"));
+    assert_eq!(world.query("QueryVmInstance", &[]).await.len(), made);
+    assert_eq!(site.free(&l3).await, free - made);
+    world.one_holder_each().await;
+}
+
+#[actix_rt::test]
+async fn without_rollback_a_router_that_could_not_start_stays_and_starts_with_the_next_vm() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    world.configure("applianceVm", "auto.rollback", "false").await;
+    world.break_appliances(&site.hosts[0]);
+    world.fails("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [l3]})).await;
+    assert!(world.query("QueryVmInstance", &[]).await.is_empty());
+    let router = world.router_of(&l3).await;
+    assert_eq!((text(&router, "state"), text(&router, "status")), ("Stopped".to_string(), "Disconnected".to_string()));
+    site.vm("vm", &l3).await;
+    let again = world.router_of(&l3).await;
+    assert_eq!((uuid(&again), text(&again, "status")), (uuid(&router), "Connected".to_string()));
+}
+
+#[actix_rt::test]
+async fn a_router_that_cannot_start_again_stays_stopped() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let vm = uuid(&site.vm("vm", &l3).await);
+    let router = uuid(&world.router_of(&l3).await);
+    world.done("StopVmInstance", json!({"uuid": router})).await;
+    world.done("StopVmInstance", json!({"uuid": vm})).await;
+    world.break_appliances(&site.hosts[0]);
+    let refusal = world.fails("StartVmInstance", json!({"uuid": vm})).await;
+    assert_eq!(refusal.code, "VM.1001");
+    assert_eq!(text(&world.get("QueryVmInstance", &vm).await, "state"), "Stopped");
+    assert_eq!(text(&world.get("QueryVirtualRouterVm", &router).await, "state"), "Stopped");
+    world.done("StartVmInstance", json!({"uuid": vm})).await;
+    assert_eq!(text(&world.get("QueryVirtualRouterVm", &router).await, "status"), "Connected");
+}
+
+#[actix_rt::test]
+async fn an_l2_network_is_attached_on_every_host_or_not_at_all() {
+    let world = World::new();
+    let site = Site::bare(&world, 3).await;
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    let attach = json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster});
+    world.fleet().unplug(HostId(id(&site.hosts[1])), "eth2");
+    let refusal = world.fails("AttachL2NetworkToCluster", attach.clone()).await;
+    assert_eq!(refusal.code, "L2.1000");
+    assert!(refusal.detail.contains(&site.hosts[1]) && refusal.detail.contains("eth2"), "{refusal}");
+    assert_eq!(world.get("QueryL2Network", &l2).await["attachedClusterUuids"], json!([]));
+    assert_eq!(world.refused("DetachL2NetworkFromCluster", attach.clone()).await.code, "SYS.1006");
+    world.done("DeleteL2Network", json!({"uuid": l2})).await;
+}
+
+#[actix_rt::test]
+async fn what_hosts_said_of_an_attachment_that_failed_does_not_count_for_the_next() {
+    let world = World::new();
+    let site = Site::bare(&world, 3).await;
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    let both = json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster});
+    for _ in 0..10 {
+        for host in &site.hosts {
+            world.fleet().fail_next(id(host), FailKind::Links);
+        }
+        assert_eq!(world.fails("AttachL2NetworkToCluster", both.clone()).await.code, "L2.1000");
+        // A host that was slow may not have failed yet.
+        let attached = world
+            .until("the L2 network is attached", || async {
+                world.send("AttachL2NetworkToCluster", both.clone()).await.ok()
+            })
+            .await;
+        assert_eq!(attached.inventory.unwrap()["attachedClusterUuids"], json!([site.cluster]));
+        world.done("DetachL2NetworkFromCluster", both.clone()).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_attachment_does_not_wait_for_a_host_that_went_away() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let site = Site::bare(&world, 2).await;
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    let attach = json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster});
+    world.fleet().unreachable(id(&site.hosts[1]), true);
+    let refusal = world.fails("AttachL2NetworkToCluster", attach.clone()).await;
+    assert_eq!(refusal.code, "L2.1000");
+    assert!(refusal.detail.contains(&site.hosts[1]), "{refusal}");
+    world.until_is("QueryHost", &site.hosts[1], "status", "Disconnected").await;
+    // A host that is known to be away is passed over, and realises it when it is back.
+    world.done("AttachL2NetworkToCluster", attach).await;
+    world.fleet().unreachable(id(&site.hosts[1]), false);
+    world.until_is("QueryHost", &site.hosts[1], "status", "Connected").await;
+}
+
+#[actix_rt::test]
+async fn a_vm_that_its_host_cannot_start_leaves_nothing_or_stays_as_it_was() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let vm = uuid(&site.vm("good", &l3).await);
+    let free = site.free(&l3).await;
+    let host = id(&site.hosts[0]);
+    world.fleet().fail_next(host, FailKind::Namespace);
+    let refusal = world.fails("CreateVmInstance", json!({"name": "bad", "l3NetworkUuids": [l3]})).await;
+    assert_eq!(refusal.code, "VM.1000");
+    assert!(refusal.detail.contains(&site.hosts[0]), "{refusal}");
+    assert_eq!((world.query("QueryVmInstance", &[]).await.len(), site.free(&l3).await), (1, free));
+
+    world.done("StopVmInstance", json!({"uuid": vm})).await;
+    world.fleet().fail_next(host, FailKind::Namespace);
+    assert_eq!(world.fails("StartVmInstance", json!({"uuid": vm})).await.code, "VM.1001");
+    let now = world.get("QueryVmInstance", &vm).await;
+    assert_eq!(text(&now, "state"), "Stopped");
+    assert!(text(&now, "lastError").contains(&site.hosts[0]), "{now}");
+    let router = uuid(&world.router_of(&l3).await);
+    assert_eq!(world.sections(&router).await["dhcp"]["hosts"], json!([]), "a VM that did not start is not served");
+    world.done("StartVmInstance", json!({"uuid": vm})).await;
+    assert_eq!(world.sections(&router).await["dhcp"]["hosts"].as_array().unwrap().len(), 1);
+    world.one_holder_each().await;
+}
+
+#[actix_rt::test]
+async fn a_router_whose_agent_does_not_answer_is_disconnected_until_it_does() {
+    let world = World::new();
+    world.configure("virtualRouter", "ping.interval", "1").await;
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    site.vm("vm", &l3).await;
+    let router = uuid(&world.router_of(&l3).await);
+    world.fleet().unreachable(id(&router), true);
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Disconnected").await;
+    let refusal = world.refused("ProvisionVirtualRouterConfig", json!({"vmInstanceUuid": router})).await;
+    assert_eq!(refusal.code, "VR.1000");
+    assert!(refusal.detail.contains(&router) && refusal.detail.contains("Disconnected"), "{refusal}");
+    // What is asked for meanwhile is kept and done later.
+    let waiting = world.send("CreateVmInstance", json!({"name": "later", "l3NetworkUuids": [l3]})).await.unwrap();
+    assert!(!waiting.applied);
+    let waiting = uuid(&waiting.inventory.unwrap());
+    assert_eq!(text(&world.get("QueryVmInstance", &waiting).await, "state"), "Starting");
+    world.fleet().unreachable(id(&router), false);
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    world.until_is("QueryVmInstance", &waiting, "state", "Running").await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_hangs_holds_up_its_own_router_only() {
+    let patience = Duration::from_secs(15);
+    let simulation = FleetOptions { patience, ..FleetOptions::default() };
+    let world = World::with(NodeOptions { simulation, ..NodeOptions::default() });
+    let site = Site::new(&world).await;
+    let (stuck, well) = (site.guest("stuck", ALL_SERVICES).await, site.guest("well", ALL_SERVICES).await);
+    site.vm("a", &stuck).await;
+    let router = uuid(&world.router_of(&stuck).await);
+    world.fleet().hang(id(&router), true);
+    world.durable("CreateVmInstance", json!({"name": "held up", "l3NetworkUuids": [stuck]})).await;
+    world.durable("ReconnectVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    let began = Instant::now();
+    site.vm("b", &well).await;
+    let other = uuid(&world.router_of(&well).await);
+    world.done("ReconnectVirtualRouter", json!({"vmInstanceUuid": other})).await;
+    assert!(began.elapsed() < patience / 2, "took {:?}", began.elapsed());
+    // It can be destroyed although it does not answer.
+    world.done("DestroyVmInstance", json!({"uuid": router})).await;
+    assert!(began.elapsed() < patience, "took {:?}", began.elapsed());
+}
+
+#[actix_rt::test]
+async fn a_configuration_that_an_agent_refuses_is_in_the_log_and_tried_again() {
+    let world = World::new();
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    site.vm("a", &l3).await;
+    let router = uuid(&world.router_of(&l3).await);
+    world.fleet().fail_next(id(&router), FailKind::Write);
+    let head = world.head();
+    let vm = site.vm("b", &l3).await;
+    assert_eq!(text(&vm, "state"), "Running");
+    assert!(world.kinds_after(head).await.contains(&"router.ConfigFailed".to_string()));
+}
+
+#[actix_rt::test]
+async fn a_host_that_does_not_answer_gets_no_vms_until_it_does() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let vm = uuid(&site.vm("vm", &l3).await);
+    let host = &site.hosts[0];
+    world.fleet().unreachable(id(host), true);
+    world.until_is("QueryHost", host, "status", "Disconnected").await;
+    let create = json!({"name": "next", "l3NetworkUuids": [l3]});
+    assert_eq!(world.refused("CreateVmInstance", create.clone()).await.code, "HOST_ALLOCATION.1000");
+    let refusal = world.refused("StopVmInstance", json!({"uuid": vm})).await;
+    assert!(refusal.code == "SYS.1006" && refusal.detail.contains(host.as_str()), "{refusal}");
+    // A destroy does not wait: the host drops the VM when it is back.
+    world.send("DestroyVmInstance", json!({"uuid": vm})).await.unwrap();
+    assert!(world.query("QueryVmInstance", &[]).await.is_empty());
+    world.fleet().unreachable(id(host), false);
+    world.until_is("QueryHost", host, "status", "Connected").await;
+    world.done("CreateVmInstance", create).await;
+}

@@ -211,7 +211,7 @@ impl Reconcilers {
         };
         let name = execute.provenance.command.clone();
         match self.registry.execute(execute).await {
-            Ok(Decided::Appended(appended, _)) => Ok(appended.commit.last_position()),
+            Ok(Decided::Appended(appended)) => Ok(appended.commit.last_position()),
             Ok(_) => Ok(0),
             Err(refusal) => {
                 tracing::warn!(command = name, %refusal, "a report was refused");
