@@ -6,7 +6,7 @@ use crate::lab::{
     poll::{Deadline, poll_closely},
     probe::dns_a,
 };
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use switchback_bus::Wait;
@@ -42,6 +42,13 @@ pub(super) fn first_vm(demo: &mut Demo) -> anyhow::Result<()> {
         "switchback QueryVirtualRouterVm",
         |demo| check::router_connected(&demo.api, &l3),
     )?;
+    let at = |kind: &str| -> anyhow::Result<u64> {
+        let page = demo.api.get("/v1/events", &[("resource", &router.uuid), ("kind", kind)])?;
+        page["events"][0]["at"].as_u64().with_context(|| format!("expected {kind} in the log, got {page}"))
+    };
+    let connected = Duration::from_micros(at("router.Connected")?.saturating_sub(at("router.Created")?));
+    line(connected, "of that until the router had applied its configuration, by the log's own times", "");
+    demo.figures.push(("router's configuration in force, by the log's times", format!("{} ms", millis(connected))));
     check::vm_running(&demo.api, &vm.uuid)?;
     demo.first_router = router.uuid.clone();
     demo.router = Some(router);
