@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The exit codes, as API.md promises them.
+/// The exit codes: scripts rely on them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// Anything that has no code of its own.

@@ -1,5 +1,5 @@
 //! IP range: its bounds never change; it owns the allocations of its addresses, so that an address has one holder.
-//! The rules of MODEL.md 3.2 are checked in their order, after the texts have been read as addresses.
+//! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use ipnet::Ipv4Net;
@@ -146,7 +146,7 @@ fn touches(bounds: &Bounds, first: [u8; 4], last: [u8; 4]) -> bool {
     bounds.start <= Ipv4Addr::from(last) && bounds.end >= Ipv4Addr::from(first)
 }
 
-/// The rules of MODEL.md 3.2, in their order. `ranges` are all ranges on the L3 networks of the L2 network.
+/// ZStack's rules for a new range, in its order. `ranges` are all ranges on the L3 networks of the L2 network.
 fn check(asked: &Asked, l3: &L3Network, bounds: &Bounds, ranges: &[(Id, Arc<IpRange>)]) -> Result<(), Refusal> {
     let (start, end, netmask, gateway) = (bounds.start, bounds.end, bounds.netmask, bounds.gateway);
     if asked.pool && l3.category != Some(L3NetworkCategory::Public) {
@@ -529,4 +529,53 @@ pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Op
         }
     }
     Ok(if inside || request.ip_range_check == Some(false) { None } else { Some("not in this range") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: &str, end: &str, netmask: &str, gateway: &str, used: &[&str]) -> IpRange {
+        let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+        IpRange {
+            bounds: Some(Bounds { start: ip(start), end: ip(end), netmask: ip(netmask), gateway: ip(gateway) }),
+            used: Used(used.iter().map(|text| u32::from(ip(text))).collect()),
+            ..IpRange::default()
+        }
+    }
+
+    #[test]
+    fn the_first_free_address_passes_over_what_is_used_or_reserved() {
+        let full = "255.255.255.0";
+        let tail = ["10.0.0.7", "10.0.0.8", "10.0.0.9"];
+        for (range, from, wanted) in [
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.1", &[]), "10.0.0.0", Some("10.0.0.5")),
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.1", &[]), "10.0.0.9", Some("10.0.0.9")),
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.1", &[]), "10.0.0.10", None),
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.1", &["10.0.0.5", "10.0.0.6"]), "10.0.0.5", Some("10.0.0.7")),
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.1", &tail), "10.0.0.7", None),
+            (range("10.0.0.5", "10.0.0.9", full, "10.0.0.6", &["10.0.0.5"]), "10.0.0.5", Some("10.0.0.7")),
+            // Never the network or the broadcast address, even of a range that covers them.
+            (range("10.0.0.0", "10.0.0.255", full, "10.0.0.1", &[]), "10.0.0.0", Some("10.0.0.2")),
+            (range("10.0.0.0", "10.0.0.255", full, "10.0.0.1", &["10.0.0.254"]), "10.0.0.254", None),
+            // A subnet of two has neither.
+            (range("10.0.0.0", "10.0.0.1", "255.255.255.254", "10.0.0.1", &[]), "10.0.0.0", Some("10.0.0.0")),
+            (
+                range("255.255.255.250", "255.255.255.255", "255.0.0.0", "255.0.0.1", &["255.255.255.254"]),
+                "255.255.255.254",
+                None,
+            ),
+        ] {
+            let found = range.free_from(from.parse().unwrap()).map(|ip| ip.to_string());
+            assert_eq!(found.as_deref(), wanted, "{range:?} from {from}");
+        }
+        assert_eq!(IpRange::default().free_from(Ipv4Addr::UNSPECIFIED), None);
+    }
+
+    #[test]
+    fn the_used_addresses_survive_a_snapshot() {
+        let before = range("10.0.0.5", "10.0.0.9", "255.255.255.0", "10.0.0.1", &["10.0.0.6", "10.0.0.9"]);
+        let bytes = rmp_serde::to_vec_named(&before).unwrap();
+        assert_eq!(rmp_serde::from_slice::<IpRange>(&bytes).unwrap(), before);
+    }
 }

@@ -22,17 +22,12 @@ impl NetworkServiceProvider {
     }
 }
 
-/// The built-in provider of a type, the same on every installation.
-pub fn built_in(provider_type: &str) -> NetworkServiceProviderId {
-    NetworkServiceProviderId(Id::of_name(&format!("network-service-provider:{provider_type}")))
-}
-
 /// The provider whose backend is a virtual router.
 pub fn virtual_router() -> NetworkServiceProviderId {
-    built_in("VirtualRouter")
+    built_in_provider("VirtualRouter")
 }
 
-/// The events that make the built-in providers (MODEL.md 4.1).
+/// The events that make the built-in providers, as in ZStack.
 pub(crate) fn founding() -> Vec<(StreamKey, Event)> {
     use NetworkServiceType::*;
     let providers: [(&str, &str, &[NetworkServiceType]); 3] = [
@@ -49,7 +44,7 @@ pub(crate) fn founding() -> Vec<(StreamKey, Event)> {
                 provider_type: name.to_string(),
                 services: services.to_vec(),
             };
-            (StreamKey::new(StreamKind::NetworkServiceProvider, built_in(name)), event.into())
+            (StreamKey::new(StreamKind::NetworkServiceProvider, built_in_provider(name)), event.into())
         })
         .collect()
 }

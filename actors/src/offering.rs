@@ -219,7 +219,7 @@ pub(crate) fn delete(command: &DeleteInstanceOffering, facts: &Facts) -> Result<
     Ok(decision)
 }
 
-/// The offering for a router of a guest network (MODEL.md 4.2): tagged for it, named by its tag, the default, any.
+/// The offering for a router of a guest network , in ZStack's order: tagged for it, named by its tag, the default, any.
 pub(crate) fn choose(facts: &Facts, l3_id: L3NetworkId, l3: &L3Network) -> Result<(OfferingId, RouterTerms), Refusal> {
     let mut usable = Vec::new();
     for id in facts.members(Relation::RouterOfferingsOfZone, l3.zone) {
@@ -244,4 +244,78 @@ pub(crate) fn choose(facts: &Facts, l3_id: L3NetworkId, l3: &L3Network) -> Resul
         let detail = format!("zone {} has no enabled virtual router offering for L3 network {l3_id}", l3.zone);
         Refusal::conflict(code::VR_NO_DEFAULT_OFFERING, detail).hint("create one with CreateVirtualRouterOffering")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, id};
+
+    fn created(zone: &str, is_default: bool) -> OfferingEvent {
+        OfferingEvent::Created {
+            name: "offering".to_string(),
+            description: None,
+            cpu_num: 1,
+            cpu_speed: 0,
+            memory_size: 1,
+            allocator_strategy: STRATEGY.to_string(),
+            router: Some(RouterTerms {
+                zone: id(zone),
+                management_network: id("management"),
+                public_network: id("public"),
+                image: id("image"),
+                is_default,
+            }),
+        }
+    }
+
+    fn tag(text: String) -> TagSetEvent {
+        TagSetEvent::Created {
+            tag: id(&text),
+            tag_type: TagType::System,
+            resource_type: String::new(),
+            text,
+            inherent: false,
+            refers_to: vec![],
+        }
+    }
+
+    fn chosen(given: &Given) -> Result<OfferingId, Refusal> {
+        let l3 = L3Network { name: "guest".to_string(), zone: id("zone"), ..L3Network::default() };
+        choose(&given.states.facts(), id("guest"), &l3).map(|(offering, _)| offering)
+    }
+
+    #[test]
+    fn an_offering_is_chosen_by_its_tag_then_the_networks_then_as_the_default_then_any() {
+        let guest = Id::of_name("guest");
+        let disabled = || OfferingEvent::StateChanged { state: Enabled::Disabled };
+        let nothing = Given::nothing().event("elsewhere", created("other zone", true));
+        let refusal = chosen(&nothing).unwrap_err();
+        assert_eq!(refusal.code, code::VR_NO_DEFAULT_OFFERING);
+        assert!(refusal.detail.contains(&guest.to_string()), "{refusal}");
+
+        let given = nothing.event("any", created("zone", false));
+        assert_eq!(chosen(&given).unwrap(), id("any"));
+        let given = given.event("default", created("zone", true));
+        assert_eq!(chosen(&given).unwrap(), id("default"));
+        let given = given
+            .event("named", created("zone", false))
+            .event("guest", tag(format!("virtualRouterOffering::{}", Id::of_name("named"))));
+        assert_eq!(chosen(&given).unwrap(), id("named"));
+        let given = given
+            .event("tagged", created("zone", false))
+            .event("tagged", tag(format!("guestL3Network::{}", Id::of_name("other"))));
+        assert_eq!(chosen(&given).unwrap(), id("named"), "the tag is for another network");
+        let given = given.event("tagged", tag(format!("guestL3Network::{guest}")));
+        assert_eq!(chosen(&given).unwrap(), id("tagged"));
+        // What is disabled or deleted is passed over.
+        let given = given.event("tagged", disabled());
+        assert_eq!(chosen(&given).unwrap(), id("named"));
+        let given = given.event("named", OfferingEvent::Deleted {});
+        assert_eq!(chosen(&given).unwrap(), id("default"));
+        let given = given.event("default", disabled());
+        assert_eq!(chosen(&given).unwrap(), id("any"));
+        let given = given.event("any", disabled());
+        assert_eq!(chosen(&given).unwrap_err().code, code::VR_NO_DEFAULT_OFFERING);
+    }
 }

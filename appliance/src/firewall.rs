@@ -8,7 +8,7 @@ use crate::{
 };
 use switchback_events::{NetworkServiceType, Nic};
 
-/// TCP port of a router's agent (MODEL.md 4.3).
+/// TCP port of a router's agent, as in ZStack.
 pub const AGENT_PORT: u16 = 7272;
 
 pub(crate) fn fold(router: &RouterFold) -> FirewallConfig {

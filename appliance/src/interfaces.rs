@@ -5,7 +5,7 @@ use crate::{
     router::{RouterFold, prefix_length},
 };
 
-/// Bytes: what an L2 network without a tunnel carries (MODEL.md 3.1).
+/// Bytes: what an L2 network without a tunnel carries.
 pub const DEFAULT_MTU: u16 = 1500;
 
 pub(crate) fn fold(router: &RouterFold) -> InterfacesConfig {

@@ -14,6 +14,8 @@ pub mod host_config;
 pub mod interfaces;
 pub mod protocol;
 pub mod router;
+#[cfg(test)]
+mod samples;
 pub mod snat;
 
 pub use config::*;

@@ -35,7 +35,7 @@ pub struct Network {
     pub domain: Option<String>,
     /// Its name servers, in order.
     pub dns: Vec<IpAddr>,
-    /// Its services, whoever provides them.
+    /// The services that a virtual router gives it.
     pub services: BTreeSet<NetworkServiceType>,
 }
 
@@ -88,8 +88,10 @@ impl RouterFold {
             L3NetworkEvent::Updated { dns_domain: Some(domain), .. } => network.domain = Some(domain.clone()),
             L3NetworkEvent::DnsAdded { dns } => network.dns.push(*dns),
             L3NetworkEvent::DnsRemoved { dns } => network.dns.retain(|server| server != dns),
-            L3NetworkEvent::ServicesAttached { services, .. } => network.services.extend(services),
-            L3NetworkEvent::ServicesDetached { services, .. } => {
+            L3NetworkEvent::ServicesAttached { provider, services } if *provider == ours() => {
+                network.services.extend(services);
+            }
+            L3NetworkEvent::ServicesDetached { provider, services } if *provider == ours() => {
                 network.services.retain(|service| !services.contains(service));
             }
             _ => return false,
@@ -168,6 +170,11 @@ impl RouterFold {
     }
 }
 
+/// The provider whose services a router gives.
+fn ours() -> NetworkServiceProviderId {
+    built_in_provider("VirtualRouter")
+}
+
 static NO_NETWORK: Network = Network { domain: None, dns: Vec::new(), services: BTreeSet::new() };
 
 /// The name of a VM that has no other: `ip-10-0-0-5`.
@@ -178,4 +185,136 @@ pub fn address_name(nic: &Nic) -> String {
 /// The length of the prefix of a nic's netmask, bits.
 pub(crate) fn prefix_length(nic: &Nic) -> u8 {
     prefix_of(nic.netmask).unwrap_or(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{Log, network, nic, router, vm};
+    use NetworkServiceType::{DHCP, DNS, SNAT};
+
+    fn fold(log: &Log) -> Sections {
+        let mut fold = RouterFold::default();
+        log.events.iter().for_each(|event| fold.apply(event));
+        fold.config().unwrap().sections
+    }
+
+    /// The three networks and a router with a nic on each.
+    fn scene(services: &[NetworkServiceType]) -> Log {
+        let mut log = Log::default();
+        network(&mut log, "management", &[]);
+        network(&mut log, "public", &[]);
+        network(&mut log, "guest", services);
+        let nics = vec![
+            nic("management", [172, 20, 0, 5], 0, Nic::MANAGEMENT),
+            nic("public", [203, 0, 113, 9], 1, Nic::PUBLIC),
+            nic("guest", [10, 0, 0, 1], 2, Nic::GUEST),
+        ];
+        log.add("router", router(nics));
+        log
+    }
+
+    fn hostnames(log: &Log) -> Vec<String> {
+        fold(log).dhcp.hosts.into_iter().map(|host| host.hostname).collect()
+    }
+
+    #[test]
+    fn each_service_gives_its_section_and_opens_its_ports() {
+        for (services, networks, rules, upstreams, ports) in [
+            (&[][..], 0, 0, 0, 3),
+            (&[DHCP], 1, 0, 0, 4),
+            (&[DNS], 0, 0, 1, 3),
+            (&[SNAT], 0, 1, 0, 3),
+            (&[DHCP, DNS, SNAT], 1, 1, 1, 4),
+        ] {
+            let mut log = scene(services);
+            log.add("guest", L3NetworkEvent::DnsAdded { dns: [9, 9, 9, 9].into() });
+            let sections = fold(&log);
+            assert_eq!(sections.dhcp.networks.len(), networks, "{services:?}");
+            assert_eq!(sections.snat.rules.len(), rules, "{services:?}");
+            assert_eq!(sections.firewall.forward.len(), rules, "{services:?}");
+            assert_eq!(sections.dns.upstreams.len(), upstreams, "{services:?}");
+            assert_eq!(sections.firewall.input.len(), ports, "{services:?}");
+            // Detaching takes all of it away again.
+            let detached = L3NetworkEvent::ServicesDetached {
+                provider: built_in_provider("VirtualRouter"),
+                services: services.to_vec(),
+            };
+            log.add("guest", detached);
+            let mut without = scene(&[]);
+            without.add("guest", L3NetworkEvent::DnsAdded { dns: [9, 9, 9, 9].into() });
+            assert_eq!(fold(&log), fold(&without), "{services:?}");
+        }
+    }
+
+    #[test]
+    fn a_vm_is_served_from_its_start_to_its_stop() {
+        let networks = || vec![crate::samples::id("guest")];
+        let failed = |operation| VmInstanceEvent::OperationFailed {
+            operation,
+            code: String::new(),
+            detail: String::new(),
+            l3_networks: networks(),
+        };
+        let start = || VmInstanceEvent::StartRequested {
+            host: crate::samples::id("host"),
+            cluster: crate::samples::id("cluster"),
+            l3_networks: networks(),
+        };
+        let mut log = scene(&[DHCP]);
+        log.add("vm", vm("vm", vec![nic("guest", [10, 0, 0, 7], 0, 0)]));
+        for (event, served) in [
+            (VmInstanceEvent::StopRequested { l3_networks: networks() }, true),
+            (failed(VmOperation::Stop), true),
+            (VmInstanceEvent::Stopped { l3_networks: networks() }, false),
+            (start(), true),
+            (failed(VmOperation::Start), false),
+            (start(), true),
+            (VmInstanceEvent::RebootRequested { l3_networks: networks() }, true),
+            (failed(VmOperation::Reboot), true),
+            (VmInstanceEvent::DestroyRequested { l3_networks: networks() }, true),
+            (VmInstanceEvent::Destroyed { l3_networks: networks() }, false),
+        ] {
+            log.add("vm", event.clone());
+            assert_eq!(hostnames(&log).len(), usize::from(served), "after {event:?}");
+        }
+    }
+
+    #[test]
+    fn every_event_of_a_vm_that_bears_on_routers_is_found_by_its_networks() {
+        let networks = || vec![crate::samples::id("guest")];
+        let mut log = scene(&[DHCP]);
+        log.add("vm", vm("vm", vec![nic("guest", [10, 0, 0, 7], 0, 0)]));
+        log.add("vm", VmInstanceEvent::Stopped { l3_networks: networks() });
+        log.add("vm", VmInstanceEvent::Destroyed { l3_networks: networks() });
+        let mut fold = RouterFold::default();
+        for event in &log.events {
+            let before = fold.clone();
+            fold.apply(event);
+            let tagged = event.tags.contains(&Id::of_name("guest"));
+            assert!(fold == before || tagged || !matches!(event.event, Event::VmInstance(_)), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn equal_intent_gives_equal_bytes() {
+        let vms = [("a", 9), ("b", 3), ("c", 5)];
+        let build = |order: [usize; 3]| {
+            let mut log = scene(&[DHCP, DNS]);
+            for at in order {
+                let (name, last) = vms[at];
+                log.add(name, vm(name, vec![nic("guest", [10, 0, 0, last], 0, 0)]));
+            }
+            fold(&log)
+        };
+        assert_eq!(build([0, 1, 2]), build([2, 0, 1]));
+        assert_eq!(build([0, 1, 2]).digests(), build([1, 2, 0]).digests());
+    }
+
+    #[test]
+    fn a_destroyed_router_has_nothing() {
+        let mut log = scene(&[DHCP, DNS, SNAT]);
+        log.add("router", RouterEvent::Destroyed { l3_networks: vec![] });
+        assert_eq!(fold(&log).digests(), Sections::default().digests());
+    }
 }

@@ -242,11 +242,11 @@ pub const DELETE_MODE: Parameter = Parameter {
     check: Check::Enum(&["Permissive", "Enforcing"]),
 };
 
-/// Whether the message makes a resource, so that it takes [`COMMON`].
+/// Whether the message makes a resource, so that it takes [`COMMON`]. What is added *to* something, such as a name
+/// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
-    message.kind == MessageKind::Command
-        && (message.name.starts_with("Create") || message.name.starts_with("Add"))
-        && message.method == "POST"
+    let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
+    message.kind == MessageKind::Command && message.method == "POST" && makes
 }
 
 /// The command `name` with these parameters, checked.

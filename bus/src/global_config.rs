@@ -39,7 +39,7 @@ const fn entry(
     ConfigEntry { category, name, default, check, description }
 }
 
-/// Every entry that the system reads (MODEL.md 4.5).
+/// Every entry that the system reads, by the names of ZStack.
 pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     entry(
         "virtualRouter",
@@ -81,7 +81,6 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         Enum(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy"]),
         "how a free address is chosen",
     ),
-    entry("l2Network", "deleteL2.bridge", "true", Bool, "remove bridges from hosts when an L2 network is detached"),
 ];
 
 /// The entry `name` of `category`.

@@ -1,4 +1,4 @@
-//! Why a command or read was refused: a business "no", with a stable code (MODEL.md, "Error codes"), the field and
+//! Why a command or read was refused: a business "no", with a stable code (the reference's, with some of our own), the field and
 //! value at fault, and what would be right. Failures of the system itself have the same shape and other kinds.
 
 use serde::{Deserialize, Serialize};

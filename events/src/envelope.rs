@@ -143,7 +143,7 @@ pub struct Commit {
     pub provenance: Provenance,
     /// The versions that the decision rested on.
     pub reads: Vec<(StreamKey, Version)>,
-    /// The events, in order, with contiguous positions. May be empty: a command that had nothing to change.
+    /// The events, in order, with contiguous positions; at least one.
     pub events: Vec<Recorded>,
 }
 
@@ -189,10 +189,38 @@ pub struct Envelope {
     /// When, in microseconds since 1970.
     pub at: Micros,
     /// Who, why, as a part of what.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "shown")]
     pub provenance: Provenance,
     /// Every resource that it touches.
     pub tags: Vec<Id>,
     /// The event's own fields.
     pub payload: serde_json::Value,
+}
+
+/// A provenance with the names that the API uses; in the log it has its own.
+fn shown<S: serde::Serializer>(provenance: &Provenance, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Shown<'a> {
+        command_id: CommandId,
+        command: &'a str,
+        principal: &'a str,
+        origin: Origin,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        causation: Option<Id>,
+        correlation: Id,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    }
+    let Provenance { command_id, command, principal, origin, causation, correlation, reason, body: _ } = provenance;
+    let shown = Shown {
+        command_id: *command_id,
+        command,
+        principal,
+        origin: *origin,
+        causation: *causation,
+        correlation: *correlation,
+        reason: reason.as_deref(),
+    };
+    shown.serialize(serializer)
 }

@@ -1,5 +1,6 @@
 //! What happens to a provider of network services, and the types of service.
 
+use crate::{Id, NetworkServiceProviderId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -55,4 +56,9 @@ impl fmt::Display for NetworkServiceType {
 #[allow(missing_docs)]
 pub enum NetworkServiceProviderEvent {
     Created { name: String, description: Option<String>, provider_type: String, services: Vec<NetworkServiceType> },
+}
+
+/// The id of the built-in provider of a type, the same on every installation.
+pub fn built_in_provider(provider_type: &str) -> NetworkServiceProviderId {
+    NetworkServiceProviderId(Id::of_name(&format!("network-service-provider:{provider_type}")))
 }

@@ -1,6 +1,6 @@
 //! From a refusal to an HTTP response: the one place where a status is chosen.
 //!
-//! Every response that is not a success is `application/problem+json` (RFC 9457) with the members of API.md.
+//! Every response that is not a success is `application/problem+json` (RFC 9457) .
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::{Map, Value, json};

@@ -6,7 +6,7 @@
 //! **Invariant:** every response that is not a success is an RFC 9457 problem, made in `error.rs`; no request,
 //! however malformed, ends the process.
 //!
-//! Not here: ZStack's routes, the event stream and the console come in later parts.
+//! Not here: ZStack's routes and the console.
 
 #![forbid(unsafe_code)]
 

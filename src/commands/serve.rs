@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc};
 use switchback::node::{DataDir, Node, NodeOptions};
 use switchback_gateway::{FixedTokens, Gateway, Options};
 
@@ -30,7 +30,8 @@ pub struct ServeArguments {
 pub fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SWITCHBACK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sled=warn,actix_server=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
+    let log = log.with_writer(std::io::stderr);
     if arguments.log_json {
         log.json().init();
     } else {

@@ -68,7 +68,7 @@ impl DataDir {
             .and_then(|mut source| source.read_exact(&mut random))
             .context("read /dev/urandom")?;
         let token = switchback_appliance::hex(&random);
-        write_new(&path, format!("{token}\n").as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
+        self.put("admin.token", &format!("{token}\n"))?;
         Ok(token)
     }
 
@@ -86,12 +86,18 @@ impl DataDir {
         // Should the file be lost, time still goes up from run to run.
         let seconds = uuid::Timestamp::now(uuid::NoContext).to_unix().0;
         let next = (last + 1).max(seconds);
-        let fresh = self.0.join("epoch.new");
-        let _ = fs::remove_file(&fresh);
-        write_new(&fresh, next.to_string().as_bytes())
-            .and_then(|()| fs::rename(&fresh, &path))
-            .with_context(|| format!("write `{}`", path.display()))?;
+        self.put("epoch", &next.to_string())?;
         Ok(next)
+    }
+
+    /// Puts a file in place whole or not at all, with mode 0600.
+    fn put(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let (path, fresh) = (self.0.join(name), self.0.join(format!("{name}.new")));
+        let _ = fs::remove_file(&fresh);
+        write_new(&fresh, text.as_bytes())
+            .and_then(|()| fs::rename(&fresh, &path))
+            .and_then(|()| fs::File::open(&self.0)?.sync_all())
+            .with_context(|| format!("write `{}`", path.display()))
     }
 }
 

@@ -16,6 +16,10 @@ use switchback_events::{NetworkServiceType, Position, RouterId};
 
 impl Node {
     pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
+        // Some answer from sequenced states: what they rest on must be on disk before it is said.
+        let head = self.journal.head();
+        let lost = |lost: switchback_journal::ReadOnly| Refusal::new(RefusalKind::ReadOnly, code::READ_ONLY, lost.0);
+        self.journal.wait_durable(head).await.map_err(lost)?;
         // The reads of the log are quick for what one asks in person; the gateway's threads may wait for them.
         match read(name, parameters)? {
             Read::GetFreeIp(request) => {
@@ -145,7 +149,7 @@ fn agent_refusal(problem: &AgentProblem) -> Refusal {
     }
 }
 
-/// The built-in providers with their services (MODEL.md 4.1).
+/// The built-in providers with their services, as in ZStack.
 fn providers() -> [(&'static str, Vec<NetworkServiceType>); 3] {
     use NetworkServiceType::*;
     [

@@ -80,7 +80,11 @@ impl Reconcilers {
             let mut hosts = BTreeSet::new();
             let mut routers = BTreeSet::new();
             for event in &commit.events {
-                hosts.extend(world.fold.touched(&event.event, event.stream));
+                match &event.event {
+                    // Hosts that are away are passed over, and realise it when they are back.
+                    Event::L2Network(L2NetworkEvent::AttachRequested { hosts: asked, .. }) => hosts.extend(asked),
+                    other => hosts.extend(world.fold.touched(other, event.stream)),
+                }
                 routers.extend(self.routers_touched(event));
             }
             (hosts, routers)

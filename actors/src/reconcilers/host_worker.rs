@@ -44,6 +44,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
             Err(problem) => {
                 tracing::debug!(%host, %problem, "a host did not do as told");
                 memory.failures += 1;
+                refuse_attachments(&reconcilers, host, &problem).await;
                 let most: u32 = reconcilers.config("host", "ping.maxFailure").parse().unwrap_or(3);
                 if record.status != HostStatus::Connected || memory.failures >= most {
                     let reason = Some(problem.to_string());
@@ -170,11 +171,14 @@ async fn attachments(
     let mut complete = Vec::new();
     {
         let mut world = reconcilers.world.lock();
-        for ((l2, cluster), answer) in answers {
-            world.attachments.entry((l2, cluster)).or_default().insert(host, answer);
-        }
         let under_way: Vec<(L2NetworkId, ClusterId, Vec<HostId>)> =
             world.fold.attachments().map(|(l2, cluster, hosts)| (l2, cluster, hosts.to_vec())).collect();
+        // What comes after a round has ended does not count in the next one.
+        let known = |key: &(L2NetworkId, ClusterId)| under_way.iter().any(|(l2, cluster, _)| (*l2, *cluster) == *key);
+        world.attachments.retain(|key, _| known(key));
+        for (key, answer) in answers.into_iter().filter(|(key, _)| known(key)) {
+            world.attachments.entry(key).or_default().insert(host, answer);
+        }
         for (l2, cluster, hosts) in under_way {
             let Some(round) = world.attachments.get(&(l2, cluster)) else { continue };
             let error = round.values().find_map(|answer| answer.clone().err());
@@ -186,6 +190,18 @@ async fn attachments(
     }
     for report in complete {
         let _ = reconcilers.report("host-reconciler", report).await;
+    }
+}
+
+/// A host that cannot be told cannot carry what is being attached either: an attachment waits for nobody.
+async fn refuse_attachments(reconcilers: &Arc<Reconcilers>, host: HostId, problem: &AgentProblem) {
+    let answers: BTreeMap<_, _> = {
+        let world = reconcilers.world.lock();
+        let asked = world.fold.attachments().filter(|(.., hosts)| hosts.contains(&host));
+        asked.map(|(l2, cluster, _)| ((l2, cluster), Err(format!("host {host}: {problem}")))).collect()
+    };
+    if !answers.is_empty() {
+        attachments(reconcilers, host, answers).await;
     }
 }
 

@@ -21,7 +21,7 @@ const APPLIANCE_TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(200);
 /// An agent that refused a configuration is tried again after so long.
 const RETRY: Duration = Duration::from_secs(5);
-/// Tries of one ping, and the pause between them (MODEL.md 4.3).
+/// Tries of one ping, and the pause between them, as in ZStack.
 const PING: (usize, Duration) = (3, Duration::from_secs(1));
 
 /// What the worker remembers between its steps.
