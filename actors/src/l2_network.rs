@@ -256,3 +256,108 @@ pub(crate) fn delete(command: &DeleteL2Network, facts: &Facts) -> Result<Decisio
     }
     Ok(decision.event(L2NetworkEvent::Deleted {}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, id};
+
+    fn created(interface: &str, vlan: Option<u16>, v_switch_type: &str) -> L2NetworkEvent {
+        L2NetworkEvent::Created {
+            zone: id("zone"),
+            name: "l2".to_string(),
+            description: None,
+            physical_interface: interface.to_string(),
+            network_type: if vlan.is_some() { L2NetworkType::L2VlanNetwork } else { L2NetworkType::L2NoVlanNetwork },
+            vlan,
+            v_switch_type: v_switch_type.to_string(),
+        }
+    }
+
+    fn cluster() -> ClusterEvent {
+        ClusterEvent::Created {
+            zone: id("zone"),
+            name: "cluster".to_string(),
+            description: None,
+            hypervisor_type: HypervisorType::Simulator,
+        }
+    }
+
+    fn attach() -> AttachL2NetworkToCluster {
+        AttachL2NetworkToCluster { l2_network_uuid: id("new"), cluster_uuid: id("cluster") }
+    }
+
+    #[test]
+    fn two_networks_of_a_cluster_may_not_carry_the_same_frames() {
+        let bridge = "LinuxBridge";
+        for (there, new, conflict) in [
+            (("eth0", None, bridge), ("eth0", None, bridge), Some("untagged frames")),
+            (("eth0", Some(10), bridge), ("eth0", Some(10), bridge), Some("VLAN 10")),
+            (("eth0", Some(10), bridge), ("eth0", None, "MacVlan"), Some("vSwitchType LinuxBridge")),
+            (("eth0", Some(10), bridge), ("eth0", Some(11), bridge), None),
+            (("eth0", None, bridge), ("eth0", Some(10), bridge), None),
+            (("eth0", None, bridge), ("eth1", None, bridge), None),
+            (("eth0", Some(10), bridge), ("eth1", Some(10), "MacVlan"), None),
+        ] {
+            for attached in [false, true] {
+                let requested = L2NetworkEvent::AttachRequested { cluster: id("cluster"), hosts: vec![id("host")] };
+                let mut given = Given::nothing()
+                    .event("cluster", cluster())
+                    .event("there", created(there.0, there.1, there.2))
+                    .event("there", requested)
+                    .event("new", created(new.0, new.1, new.2));
+                if attached {
+                    given = given.event("there", L2NetworkEvent::Attached { cluster: id("cluster") });
+                }
+                match (given.when(attach()), conflict) {
+                    (Err(refusal), Some(words)) => {
+                        assert_eq!(refusal.code, code::ARGUMENT);
+                        assert!(refusal.detail.contains(words) && refusal.detail.contains(new.0), "{refusal}");
+                    }
+                    (Ok(events), None) => assert_eq!(events.len(), 2, "a cluster without hosts is done at once"),
+                    (other, _) => panic!("{there:?} and {new:?}: {other:?}"),
+                }
+            }
+            // What failed or was detached is not in the way.
+            for gone in [
+                L2NetworkEvent::Detached { cluster: id("cluster") },
+                L2NetworkEvent::AttachFailed { cluster: id("cluster"), code: String::new(), detail: String::new() },
+            ] {
+                let given = Given::nothing()
+                    .event("cluster", cluster())
+                    .event("there", created(there.0, there.1, there.2))
+                    .event("there", L2NetworkEvent::AttachRequested { cluster: id("cluster"), hosts: vec![] })
+                    .event("there", gone)
+                    .event("new", created(new.0, new.1, new.2));
+                assert!(given.when(attach()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn an_attachment_waits_for_the_hosts_that_are_connected() {
+        let host = |name: &str, status| {
+            let added = HostEvent::Added {
+                zone: id("zone"),
+                cluster: id("cluster"),
+                name: name.to_string(),
+                description: None,
+                management_ip: [10, 0, 0, name.len() as u8].into(),
+                agent_port: 1,
+                hypervisor_type: HypervisorType::Simulator,
+            };
+            (added, HostEvent::StatusChanged { status, reason: None })
+        };
+        let (up, up_status) = host("up", HostStatus::Connected);
+        let (down, down_status) = host("down", HostStatus::Disconnected);
+        let given = Given::nothing()
+            .event("cluster", cluster())
+            .event("up", up)
+            .event("up", up_status)
+            .event("down", down)
+            .event("down", down_status)
+            .event("new", created("eth0", None, "LinuxBridge"));
+        let wanted = L2NetworkEvent::AttachRequested { cluster: id("cluster"), hosts: vec![id("up")] };
+        assert_eq!(given.when(attach()).unwrap(), [wanted.into()]);
+    }
+}

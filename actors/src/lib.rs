@@ -14,6 +14,8 @@ pub mod decision;
 pub mod directory;
 pub mod entity;
 pub mod facts;
+#[cfg(test)]
+mod given;
 pub mod global_config;
 pub mod host;
 pub mod image;

@@ -61,7 +61,10 @@ impl States {
     }
 
     /// The state of a stream and its version, loaded if need be.
-    pub(crate) fn load(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn load(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
         loop {
             if let Some((version, state)) = self.table.read().get(&stream) {
                 return Ok((*version, state.clone()));

@@ -111,7 +111,7 @@ async fn a_pool_may_have_another_cidr_but_overlaps_nothing() {
     let scene = Scene::new().await;
     let (world, l3) = (&scene.world, &scene.public);
     scene.add(l3, "10.0.0.10", "10.0.0.20", "10.0.0.1").await;
-    let normal = world.one("QueryIpRange", &["ipRangeType=Normal"]).await;
+    let normal = world.one("QueryIpRange", &["ipRangeType=Normal", &format!("l3NetworkUuid={l3}")]).await;
     let other = pool(range(l3, "10.0.1.1", "10.0.1.254", "255.255.255.0", "10.0.1.77"));
     let added = world.make("AddIpRange", other).await;
     assert_eq!(text(&added, "gateway"), "10.0.1.1", "the gateway of a pool is its first address");
