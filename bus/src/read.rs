@@ -66,6 +66,10 @@ messages! {
         kind: Option<String> = Text(255),
         /// Only those that this principal asked for.
         principal: Option<String> = Text(255),
+        /// Only what this command did: its name, or its id.
+        command: Option<String> = Text(255),
+        /// Only what belongs to this piece of work: the id that its commands share.
+        correlation: Option<Id> = Uuid,
         /// Only from this RFC 3339 time.
         since: Option<String> = Text(64),
         /// Only up to this RFC 3339 time.
@@ -73,7 +77,7 @@ messages! {
         /// The last ones instead of the first, newest first.
         newest: Option<bool> = Bool,
     }
-    /// One event whole, with its commit's other events.
+    /// One event whole, with its commit's other events, what caused it, and what it caused.
     Read GetEvent "" "" => "" {
         /// Its position.
         position: u64 = Int(1, i64::MAX),

@@ -1,7 +1,8 @@
 //! The bus: how messages travel from who asks to who decides. In process now; over NATS later, by the same trait.
 
-use crate::Refusal;
+use crate::{GetEvents, Refusal};
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchback_events::{CommandId, Origin, Position, StreamKey, Version};
@@ -135,6 +136,27 @@ pub struct QueryReply {
     pub position: Position,
 }
 
+/// A wish to follow the log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EventsRequest {
+    /// Which events. `newest` has no meaning here and is refused.
+    pub filter: GetEvents,
+    /// Wait for more at the end of the log; otherwise the stream ends where the log ended when it was asked.
+    pub follow: bool,
+}
+
+/// A step of a stream of events. It may hold no event: then only `examined` moved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EventBatch {
+    /// Those that match, as the API shows them, in order.
+    pub events: Vec<Value>,
+    /// The position up to which the log was looked at: resume after it.
+    pub examined: Position,
+}
+
+/// Events as they are read. It reads only when polled, so a slow reader slows nobody else.
+pub type EventStream = BoxStream<'static, Result<EventBatch, Refusal>>;
+
 /// From who asks to who decides or knows.
 #[async_trait]
 pub trait Bus: Send + Sync {
@@ -144,6 +166,10 @@ pub trait Bus: Send + Sync {
     async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal>;
     /// Asks for anything else: the reads of the catalogue.
     async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal>;
+    /// The events that match, as a stream.
+    async fn events(&self, _request: EventsRequest) -> Result<EventStream, Refusal> {
+        Err(Refusal::not_supported("the event stream"))
+    }
     /// Whether the system is ready, by component, each with what was found.
     async fn ready(&self) -> Vec<(String, Result<String, String>)>;
 }

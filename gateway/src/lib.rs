@@ -24,6 +24,7 @@ mod server;
 mod tokens;
 
 pub use error::Problem;
+pub use events::StreamTimes;
 pub use openapi::document as openapi_document;
 pub use routes::Gateway;
 pub use server::{Listening, Options, serve};

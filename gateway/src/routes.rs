@@ -1,6 +1,6 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
-use crate::{Problem, Tokens, command, events, guard, health, openapi, query};
+use crate::{Problem, StreamTimes, Tokens, command, events, guard, health, openapi, query};
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     middleware::{DefaultHeaders, from_fn},
@@ -9,19 +9,27 @@ use actix_web::{
 use serde_json::json;
 use std::sync::Arc;
 use switchback_bus::{Bus, Refusal};
+use tokio::sync::watch;
 
 /// The HTTP side of a bus.
 #[derive(Clone)]
 pub struct Gateway {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) tokens: Arc<dyn Tokens>,
+    pub(crate) times: StreamTimes,
+    /// Becomes true when event streams are to end.
+    pub(crate) ending: Arc<watch::Sender<bool>>,
 }
 
 /// Every route with what it does, for `/` and the OpenAPI document.
 pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/commands/{Name}", "Any command; the body is its parameters."),
     ("GET", "/v1/queries/{Name}", "Any query or other read."),
-    ("GET", "/v1/events", "Events of the log, in order."),
+    (
+        "GET",
+        "/v1/events",
+        "Events of the log, in order: a page, lines (`Accept: application/x-ndjson`) or a stream (`text/event-stream`).",
+    ),
     ("GET", "/v1/routers/{uuid}/config", "The configuration that the log implies for a router."),
     ("GET", "/v1/routers/{uuid}/diff", "The difference of a router's configuration between two moments."),
     ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
@@ -36,7 +44,17 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
 impl Gateway {
     /// In front of `bus`, for those whom `tokens` knows.
     pub fn new(bus: Arc<dyn Bus>, tokens: Arc<dyn Tokens>) -> Gateway {
-        Gateway { bus, tokens }
+        Gateway { bus, tokens, times: StreamTimes::default(), ending: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// The same, with event streams that keep other times.
+    pub fn with_stream_times(self, times: StreamTimes) -> Gateway {
+        Gateway { times, ..self }
+    }
+
+    /// Ends all event streams: they would hold up a server that stops. Their readers come again.
+    pub fn end_streams(&self) {
+        self.ending.send_replace(true);
     }
 
     /// Adds all routes to an actix-web application.

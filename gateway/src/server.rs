@@ -1,6 +1,6 @@
 //! The listening server.
 
-use crate::Gateway;
+use crate::{Gateway, events::Connection};
 use actix_web::{App, HttpServer, dev::Server};
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -41,6 +41,11 @@ pub async fn serve(options: Options, gateway: Gateway) -> io::Result<Listening> 
         .workers(options.workers.max(1))
         .client_request_timeout(Duration::from_secs(HEAD_SECONDS))
         .shutdown_timeout(STOP_SECONDS)
+        .on_connect(|accepted, extensions| {
+            if let Some(connection) = Connection::of(accepted) {
+                extensions.insert(connection);
+            }
+        })
         .disable_signals()
         .bind(options.listen)?;
     let addresses = server.addrs();

@@ -308,17 +308,6 @@ async fn other_reads_and_the_routes_of_their_own_are_coerced_by_the_catalogue() 
 }
 
 #[actix_web::test]
-async fn events_are_a_page_or_lines_and_no_stream_yet() {
-    let bus = Arc::new(FakeBus::default());
-    let events = |accept: &'static str| TestRequest::get().uri("/v1/events").insert_header(("Accept", accept));
-    assert_eq!(ask(&bus, events("*/*")).await.json()["events"][1]["position"], 2);
-    let lines = ask(&bus, events("application/x-ndjson")).await;
-    assert_eq!(lines.text, "{\"position\":1}\n{\"position\":2}\n");
-    assert_eq!(lines.header("content-type"), "application/x-ndjson");
-    ask(&bus, events("text/event-stream")).await.problem(501, "SYS.1104");
-}
-
-#[actix_web::test]
 async fn bad_requests_are_problems_that_name_what_is_wrong() {
     let bus = Arc::new(FakeBus::default());
     let get = |uri: &str| TestRequest::get().uri(uri);

@@ -47,9 +47,10 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         NodeOptions { simulate: arguments.simulate, agent_netns: arguments.agent_netns, ..NodeOptions::default() };
     let node = Arc::new(Node::open(&directory, &options)?);
     let gateway = Gateway::new(node.clone(), Arc::new(FixedTokens::new([(token, "admin")])));
-    let listening = switchback_gateway::serve(Options { listen: arguments.listen, ..Options::default() }, gateway)
-        .await
-        .with_context(|| format!("listen on {}", arguments.listen))?;
+    let listening =
+        switchback_gateway::serve(Options { listen: arguments.listen, ..Options::default() }, gateway.clone())
+            .await
+            .with_context(|| format!("listen on {}", arguments.listen))?;
     for address in &listening.addresses {
         tracing::info!(%address, data = %arguments.data.display(), position = node.journal().durable(), "ready");
     }
@@ -60,6 +61,7 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
             _ = term.recv() => {}
             interrupted = tokio::signal::ctrl_c() => interrupted?,
         }
+        gateway.end_streams();
         handle.stop(true).await;
         Ok::<(), std::io::Error>(())
     };

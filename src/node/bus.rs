@@ -1,9 +1,6 @@
 //! The node behind the bus: a command's way from its words to its reply.
 
-use super::{
-    Node,
-    inventory::{CATCH_UP, shown},
-};
+use super::{Node, history::CATCH_UP, inventory::shown};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -43,7 +40,11 @@ impl Bus for Node {
     }
 
     async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
-        self.answer(request).await
+        self.history().query(request).await
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
+        self.history().stream(&request)
     }
 
     async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {

@@ -1,19 +1,25 @@
-//! The events of the log, filtered, and one event whole.
+//! The events of the log, filtered: pages, streams, and one event whole.
+//!
+//! A stream reads the log by itself, through the journal's subscription, and only when it is polled: what is far
+//! behind and what follows live go the same way, and nobody waits for a slow reader.
 
-use super::Node;
+use super::history::{History, unreadable};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use switchback_bus::{GetEvents, Refusal};
-use switchback_events::{Commit, Envelope, Position};
-use switchback_journal::ReadError;
+use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, Refusal};
+use switchback_events::{Commit, Envelope, Id, Micros, Position};
+use switchback_journal::{Journal, ReadError, Subscription};
 
 /// How many events a page has unless asked otherwise.
 const PAGE: u64 = 100;
-/// How many commits are read at a time.
+/// How many commits are read at a time for a page.
 const BATCH: usize = 1024;
-
-pub(super) fn unreadable(error: ReadError) -> Refusal {
-    Refusal::internal(format!("read the log: {error}"))
-}
+/// How many commits a stream reads at a time: what it holds in memory for its reader.
+const STREAM_BATCH: usize = 64;
+/// How many commits are shown that one command caused.
+const EFFECTS: usize = 100;
+/// How far behind a commit its effects are looked for: networks and zones are touched by everything.
+const EFFECTS_WITHIN: Position = 10_000;
 
 /// An event as the API shows it: with its time as text, too.
 pub(super) fn envelope(envelope: &Envelope) -> Value {
@@ -24,30 +30,72 @@ pub(super) fn envelope(envelope: &Envelope) -> Value {
     value
 }
 
-impl Node {
-    pub(super) fn events(&self, request: &GetEvents) -> Result<Value, Refusal> {
-        let limit = request.limit.unwrap_or(PAGE) as usize;
-        let mut after = request.after.unwrap_or(0);
-        let mut upto = self.journal.durable();
-        if let Some(since) = &request.since {
+/// Which events are wanted.
+struct Filter {
+    after: Position,
+    upto: Position,
+    /// Where a time was given that is still to come, and may come.
+    until: Option<Micros>,
+    asked: GetEvents,
+}
+
+impl Filter {
+    /// Up to the last durable position; with `follow` without end, unless one was asked for.
+    fn new(history: &History, asked: &GetEvents, follow: bool) -> Result<Filter, Refusal> {
+        let durable = history.journal().durable();
+        let mut after = asked.after.unwrap_or(0);
+        if let Some(since) = &asked.since {
             // A position counts as itself; of a time, all that was committed at it counts.
-            let time = |text: &str| text.parse::<jiff::Timestamp>().map(|time| time.as_microsecond());
             let before = match time(since) {
-                Ok(time) => self.journal.position_at(time - 1),
-                Err(_) => self.moment("since", since)?.saturating_sub(1),
+                Some(time) => history.journal().position_at(time - 1),
+                None => history.moment("since", since)?.saturating_sub(1),
             };
             after = after.max(before);
         }
-        if let Some(until) = &request.until {
-            upto = upto.min(self.moment("until", until)?);
+        let mut upto = if follow { Position::MAX } else { durable };
+        let mut until = None;
+        if let Some(text) = &asked.until {
+            let position = history.moment("until", text)?;
+            match time(text) {
+                // What is committed until then is still to come.
+                Some(time) if follow && position == durable => until = Some(time),
+                _ => upto = upto.min(position),
+            }
         }
-        let wanted = |envelope: &Envelope| {
-            envelope.position > after
-                && envelope.position <= upto
-                && request.resource.is_none_or(|id| envelope.tags.contains(&id))
-                && request.principal.as_ref().is_none_or(|name| envelope.provenance.principal == *name)
-                && request.kind.as_ref().is_none_or(|kind| envelope.kind == *kind || envelope.stream_type == *kind)
-        };
+        Ok(Filter { after, upto, until, asked: asked.clone() })
+    }
+
+    fn wants(&self, envelope: &Envelope) -> bool {
+        let asked = &self.asked;
+        let made_by = &envelope.provenance;
+        envelope.position > self.after
+            && envelope.position <= self.upto
+            && asked.resource.is_none_or(|id| envelope.tags.contains(&id))
+            && asked.principal.as_ref().is_none_or(|name| made_by.principal == *name)
+            && asked.kind.as_ref().is_none_or(|kind| envelope.kind == *kind || envelope.stream_type == *kind)
+            && asked
+                .command
+                .as_ref()
+                .is_none_or(|command| made_by.command == *command || made_by.command_id.0.to_string() == *command)
+            && asked.correlation.is_none_or(|id| made_by.correlation == id)
+    }
+
+    /// Whether nothing of the commit, or of any later one, is wanted.
+    fn is_over(&self, commit: &Commit) -> bool {
+        self.until.is_some_and(|until| commit.at > until)
+    }
+}
+
+fn time(text: &str) -> Option<Micros> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
+}
+
+impl History {
+    /// A page of events.
+    pub(super) fn events(&self, request: &GetEvents) -> Result<Value, Refusal> {
+        let filter = Filter::new(self, request, false)?;
+        let (after, upto) = (filter.after, filter.upto);
+        let limit = request.limit.unwrap_or(PAGE) as usize;
         let mut found: Vec<Envelope> = Vec::new();
         let newest = request.newest == Some(true);
         let full = |found: &Vec<Envelope>| !newest && found.len() >= limit;
@@ -58,7 +106,7 @@ impl Node {
                     return;
                 }
                 examined = envelope.position.min(upto);
-                if wanted(&envelope) {
+                if filter.wants(&envelope) {
                     found.push(envelope);
                 }
                 if newest && found.len() > 2 * limit {
@@ -68,14 +116,13 @@ impl Node {
         };
         match request.resource {
             Some(id) => {
-                self.journal
-                    .read_tagged(&[id], after, upto, &mut |commit| take(commit, &mut found))
-                    .map_err(unreadable)?;
+                let mut take = |commit: &std::sync::Arc<Commit>| take(commit, &mut found);
+                self.journal().read_tagged(&[id], after, upto, &mut take).map_err(unreadable)?;
             }
             None => {
                 let mut from = after;
                 while from < upto && !full(&found) {
-                    let commits = self.journal.read(from, BATCH).map_err(unreadable)?;
+                    let commits = self.journal().read(from, BATCH).map_err(unreadable)?;
                     let Some(last) = commits.last() else { break };
                     from = last.last_position();
                     for commit in &commits {
@@ -89,14 +136,32 @@ impl Node {
             found.truncate(limit);
         }
         if newest || found.len() < limit {
-            examined = upto;
+            // A cursor never goes back, wherever it came from.
+            examined = upto.max(after);
         }
         let events: Vec<Value> = found.iter().map(envelope).collect();
         Ok(json!({"events": events, "position": examined}))
     }
 
+    /// The events as a stream.
+    pub(super) fn stream(&self, request: &EventsRequest) -> Result<EventStream, Refusal> {
+        if request.filter.newest == Some(true) {
+            return Err(Refusal::argument("newest", true, "a stream goes forward: ask for a page"));
+        }
+        let durable = self.journal().durable();
+        if let Some(after) = request.filter.after.filter(|after| *after > durable) {
+            // Such a cursor is of another log, or of one that was restored to an earlier moment.
+            return Err(Refusal::argument("after", after, format!("at most {durable}, the head of the log")));
+        }
+        let filter = Filter::new(self, &request.filter, request.follow)?;
+        let subscription = self.journal().subscribe(filter.after);
+        let following = Following { subscription, left: request.filter.limit, over: false, filter };
+        Ok(stream::unfold(following, Following::step).boxed())
+    }
+
+    /// One event whole: with the others of its commit, what caused it, and what it caused.
     pub(super) fn event(&self, position: Position) -> Result<Value, Refusal> {
-        let commit = self.journal.commit_at(position).map_err(unreadable)?;
+        let commit = self.journal().commit_at(position).map_err(unreadable)?;
         let commit = commit.ok_or_else(|| Refusal::not_found("position", "event", position))?;
         let all: Vec<Value> = commit.envelopes().map(|event| envelope(&event)).collect();
         let one = all.iter().find(|event| event["position"] == json!(position)).cloned();
@@ -105,9 +170,114 @@ impl Node {
             .iter()
             .map(|(stream, version)| json!({"stream": stream.to_string(), "version": version}))
             .collect();
+        let causes: Vec<Value> = causes(self.journal(), &commit)?.iter().map(|cause| heading(cause)).collect();
         Ok(json!({
             "event": one,
             "commit": {"at": commit.at, "provenance": commit.provenance, "reads": reads, "events": all},
+            "causes": causes,
+            "effects": effects(self.journal(), &commit)?,
         }))
+    }
+}
+
+/// A commit by its first event.
+fn heading(commit: &Commit) -> Value {
+    commit.envelopes().next().map_or(Value::Null, |event| envelope(&event))
+}
+
+/// What led to `commit`, the nearest first.
+fn causes(journal: &Journal, commit: &Commit) -> Result<Vec<std::sync::Arc<Commit>>, Refusal> {
+    let mut causes: Vec<std::sync::Arc<Commit>> = Vec::new();
+    let mut next = (commit.provenance.causation, first_of(commit), tags_of(commit));
+    while let (Some(id), before, tags) = next {
+        // A cause comes earlier and nearly always touches the same things.
+        let mut found = None;
+        let mut look = |commit: &std::sync::Arc<Commit>| {
+            if commit.provenance.command_id.0 == id {
+                found = Some(commit.clone());
+            }
+        };
+        journal.read_tagged(&tags, 0, before.saturating_sub(1), &mut look).map_err(unreadable)?;
+        let Some(cause) = found else { break };
+        next = (cause.provenance.causation, first_of(&cause), tags_of(&cause));
+        causes.push(cause);
+    }
+    Ok(causes)
+}
+
+/// The commits of the same piece of work that `commit` led to, each by its first event.
+fn effects(journal: &Journal, commit: &Commit) -> Result<Vec<Value>, Refusal> {
+    let id = commit.provenance.command_id.0;
+    let mut effects = Vec::new();
+    let mut look = |later: &std::sync::Arc<Commit>| {
+        let made_by = &later.provenance;
+        if effects.len() < EFFECTS
+            && made_by.command_id.0 != id
+            && (made_by.causation == Some(id) || made_by.correlation == id)
+        {
+            effects.push(heading(later));
+        }
+    };
+    let (tags, last) = (tags_of(commit), commit.last_position());
+    let upto = journal.durable().min(last + EFFECTS_WITHIN);
+    journal.read_tagged(&tags, last, upto, &mut look).map_err(unreadable)?;
+    Ok(effects)
+}
+
+fn first_of(commit: &Commit) -> Position {
+    commit.events.first().map_or(0, |event| event.position)
+}
+
+fn tags_of(commit: &Commit) -> Vec<Id> {
+    let mut tags: Vec<Id> = commit.events.iter().flat_map(|event| event.tags.iter().copied()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// A reader of the log on its way.
+struct Following {
+    subscription: Subscription,
+    filter: Filter,
+    /// How many events may still be given.
+    left: Option<u64>,
+    over: bool,
+}
+
+impl Following {
+    async fn step(mut self) -> Option<(Result<EventBatch, Refusal>, Following)> {
+        if self.over || self.left == Some(0) || self.subscription.position() >= self.filter.upto {
+            return None;
+        }
+        let batch = match self.subscription.next(STREAM_BATCH).await {
+            Ok(commits) => Ok(self.take(&commits)),
+            Err(ReadError::Closed) => return None,
+            Err(error) => {
+                self.over = true;
+                Err(unreadable(error))
+            }
+        };
+        Some((batch, self))
+    }
+
+    fn take(&mut self, commits: &[std::sync::Arc<Commit>]) -> EventBatch {
+        let mut batch = EventBatch { events: vec![], examined: self.filter.after };
+        for commit in commits {
+            if self.filter.is_over(commit) {
+                self.over = true;
+                return batch;
+            }
+            for event in commit.envelopes().take_while(|event| event.position <= self.filter.upto) {
+                batch.examined = batch.examined.max(event.position);
+                if self.filter.wants(&event) {
+                    batch.events.push(envelope(&event));
+                    self.left = self.left.map(|left| left - 1);
+                }
+                if self.left == Some(0) {
+                    return batch;
+                }
+            }
+        }
+        batch
     }
 }

@@ -11,6 +11,7 @@ mod data_dir;
 mod diff;
 mod events;
 mod fleet;
+mod history;
 mod inventory;
 mod reads;
 
@@ -18,6 +19,7 @@ pub use data_dir::DataDir;
 pub use fleet::Fleet;
 
 use anyhow::Context;
+use history::{History, Inventories};
 use std::{path::Path, sync::Arc, time::Duration};
 use switchback_actors::{
     States,
@@ -72,7 +74,7 @@ impl Node {
     pub fn open(directory: &DataDir, options: &NodeOptions) -> anyhow::Result<Node> {
         let store = SledStore::open(directory.journal())
             .with_context(|| format!("open the log in `{}`", directory.journal().display()))?;
-        let snapshots = Snapshots::open(&directory.snapshots());
+        let snapshots = Snapshots::open(directory.snapshots());
         let fleet = Fleet::open(directory, options)?;
         let epoch = directory.next_epoch()?;
         Node::start(Arc::new(store), snapshots, &directory.inventories(), fleet, epoch, Arc::new(SystemClock), None)
@@ -148,6 +150,11 @@ impl Node {
     /// The agents, as the node reaches them.
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
+    }
+
+    /// The past of this node.
+    fn history(&self) -> History {
+        History::new(self.journal.clone(), Inventories::Live(self.projections.clone()))
     }
 
     /// Stops the reconcilers, folds what is durable, and closes the log.

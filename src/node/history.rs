@@ -1,0 +1,228 @@
+//! What answers questions about the past: the log, and the inventories that are folded from it.
+//!
+//! **Invariant:** a server and a data directory without one answer through the same functions.
+
+use super::{diff, events::envelope};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use switchback_actors::reconcilers::{config_at, replay_router};
+use switchback_appliance::{RouterConfig, RouterFold, hex};
+use switchback_bus::{QueryReply, QueryRequest, Read, Refusal, RefusalKind, code};
+use switchback_events::{Commit, Position, RouterId};
+use switchback_journal::{Journal, ReadError};
+use switchback_projections::{Projections, Query, QueryError, catalogue};
+
+/// How long a query waits for the inventories to come up to the log.
+pub(super) const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// The past of one log. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct History {
+    journal: Journal,
+    inventories: Inventories,
+}
+
+/// Where the inventories come from.
+#[derive(Clone)]
+pub(super) enum Inventories {
+    /// They follow the log.
+    Live(Projections),
+}
+
+pub(super) fn unreadable(error: ReadError) -> Refusal {
+    Refusal::internal(format!("read the log: {error}"))
+}
+
+/// Runs what reads long or blocks.
+pub(super) async fn blocking<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::internal(format!("{what}: {error}")))?
+}
+
+impl History {
+    pub(super) fn new(journal: Journal, inventories: Inventories) -> History {
+        History { journal, inventories }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The inventories, at `position` or later if they get there in time.
+    pub(super) async fn inventories(&self, position: Position) -> Result<Projections, Refusal> {
+        match &self.inventories {
+            Inventories::Live(projections) => {
+                projections.wait_for(position, CATCH_UP).await;
+                Ok(projections.clone())
+            }
+        }
+    }
+
+    /// A position, or the position that a time stands for.
+    pub(super) fn moment(&self, field: &str, text: &str) -> Result<Position, Refusal> {
+        if let Ok(position) = text.parse::<Position>() {
+            if position > self.journal.durable() {
+                let right = format!("at most {}, the head of the log", self.journal.durable());
+                return Err(Refusal::argument(field, text, right));
+            }
+            return Ok(position);
+        }
+        let right = "a position of the log, or a time such as 2026-11-20T14:32:00Z";
+        let time: jiff::Timestamp = text.parse().map_err(|_| Refusal::argument(field, text, right))?;
+        Ok(self.journal.position_at(time.as_microsecond()))
+    }
+
+    /// The moment that was asked for, or now.
+    pub(super) fn moment_or_now(&self, field: &str, text: Option<&String>) -> Result<Position, Refusal> {
+        text.map_or_else(|| Ok(self.journal.durable()), |text| self.moment(field, text))
+    }
+
+    /// Two moments, the earlier first.
+    pub(super) fn span(&self, from: &str, to: Option<&String>) -> Result<(Position, Position), Refusal> {
+        let (from, to) = (self.moment("from", from)?, self.moment_or_now("to", to)?);
+        if from > to {
+            return Err(Refusal::argument("from", from, format!("not behind to = {to}")));
+        }
+        Ok((from, to))
+    }
+
+    /// Answers a read of the past.
+    pub(super) async fn read(&self, read: Read) -> Result<Value, Refusal> {
+        // What reads the log a little is quick for what one asks in person; the gateway's threads may wait for it.
+        match read {
+            Read::GetVirtualRouterConfig(request) => {
+                let at = self.moment_or_now("at", request.at.as_ref())?;
+                let config = self.router_config("uuid", request.uuid, at)?;
+                Ok(json!({"config": config, "digest": config.digest(), "position": at}))
+            }
+            Read::GetVirtualRouterDiff(request) => {
+                let (from, to) = self.span(&request.from, request.to.as_ref())?;
+                self.router_diff(request.uuid, from, to)
+            }
+            Read::GetEvents(request) => self.events(&request),
+            Read::GetEvent(request) => self.event(request.position),
+            Read::GetAuditHead(_) => Ok(self.head()),
+            Read::VerifyAudit(_) => {
+                let journal = self.journal.clone();
+                blocking("verify the log", move || Ok(verified(journal.verify(|_| {})))).await
+            }
+            _ => Err(Refusal::not_supported("this read without a server")),
+        }
+    }
+
+    fn head(&self) -> Value {
+        let (position, hash) = self.journal.chain_head();
+        let mut head = json!({"position": position, "hash": hex(&hash)});
+        if let Some(why) = self.journal.read_only() {
+            head["readOnly"] = json!(why);
+        }
+        head
+    }
+
+    /// Answers a query, now or at an earlier moment.
+    pub(super) async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+        let message = switchback_bus::message(&request.name)?;
+        let kind = catalogue::kind_of_query(message.name)
+            .ok_or_else(|| Refusal::argument("message", &request.name, "is not a query"))?;
+        let mut conditions = request.q;
+        if message.name == "QueryL2VlanNetwork" {
+            conditions.push("type=L2VlanNetwork".to_string());
+        }
+        let at = match &request.at {
+            Some(text) => Some(self.moment("at", text)?),
+            None => None,
+        };
+        // Whoever has seen a reply finds its effect: replies are durable.
+        let wanted = self.journal.durable().max(request.min_position.unwrap_or(0)).max(at.unwrap_or(0));
+        if let Some(asked) = request.min_position.filter(|asked| *asked > self.journal.head()) {
+            let right = format!("at most {}, the head of the log", self.journal.head());
+            return Err(Refusal::argument("minPosition", asked, right));
+        }
+        let projections = self.inventories(wanted).await?;
+        let query = Query {
+            kind,
+            conditions,
+            fields: request.fields,
+            sort: request.sort,
+            start: request.start,
+            limit: request.limit,
+            count: request.count,
+            reply_with_count: request.reply_with_count,
+            at,
+        };
+        let reply = blocking("run the query", move || projections.query(&query).map_err(refusal_of)).await?;
+        Ok(QueryReply { inventories: reply.inventories, total: reply.total, position: reply.position })
+    }
+
+    pub(super) fn router_config(&self, field: &str, router: RouterId, at: Position) -> Result<RouterConfig, Refusal> {
+        let config = config_at(&self.journal, router, Some(at)).map_err(unreadable)?;
+        config.ok_or_else(|| {
+            Refusal::not_found(field, "virtual router", router).hint(format!("there was none at position {at}"))
+        })
+    }
+
+    fn router_diff(&self, router: RouterId, from: Position, to: Position) -> Result<Value, Refusal> {
+        let later = replay_router(&self.journal, router, Some(to)).map_err(unreadable)?;
+        if later.config().is_none() {
+            return Err(Refusal::not_found("uuid", "virtual router", router));
+        }
+        let earlier = replay_router(&self.journal, router, Some(from)).map_err(unreadable)?;
+        // The events between that bore on the configuration: those at which a fold carried on from there moves.
+        let mut tags: Vec<_> = later.networks.keys().map(|l3| l3.0).collect();
+        tags.push(router.0);
+        let mut fold: RouterFold = earlier.clone();
+        let mut events = Vec::new();
+        let mut note = |commit: &Arc<Commit>| {
+            for (event, shown) in commit.events.iter().zip(commit.envelopes()) {
+                if event.position <= from || event.position > to {
+                    continue;
+                }
+                let before = fold.config().map(|config| config.digest());
+                fold.apply(event);
+                if fold.config().map(|config| config.digest()) != before {
+                    events.push(envelope(&shown));
+                }
+            }
+        };
+        self.journal.read_tagged(&tags, from, to, &mut note).map_err(unreadable)?;
+        let (a, b) = (earlier.config(), later.config());
+        let sections =
+            diff::sections(a.as_ref().map(|config| &config.sections), b.as_ref().map(|config| &config.sections));
+        let digest = |config: &Option<RouterConfig>| config.as_ref().map(RouterConfig::digest);
+        Ok(json!({
+            "from": from, "to": to, "sections": sections, "events": events,
+            "fromDigest": digest(&a), "toDigest": digest(&b),
+        }))
+    }
+}
+
+/// The reply of a verification: a broken log is an answer, too.
+pub(super) fn verified(verified: Result<switchback_journal::Verified, switchback_journal::Broken>) -> Value {
+    match verified {
+        Ok(verified) => json!({
+            "ok": true,
+            "position": verified.head,
+            "events": verified.head,
+            "commits": verified.commits,
+            "hash": hex(&verified.chain),
+        }),
+        Err(broken) => json!({"ok": false, "brokenAt": broken.position, "why": broken.why}),
+    }
+}
+
+pub(super) fn refusal_of(error: QueryError) -> Refusal {
+    match error {
+        QueryError::Bad(bad) => {
+            let mut refusal =
+                Refusal::new(RefusalKind::Invalid, code::ARGUMENT, format!("{}: {}", bad.field, bad.detail));
+            refusal.field = Some(bad.field);
+            refusal.hint = bad.hint;
+            refusal
+        }
+        QueryError::TimedOut(_) => Refusal::new(RefusalKind::Timeout, code::TIMEOUT, error.to_string()),
+        QueryError::Ahead { .. } => Refusal::new(RefusalKind::Busy, code::BUSY, error.to_string()).hint("try again"),
+        QueryError::Store(_) => Refusal::internal(error.to_string()),
+    }
+}

@@ -1,0 +1,6 @@
+//! The event stream and the audit: what they say of a node's log, of the past, and of a data directory at rest.
+
+#[path = "../node/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+mod stream;
