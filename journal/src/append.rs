@@ -3,16 +3,16 @@
 //!
 //! **Invariant:** checks and sequencing are one step, so no commit rests on a version that has moved.
 
-use crate::progress::{ReadOnly, wait_durable};
+use crate::Journal;
+use crate::durability::Durability;
+use crate::progress::ReadOnly;
 use crate::read::ReadError;
 use crate::record::COMMIT_BYTES_MAX;
 use crate::state::State;
-use crate::{Journal, progress::Progress};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use switchback_events::{
     CodecError, CommandId, Commit, Event, Id, Micros, Provenance, Recorded, StreamKey, StreamKind, Version,
 };
-use tokio::sync::watch;
 
 /// All the events of one command, on one or several streams, to be appended as one.
 #[derive(Clone, Debug)]
@@ -28,19 +28,25 @@ pub struct Proposal {
 }
 
 /// A commit that has its place in the log, and may not be durable yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Appended {
     /// The commit.
     pub commit: Arc<Commit>,
     /// Whether the command had been done before, and this is what came of it then.
     pub repeated: bool,
-    progress: watch::Receiver<Progress>,
+    durability: Arc<Durability>,
+}
+
+impl fmt::Debug for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appended").field("commit", &self.commit).field("repeated", &self.repeated).finish()
+    }
 }
 
 impl Appended {
     /// Waits until the commit is on disk.
     pub async fn durable(self) -> Result<Arc<Commit>, ReadOnly> {
-        wait_durable(self.progress, self.commit.last_position()).await?;
+        self.durability.wait(self.commit.last_position()).await?;
         Ok(self.commit)
     }
 }
@@ -135,7 +141,7 @@ impl Journal {
         shared.work.notify_one();
         sequenced(&commit);
         drop(state);
-        Ok(Appended { commit, repeated: false, progress: shared.progress.subscribe() })
+        Ok(Appended { commit, repeated: false, durability: shared.durability.clone() })
     }
 
     /// The outcome of an earlier command with this id, which may not be durable yet.
@@ -152,7 +158,7 @@ impl Journal {
         if commit.provenance.body != body {
             return Err(AppendError::OtherBody(id));
         }
-        Ok(Some(Appended { commit, repeated: true, progress: self.shared().progress.subscribe() }))
+        Ok(Some(Appended { commit, repeated: true, durability: self.shared().durability.clone() }))
     }
 }
 

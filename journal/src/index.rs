@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** every list is in the order of the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use switchback_events::{CommandId, Commit, Id, Micros, Position, StreamKey, StreamKind, Version};
 
 /// The number of a commit in the log, from 0.
@@ -24,16 +24,38 @@ struct Step {
     version: u32,
 }
 
-#[derive(Default)]
+/// How long commands are remembered: as long as both hold. Measured in the log itself, its times and its
+/// commits, so that it is the same after every reopen.
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    pub age: Micros,
+    pub commands: usize,
+}
+
 pub(crate) struct Index {
+    window: Window,
     commits: Vec<Entry>,
     streams: HashMap<StreamKey, Vec<Step>>,
     created: BTreeMap<StreamKind, Vec<Id>>,
     tags: HashMap<Id, Vec<Ordinal>>,
     commands: HashMap<CommandId, Ordinal>,
+    /// The commands of the last commits, those of the window.
+    remembered: VecDeque<CommandId>,
 }
 
 impl Index {
+    pub fn new(window: Window) -> Index {
+        Index {
+            window,
+            commits: Vec::new(),
+            streams: HashMap::new(),
+            created: BTreeMap::new(),
+            tags: HashMap::new(),
+            commands: HashMap::new(),
+            remembered: VecDeque::new(),
+        }
+    }
+
     /// The number of commits.
     pub fn len(&self) -> Ordinal {
         Ordinal::try_from(self.commits.len()).expect("a log has fewer than 2^32 commits")
@@ -57,32 +79,46 @@ impl Index {
         self.commands.get(&id).copied()
     }
 
+    /// Every stream and its version.
+    pub fn versions(&self) -> impl Iterator<Item = (StreamKey, Version)> + '_ {
+        self.streams.keys().map(|stream| (*stream, self.version(*stream)))
+    }
+
+    /// The time of a commit.
+    pub fn time_of(&self, commit: Ordinal) -> Micros {
+        self.commits[commit as usize].at
+    }
+
     /// The streams of `kind`, in the order of their first events.
     pub fn streams(&self, kind: StreamKind) -> Vec<Id> {
         self.created.get(&kind).cloned().unwrap_or_default()
     }
 
-    /// Adds the next commit. The events have `version = version of the stream + 1`, which the caller has checked
-    /// or made so.
+    /// Adds the next commit. Each event is the next version of its stream. Commands that are now out of the window
+    /// are forgotten.
     pub fn add<'e>(
         &mut self,
         last: Position,
         at: Micros,
         command: CommandId,
-        events: impl Iterator<Item = (StreamKey, Version, &'e [Id])>,
+        events: impl Iterator<Item = (StreamKey, &'e [Id])>,
     ) {
         let commit = self.len();
         self.commits.push(Entry { last, at });
         self.commands.insert(command, commit);
-        for (stream, version, tags) in events {
-            let version = u32::try_from(version).expect("a stream has fewer than 2^32 events");
+        self.remembered.push_back(command);
+        self.forget();
+        for (stream, tags) in events {
             let steps = self.streams.entry(stream).or_default();
             if steps.is_empty() {
                 self.created.entry(stream.kind).or_default().push(stream.id);
             }
             match steps.last_mut() {
-                Some(step) if step.commit == commit => step.version = version,
-                _ => steps.push(Step { commit, version }),
+                Some(step) if step.commit == commit => step.version += 1,
+                last => {
+                    let version = last.map_or(0, |step| step.version) + 1;
+                    steps.push(Step { commit, version });
+                }
             }
             for tag in tags {
                 let commits = self.tags.entry(*tag).or_default();
@@ -93,11 +129,28 @@ impl Index {
         }
     }
 
+    fn forget(&mut self) {
+        while let Some(oldest) = self.remembered.front() {
+            let commit = self.len() - self.remembered.len() as Ordinal;
+            let age = self.time().saturating_sub(self.time_of(commit));
+            if self.remembered.len() <= self.window.commands && age <= self.window.age {
+                return;
+            }
+            // The id may have been used again since, outside of the window.
+            if self.commands.get(oldest) == Some(&commit) {
+                self.commands.remove(oldest);
+            }
+            self.remembered.pop_front();
+        }
+    }
+
     /// Takes the last commit out again: it never became durable.
     pub fn remove_last(&mut self, commit: &Commit) {
         self.commits.pop();
         let removed = self.len();
-        self.commands.remove(&commit.provenance.command_id);
+        if self.remembered.pop_back().is_some() {
+            self.commands.remove(&commit.provenance.command_id);
+        }
         for event in commit.events.iter().rev() {
             if let Some(steps) = self.streams.get_mut(&event.stream) {
                 steps.pop_if(|step| step.commit == removed);

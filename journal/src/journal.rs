@@ -1,16 +1,24 @@
 //! The handle on the log: opening, closing, and where the log stands. Appending is in `append.rs`, reading in
 //! `read.rs`.
 
+use crate::checkpoint::{self, Checkpoint, Loaded};
+use crate::durability::Durability;
 use crate::frame_cache::FrameCache;
-use crate::progress::{Progress, ReadOnly, wait_durable};
+use crate::index::Window;
+use crate::progress::{Progress, ReadOnly};
 use crate::record::{Defect, Hash};
+use crate::signed_heads::HeadBook;
 use crate::state::{Heads, Shared, State};
 use crate::store::{FrameStore, StoreError};
-use crate::verify::{Broken, Fault, scan};
+use crate::verify::{Broken, Fault, Start, Verified, scan};
 use crate::writer;
 use parking_lot::{Condvar, Mutex};
-use std::{sync::Arc, thread::JoinHandle};
-use switchback_events::{Id, Position, StreamKey, StreamKind, Version};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    thread::JoinHandle,
+    time::Duration,
+};
+use switchback_events::{Id, Micros, Position, StreamKey, StreamKind, Version};
 use tokio::sync::watch;
 
 /// The limits of a journal.
@@ -20,11 +28,23 @@ pub struct Options {
     pub max_pending: usize,
     /// How many of the last commits are kept decoded, for live readers.
     pub recent: usize,
+    /// How old, by the log's own time, a command may be to be known again.
+    pub dedup_age: Duration,
+    /// How many of the last commands are known again.
+    pub dedup_commands: usize,
+    /// When so many bytes of frames have come together, they are sealed into a segment.
+    pub segment_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_pending: 4096, recent: 4096 }
+        Options {
+            max_pending: 4096,
+            recent: 4096,
+            dedup_age: Duration::from_secs(24 * 3600),
+            dedup_commands: 1_000_000,
+            segment_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -48,6 +68,9 @@ pub enum OpenError {
     /// No thread could be started.
     #[error("start the journal's writer: {0}")]
     Thread(#[source] std::io::Error),
+    /// The signed heads beside the log cannot be used.
+    #[error("open the signed heads: {0}")]
+    Heads(#[source] std::io::Error),
 }
 
 /// A cheap handle on the log. The writer thread ends when the last handle is dropped or one is closed.
@@ -62,10 +85,18 @@ struct Handle {
 }
 
 impl Journal {
-    /// Reads the whole log, checks CRCs, chain, positions and versions, builds the indexes, starts the writer.
+    /// Reads the log from the index checkpoint on, or all of it; checks CRCs, chain, positions and versions of what
+    /// it reads; completes the indexes; starts the writer.
     pub fn open(store: Arc<dyn FrameStore>, options: Options) -> Result<Journal, OpenError> {
-        let state = load(&*store)?;
+        let (state, checkpoint) = load(&*store, &options)?;
+        let heads = store.dir().map(HeadBook::open).transpose().map_err(OpenError::Heads)?;
+        if let Some(head) = heads.as_ref().and_then(HeadBook::last)
+            && head.position > state.durable_position()
+        {
+            return Err(head.missing(state.durable_position()).into());
+        }
         let progress = Progress { durable: state.durable_position(), ..Progress::default() };
+        let durability = Arc::new(Durability::new(state.durable_position()));
         let shared = Arc::new(Shared {
             store,
             options,
@@ -73,12 +104,15 @@ impl Journal {
             work: Condvar::new(),
             advanced: Condvar::new(),
             progress: watch::Sender::new(progress),
+            durability,
             cache: FrameCache::default(),
+            heads: heads.map(Mutex::new),
+            sealing: AtomicBool::new(false),
         });
         let writer = std::thread::Builder::new().name("journal-writer".to_string());
         let writer = writer.spawn({
             let shared = shared.clone();
-            move || writer::run(&shared)
+            move || writer::run(&shared, checkpoint)
         });
         let writer = Mutex::new(Some(writer.map_err(OpenError::Thread)?));
         Ok(Journal { handle: Arc::new(Handle { shared, writer }) })
@@ -107,7 +141,7 @@ impl Journal {
 
     /// The last durable position.
     pub fn durable(&self) -> Position {
-        self.shared().progress.borrow().durable
+        self.shared().durability.position()
     }
 
     /// The sequenced streams of `kind`, in the order of their first events.
@@ -117,7 +151,7 @@ impl Journal {
 
     /// Waits until `position` is on disk.
     pub fn wait_durable(&self, position: Position) -> impl Future<Output = Result<(), ReadOnly>> + Send + use<> {
-        wait_durable(self.shared().progress.subscribe(), position)
+        self.shared().durability.clone().wait(position)
     }
 
     /// Why nothing can be appended any more, if so. What was sequenced and not durable at that moment is gone:
@@ -130,6 +164,11 @@ impl Journal {
     pub fn chain_head(&self) -> (Position, Hash) {
         let state = self.shared().state.lock();
         (state.durable_position(), state.chain)
+    }
+
+    /// Seals the durable frames up to `upto` into a segment now. Gives the last sealed position.
+    pub fn seal(&self, upto: Position) -> Result<Position, StoreError> {
+        self.shared().store.seal(upto.min(self.durable()))
     }
 
     /// Writes what waits, then ends the writer, for all handles. Reading goes on.
@@ -153,6 +192,7 @@ impl Handle {
         }
         // Under the mutex, so that no blocking subscriber misses it between looking and waiting.
         let _state = self.shared.state.lock();
+        self.shared.durability.end(&"the journal was closed".into());
         self.shared.progress.send_modify(|progress| {
             progress.ended.get_or_insert_with(|| "the journal was closed".into());
             progress.closed = true;
@@ -167,18 +207,33 @@ impl Drop for Handle {
     }
 }
 
-/// Builds the state from the log.
-fn load(store: &dyn FrameStore) -> Result<State, OpenError> {
-    let mut state = State::new();
+/// Builds the state from the checkpoint and the log after it.
+fn load(store: &dyn FrameStore, options: &Options) -> Result<(State, Option<Checkpoint>), OpenError> {
+    let age = Micros::try_from(options.dedup_age.as_micros()).unwrap_or(Micros::MAX);
+    let Loaded { mut state, mut checkpoint } =
+        checkpoint::load(store, Window { age, commands: options.dedup_commands });
     let mut frame = None;
-    let scanned = scan(store, Position::MAX, &mut |first, commit| {
+    let start = Start {
+        reached: Verified { commits: u64::from(state.index.len()), head: state.index.head(), chain: state.chain },
+        time: state.index.time(),
+        versions: state.index.versions().collect(),
+    };
+    let scanned = scan(store, start, Position::MAX, &mut |first, commit, chain| {
         commit.check_schemas().map_err(|error| Defect::Unreadable(error.to_string()))?;
-        if frame != Some(first) {
+        let begins_frame = frame != Some(first);
+        if begins_frame {
             frame = Some(first);
             state.add_frame(first, state.index.len());
         }
-        let events = commit.events.iter().map(|event| (event.stream, event.version, &event.tags[..]));
-        state.index.add(commit.last(), commit.at, commit.provenance.command_id, events);
+        let events = || commit.events.iter().map(|event| (event.stream, &event.tags[..]));
+        if let Some(checkpoint) = &mut checkpoint {
+            if begins_frame {
+                checkpoint.write_if_due(state.chain);
+            }
+            checkpoint.add(begins_frame, commit.at, commit.provenance.command_id, events());
+        }
+        state.chain = *chain;
+        state.index.add(commit.last(), commit.at, commit.provenance.command_id, events());
         Ok(())
     });
     let scanned = scanned.map_err(|(position, fault)| match fault {
@@ -193,5 +248,8 @@ fn load(store: &dyn FrameStore) -> Result<State, OpenError> {
     }
     state.durable = state.index.len();
     state.chain = scanned.chain;
-    Ok(state)
+    if let Some(checkpoint) = &mut checkpoint {
+        checkpoint.write_if_due(state.chain);
+    }
+    Ok((state, checkpoint))
 }

@@ -17,12 +17,15 @@
 //! **Invariant:** positions of events and versions of streams have no gaps; a commit is in the log whole or not
 //! at all; what was reported durable is found again at the next open, or the open is refused with the position.
 //!
-//! Not here: deciding, folding, and any clock. Sealed segments, signed heads and index checkpoints will sit
-//! between the frame store and [`Journal::open`]; the hash chain and [`Journal::chain_head`] are made for them.
+//! Not here: deciding, folding, and any clock. A store with a directory keeps an index checkpoint and signed heads in it.
 
 #![forbid(unsafe_code)]
 
 mod append;
+#[doc(hidden)]
+pub mod bench;
+mod checkpoint;
+mod durability;
 mod frame_cache;
 mod index;
 mod journal;
@@ -30,6 +33,8 @@ mod memory_store;
 mod progress;
 mod read;
 mod record;
+mod segments;
+mod signed_heads;
 mod sled_store;
 mod state;
 mod store;
@@ -43,8 +48,10 @@ pub use memory_store::MemoryStore;
 pub use progress::ReadOnly;
 pub use read::ReadError;
 pub use record::{COMMIT_BYTES_MAX, FRAME_BYTES_MAX, Hash};
+pub use segments::Manifest;
+pub use signed_heads::SignedHead;
 pub use sled_store::SledStore;
 pub use state::Heads;
 pub use store::{Frame, FrameStore, StoreError};
 pub use subscription::Subscription;
-pub use verify::{Broken, Verified, verify_dir, verify_store};
+pub use verify::{Broken, Verified, verify_dir, verify_dir_against, verify_store};

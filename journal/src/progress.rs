@@ -1,8 +1,7 @@
-//! How far the log is durable, for those who wait for it.
+//! How far the log is durable, for those who follow it.
 
 use std::sync::Arc;
 use switchback_events::Position;
-use tokio::sync::watch;
 
 /// Nothing more will become durable: a write failed, or the journal was closed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,17 +17,4 @@ pub(crate) struct Progress {
     pub ended: Option<Arc<str>>,
     /// The journal was closed.
     pub closed: bool,
-}
-
-/// Waits until `position` is durable.
-pub(crate) async fn wait_durable(mut progress: watch::Receiver<Progress>, position: Position) -> Result<(), ReadOnly> {
-    let reached = |progress: &Progress| progress.durable >= position || progress.ended.is_some();
-    let last = match progress.wait_for(reached).await {
-        Ok(now) => now.clone(),
-        Err(_) => return Err(ReadOnly("the journal was closed".to_string())),
-    };
-    match last.ended {
-        Some(why) if last.durable < position => Err(ReadOnly(why.to_string())),
-        _ => Ok(()),
-    }
 }

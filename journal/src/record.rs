@@ -1,11 +1,14 @@
 //! The bytes of a frame: what is stored for ever, and read by every later version.
 //!
 //! ```text
-//!  frame  = format (u8 = 1) | record | record | …
+//!  frame  = format (u8 = 2) | record | record | …
 //!  record = length of body (u32) | CRC32 of chain and body (u32) | chain (32) | body     little endian
 //!  chain  = SHA-256(chain of the record before, or zeros | body)
-//!  body   = MessagePack map: first, at, provenance, reads, events[{stream, version, schema, tags, payload}]
+//!  body   = MessagePack map with keys of one letter, `Body` below
 //! ```
+//!
+//! What follows from something else in the commit is left out. Format 1, which has the keys in full, is read
+//! for ever too (`CommitRecord` is its map).
 //!
 //! **Invariant:** a record whose CRC and chain hold was written by us, after exactly the records before it. One
 //! that then cannot be read was written by a later version of this program.
@@ -14,7 +17,10 @@ use crate::store::Frame;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, ops::Range};
-use switchback_events::{CodecError, Commit, Event, Id, Micros, Position, Provenance, Recorded, StreamKey, Version};
+use switchback_events::{
+    CodecError, CommandId, Commit, Event, Id, Micros, Origin, Position, Provenance, Recorded, StreamKey, StreamKind,
+    Version,
+};
 
 /// SHA-256 over the log up to a commit.
 pub type Hash = [u8; 32];
@@ -25,7 +31,8 @@ pub const FRAME_BYTES_MAX: usize = 60 * 1024;
 /// The payloads of one commit have at most this size together.
 pub const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FORMAT_OF_LONG_KEYS: u8 = 1;
 const HEADER_BYTES: usize = 40;
 
 /// A commit as it is stored. What all its events share is there once.
@@ -51,7 +58,130 @@ pub(crate) struct EventRecord<'a> {
     pub payload: &'a [u8],
 }
 
-fn as_bytes<S: Serializer>(payload: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+/// The body of a record in format 2.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    #[serde(rename = "p")]
+    first: Position,
+    #[serde(rename = "t")]
+    at: Micros,
+    #[serde(rename = "i")]
+    command_id: CommandId,
+    #[serde(rename = "n")]
+    command: &'a str,
+    #[serde(rename = "b")]
+    body: Id,
+    #[serde(rename = "u")]
+    principal: &'a str,
+    #[serde(rename = "o")]
+    origin: Origin,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    causation: Option<Id>,
+    /// Left out when it is the command's own id.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    correlation: Option<Id>,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// The first reads, those of streams that the commit also writes: the number of an event, and the version.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    own_reads: Vec<(u32, Version)>,
+    /// The reads from the first of another stream on.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    reads: Vec<(StreamKind, Id, Version)>,
+    #[serde(rename = "e", borrow)]
+    events: Vec<BodyEvent<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BodyEvent<'a> {
+    #[serde(rename = "s")]
+    stream: (StreamKind, Id),
+    #[serde(rename = "v")]
+    version: Version,
+    #[serde(rename = "z")]
+    schema: u16,
+    /// All but the first when that is the stream's own id, as it always is.
+    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
+    touches: Vec<Id>,
+    /// All of them, should the first be another.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<Id>>,
+    #[serde(rename = "d", borrow, serialize_with = "as_bytes")]
+    payload: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    fn of(record: &'a CommitRecord) -> Body<'a> {
+        let number = |stream: &StreamKey| record.events.iter().position(|event| event.stream == *stream);
+        let own = record.reads.iter().map_while(|(stream, version)| Some((number(stream)? as u32, *version)));
+        let own_reads: Vec<_> = own.collect();
+        let others = record.reads[own_reads.len()..].iter();
+        let provenance = &*record.provenance;
+        let correlation = (provenance.correlation != provenance.command_id.0).then_some(provenance.correlation);
+        Body {
+            first: record.first,
+            at: record.at,
+            command_id: provenance.command_id,
+            command: &provenance.command,
+            body: provenance.body,
+            principal: &provenance.principal,
+            origin: provenance.origin,
+            causation: provenance.causation,
+            correlation,
+            reason: provenance.reason.as_deref(),
+            own_reads,
+            reads: others.map(|(stream, version)| (stream.kind, stream.id, *version)).collect(),
+            events: record.events.iter().map(BodyEvent::of).collect(),
+        }
+    }
+
+    fn into_record(self) -> Result<CommitRecord<'a>, Defect> {
+        let events: Vec<EventRecord> = self.events.into_iter().map(BodyEvent::into_record).collect();
+        let mut reads = Vec::with_capacity(self.own_reads.len() + self.reads.len());
+        for (number, version) in self.own_reads {
+            let missing = || Defect::Unreadable(format!("it has no event number {number}"));
+            reads.push((events.get(number as usize).ok_or_else(missing)?.stream, version));
+        }
+        reads.extend(self.reads.into_iter().map(|(kind, id, version)| (StreamKey { kind, id }, version)));
+        let provenance = Provenance {
+            command_id: self.command_id,
+            command: self.command.to_string(),
+            body: self.body,
+            principal: self.principal.to_string(),
+            origin: self.origin,
+            causation: self.causation,
+            correlation: self.correlation.unwrap_or(self.command_id.0),
+            reason: self.reason.map(str::to_string),
+        };
+        let (provenance, reads) = (Cow::Owned(provenance), Cow::Owned(reads));
+        Ok(CommitRecord { first: self.first, at: self.at, provenance, reads, events })
+    }
+}
+
+impl<'a> BodyEvent<'a> {
+    fn of(event: &EventRecord<'a>) -> BodyEvent<'a> {
+        let (touches, tags) = match event.tags.split_first() {
+            Some((first, touches)) if *first == event.stream.id => (touches.to_vec(), None),
+            _ => (Vec::new(), Some(event.tags.to_vec())),
+        };
+        let (stream, version, schema) = ((event.stream.kind, event.stream.id), event.version, event.schema);
+        BodyEvent { stream, version, schema, touches, tags, payload: event.payload }
+    }
+
+    fn into_record(self) -> EventRecord<'a> {
+        let (kind, id) = self.stream;
+        let tags = self.tags.unwrap_or_else(|| std::iter::once(id).chain(self.touches).collect());
+        EventRecord {
+            stream: StreamKey { kind, id },
+            version: self.version,
+            schema: self.schema,
+            tags: Cow::Owned(tags),
+            payload: self.payload,
+        }
+    }
+}
+
+pub(crate) fn as_bytes<S: Serializer>(payload: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(payload)
 }
 
@@ -66,6 +196,7 @@ pub(crate) enum Defect {
 
 /// One record in a frame, not yet checked.
 pub(crate) struct Record<'a> {
+    format: u8,
     crc: u32,
     pub chain: Hash,
     pub body: &'a [u8],
@@ -73,7 +204,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Takes the record at the start of `bytes` apart; also gives its whole length.
-    fn split(bytes: &'a [u8]) -> Result<(Record<'a>, usize), Defect> {
+    fn split(format: u8, bytes: &'a [u8]) -> Result<(Record<'a>, usize), Defect> {
         let damaged = || Defect::Damaged("is cut short".to_string());
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
         let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -81,13 +212,14 @@ impl<'a> Record<'a> {
         let body = rest.get(..length).ok_or_else(damaged)?;
         let mut chain = GENESIS;
         chain.copy_from_slice(&header[8..]);
-        Ok((Record { crc: number(4), chain, body }, HEADER_BYTES + length))
+        Ok((Record { format, crc: number(4), chain, body }, HEADER_BYTES + length))
     }
 
     /// The record at `range` of a frame, as [`records`] gave it.
     pub fn at(frame: &'a [u8], range: Range<usize>) -> Result<Record<'a>, Defect> {
-        let bytes = frame.get(range).ok_or_else(|| Defect::Damaged("is cut short".to_string()))?;
-        Record::split(bytes).map(|(record, _)| record)
+        let short = || Defect::Damaged("is cut short".to_string());
+        let (bytes, format) = frame.get(range).zip(frame.first()).ok_or_else(short)?;
+        Record::split(*format, bytes).map(|(record, _)| record)
     }
 
     /// Checks the CRC, then reads the body.
@@ -106,7 +238,11 @@ impl<'a> Record<'a> {
     }
 
     fn parse(&self) -> Result<CommitRecord<'a>, Defect> {
-        rmp_serde::from_slice(self.body).map_err(|error| Defect::Unreadable(error.to_string()))
+        let unreadable = |error: rmp_serde::decode::Error| Defect::Unreadable(error.to_string());
+        match self.format {
+            FORMAT_OF_LONG_KEYS => rmp_serde::from_slice(self.body).map_err(unreadable),
+            _ => rmp_serde::from_slice::<Body>(self.body).map_err(unreadable)?.into_record(),
+        }
     }
 
     fn check_crc(&self) -> Result<(), Defect> {
@@ -121,17 +257,17 @@ impl<'a> Record<'a> {
 /// end is a damaged record.
 pub(crate) fn records(frame: &[u8]) -> Result<Vec<Range<usize>>, Defect> {
     match frame.first() {
-        Some(&FORMAT) => {}
+        Some(&(FORMAT | FORMAT_OF_LONG_KEYS)) => {}
         None => return Err(Defect::Damaged("is in an empty frame".to_string())),
         Some(format) => {
-            let why = format!("is in a frame of format {format}, this program knows format {FORMAT}");
+            let why = format!("is in a frame of format {format}, this program knows formats up to {FORMAT}");
             return Err(Defect::Unreadable(why));
         }
     }
     let mut places = Vec::new();
     let mut start = 1;
     while start < frame.len() {
-        let length = match Record::split(&frame[start..]) {
+        let length = match Record::split(FORMAT, &frame[start..]) {
             Ok((_, length)) => length,
             Err(_) => frame.len() - start,
         };
@@ -142,6 +278,12 @@ pub(crate) fn records(frame: &[u8]) -> Result<Vec<Range<usize>>, Defect> {
         return Err(Defect::Damaged("is in an empty frame".to_string()));
     }
     Ok(places)
+}
+
+/// The chain after the last record of a frame, as it is stored.
+pub(crate) fn last_chain(frame: &[u8]) -> Option<Hash> {
+    let last = records(frame).ok()?.pop()?;
+    Some(Record::at(frame, last).ok()?.chain)
 }
 
 impl CommitRecord<'_> {
@@ -183,11 +325,12 @@ pub(crate) struct Packer {
     pub frames: Vec<Frame>,
     /// The number of commits in each frame.
     pub counts: Vec<u32>,
+    scratch: Vec<u8>,
 }
 
 impl Packer {
     pub fn new(chain: Hash) -> Packer {
-        Packer { chain, frames: Vec::new(), counts: Vec::new() }
+        Packer { chain, frames: Vec::new(), counts: Vec::new(), scratch: Vec::new() }
     }
 
     /// Adds `commit`, whose events have the encoded `payloads`.
@@ -206,22 +349,29 @@ impl Packer {
 
     /// Adds a commit in the form in which it is stored.
     pub fn add_record(&mut self, record: &CommitRecord) -> Result<(), rmp_serde::encode::Error> {
-        let body = rmp_serde::to_vec_named(record)?;
-        self.chain = chain(&self.chain, &body);
+        let mut body = std::mem::take(&mut self.scratch);
+        body.clear();
+        Body::of(record).serialize(&mut rmp_serde::Serializer::new(&mut body).with_struct_map())?;
+        self.add_body(record.first, record.last(), &body);
+        self.scratch = body;
+        Ok(())
+    }
+
+    fn add_body(&mut self, first: Position, last: Position, body: &[u8]) {
+        self.chain = chain(&self.chain, body);
         let room = self.frames.last().map_or(0, |frame| FRAME_BYTES_MAX.saturating_sub(frame.bytes.len()));
         if room < HEADER_BYTES + body.len() {
-            self.frames.push(Frame { first: record.first, last: record.first, bytes: vec![FORMAT] });
+            self.frames.push(Frame { first, last, bytes: vec![FORMAT] });
             self.counts.push(0);
         }
         if let (Some(frame), Some(count)) = (self.frames.last_mut(), self.counts.last_mut()) {
-            frame.last = record.last();
+            frame.last = last;
             frame.bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
-            frame.bytes.extend_from_slice(&crc(&self.chain, &body).to_le_bytes());
+            frame.bytes.extend_from_slice(&crc(&self.chain, body).to_le_bytes());
             frame.bytes.extend_from_slice(&self.chain);
-            frame.bytes.extend_from_slice(&body);
+            frame.bytes.extend_from_slice(body);
             *count += 1;
         }
-        Ok(())
     }
 }
 
@@ -244,4 +394,56 @@ fn crc(chain: &Hash, body: &[u8]) -> u32 {
 
 fn chain(previous: &Hash, body: &[u8]) -> Hash {
     Sha256::new().chain_update(previous).chain_update(body).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchback_events::ZoneEvent;
+
+    fn provenance() -> Provenance {
+        Provenance {
+            command_id: CommandId(Id([1; 16])),
+            command: "DeleteZone".to_string(),
+            body: Id([2; 16]),
+            principal: "admin".to_string(),
+            origin: Origin::Cli,
+            causation: Some(Id([3; 16])),
+            correlation: Id([4; 16]),
+            reason: Some("a test".to_string()),
+        }
+    }
+
+    fn stream(number: u8) -> StreamKey {
+        StreamKey::new(StreamKind::Zone, Id([number; 16]))
+    }
+
+    /// Own reads, a foreign one, an own one again; tags that begin with the stream and tags that do not.
+    fn record(payload: &[u8]) -> CommitRecord<'_> {
+        let event = |number, tags| EventRecord { stream: stream(number), version: 1, schema: 1, tags, payload };
+        let events = vec![
+            event(1, Cow::Owned(vec![stream(1).id, stream(9).id])),
+            event(2, Cow::Owned(vec![stream(9).id])),
+            event(3, Cow::Owned(vec![])),
+        ];
+        let reads = vec![(stream(2), 0), (stream(7), 5), (stream(1), 0)];
+        CommitRecord { first: 1, at: -5, provenance: Cow::Owned(provenance()), reads: Cow::Owned(reads), events }
+    }
+
+    #[test]
+    fn both_formats_give_the_same_commit() {
+        let payload = Event::from(ZoneEvent::Deleted {}).encode().unwrap();
+        let wanted = record(&payload).decode().unwrap();
+        let mut packer = Packer::new(GENESIS);
+        packer.add_record(&record(&payload)).unwrap();
+        let mut long = Packer::new(GENESIS);
+        long.add_body(1, 3, &rmp_serde::to_vec_named(&record(&payload)).unwrap());
+        long.frames[0].bytes[0] = FORMAT_OF_LONG_KEYS;
+        for packed in [packer, long] {
+            let bytes = &packed.frames[0].bytes;
+            let place = records(bytes).unwrap().remove(0);
+            let read = Record::at(bytes, place).unwrap().read_after(&GENESIS).unwrap();
+            assert_eq!(read.decode().unwrap(), wanted);
+        }
+    }
 }

@@ -11,14 +11,17 @@
 //!  value = chunk 0: last position (u64) | length of the frame (u32) | bytes …    then: bytes …
 //! ```
 //!
-//! **Invariant:** frames are only ever added, at the end; a failed append is never tried again.
+//! Old frames are sealed into segment files (`segments.rs`) and then removed from sled.
+//!
+//! **Invariant:** frames are only ever added, at the end; they are removed only when a segment on disk has them; a failed append is never tried again.
 
+use crate::segments::Segments;
 use crate::store::{Frame, FrameStore, StoreError, check_order};
 use parking_lot::Mutex;
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use switchback_events::Position;
@@ -29,6 +32,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Only a backstop: appends flush for themselves.
 const FLUSH_EVERY_MS: u64 = 500;
 const TREE: &str = "frames";
+const SEGMENTS: &str = "segments";
+const REMOVED_AT_ONCE: usize = 1_000;
 const HEADER_BYTES: usize = 12;
 
 /// A frame store in one sled database.
@@ -40,17 +45,50 @@ pub struct SledStore {
     head: AtomicU64,
     failed: AtomicBool,
     appending: Mutex<()>,
+    dir: PathBuf,
+    segments: Segments,
+    sealing: Mutex<()>,
+    unsealed: AtomicU64,
+    /// The copy that is read in place of what may not be written to.
+    _copy: Option<Copy>,
+}
+
+/// A copy of sled's files, for as long as it is needed.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl SledStore {
     /// Opens the store in `dir`, or makes an empty one. One process may have it open at a time.
     pub fn open(dir: impl AsRef<Path>) -> Result<SledStore, StoreError> {
         let dir = dir.as_ref();
+        let store = SledStore::open_files(dir, dir, None)?;
+        // A crash may have come between sealing frames and removing them.
+        store.remove_up_to(store.segments.last())?;
+        Ok(store)
+    }
+
+    /// Opens the store in `dir` for reading, without ever writing to it: sled, which writes when it opens, gets a
+    /// copy of its files in the directory for temporary files.
+    pub fn open_at_rest(dir: impl AsRef<Path>) -> Result<SledStore, StoreError> {
+        let dir = dir.as_ref();
+        let failed = |error: std::io::Error| StoreError::Open { path: dir.to_path_buf(), why: error.to_string() };
+        let copy = copy_of(dir).map_err(failed)?;
+        let path = copy.0.clone();
+        SledStore::open_files(dir, &path, Some(copy))
+    }
+
+    fn open_files(dir: &Path, files: &Path, copy: Option<Copy>) -> Result<SledStore, StoreError> {
         let failed = |why: String| StoreError::Open { path: dir.to_path_buf(), why };
-        let db = open_sled(dir).map_err(failed)?;
+        let db = open_sled(files).map_err(failed)?;
+        let segments = Segments::open(dir.join(SEGMENTS))?;
         let frames = db.open_tree(TREE).map_err(|error| failed(error.to_string()))?;
         db.flush().map_err(|error| failed(error.to_string()))?;
-        let sync = sync_new_files(dir).map_err(|error| failed(error.to_string()))?;
+        let sync = sync_new_files(files).map_err(|error| failed(error.to_string()))?;
         let store = SledStore {
             frames,
             _db: db,
@@ -58,11 +96,18 @@ impl SledStore {
             head: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             appending: Mutex::new(()),
+            dir: dir.to_path_buf(),
+            segments,
+            sealing: Mutex::new(()),
+            unsealed: AtomicU64::new(0),
+            _copy: copy,
         };
         let head = match store.last_frame_up_to(Position::MAX)? {
             Some(first) => store.frame_at(first)?.map_or(0, |frame| frame.last),
             None => 0,
         };
+        let head = head.max(store.segments.last());
+        store.unsealed.store(store.bytes_after(store.segments.last())?, Ordering::Release);
         store.head.store(head, Ordering::Release);
         Ok(store)
     }
@@ -76,12 +121,59 @@ impl SledStore {
         Ok(Some(split_key(&found)?.0))
     }
 
-    fn write(&self, frames: &[Frame]) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for frame in frames {
-            add_chunks(&mut batch, frame)?;
+    fn bytes_after(&self, position: Position) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for entry in self.frames.range(key(position.saturating_add(1), 0)..) {
+            bytes += entry.map_err(|error| StoreError::io("read a frame", error))?.1.len() as u64;
         }
-        self.frames.apply_batch(batch).map_err(|error| StoreError::io("write frames", error))?;
+        Ok(bytes)
+    }
+
+    /// Removes the frames that begin at or before `position` from sled.
+    fn remove_up_to(&self, position: Position) -> Result<(), StoreError> {
+        let failed = |error: sled::Error| StoreError::io("remove sealed frames", error);
+        loop {
+            let mut batch = sled::Batch::default();
+            let mut count = 0;
+            for key in self.frames.range(..=key(position, u32::MAX)).keys().take(REMOVED_AT_ONCE) {
+                batch.remove(key.map_err(failed)?);
+                count += 1;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            self.frames.apply_batch(batch).map_err(failed)?;
+        }
+    }
+
+    /// The frames in sled.
+    fn read_unsealed(&self, after: Position, max_frames: usize) -> Result<Vec<Frame>, StoreError> {
+        let start = self.last_frame_up_to(after.saturating_add(1))?.unwrap_or(0);
+        let mut chunks = Chunks::new(self.frames.range(key(start, 0)..));
+        let mut found: Vec<Frame> = Vec::new();
+        while found.len() < max_frames {
+            let Some(frame) = chunks.next_frame()? else { break };
+            if frame.last > after {
+                found.push(frame);
+            }
+        }
+        Ok(found)
+    }
+
+    fn write(&self, frames: &[Frame]) -> Result<(), StoreError> {
+        let mut chunks = Vec::new();
+        for frame in frames {
+            add_chunks(&mut chunks, frame)?;
+        }
+        // One chunk is whole by itself; a batch costs a write of its own.
+        let written = match &chunks[..] {
+            [(key, value)] => self.frames.insert(key, &value[..]).map(|_| ()),
+            _ => self.frames.apply_batch(chunks.into_iter().fold(sled::Batch::default(), |mut batch, (key, value)| {
+                batch.insert(&key, value);
+                batch
+            })),
+        };
+        written.map_err(|error| StoreError::io("write frames", error))?;
         self.frames.flush().map_err(|error| StoreError::io("flush frames", error))?;
         self.sync.sync_data().map_err(|error| StoreError::io("sync frames", error))
     }
@@ -98,30 +190,114 @@ impl FrameStore for SledStore {
             self.failed.store(true, Ordering::Release);
             return Err(error);
         }
+        let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        self.unsealed.fetch_add(bytes as u64, Ordering::AcqRel);
         self.head.store(head, Ordering::Release);
         Ok(())
     }
 
     fn read_from(&self, after: Position, max_frames: usize) -> Result<Vec<Frame>, StoreError> {
-        let start = self.last_frame_up_to(after.saturating_add(1))?.unwrap_or(0);
-        let mut chunks = Chunks::new(self.frames.range(key(start, 0)..));
-        let mut found = Vec::new();
-        while found.len() < max_frames {
-            let Some(frame) = chunks.next_frame()? else { break };
-            if frame.last > after {
-                found.push(frame);
+        loop {
+            let sealed = self.segments.last();
+            let mut found = Vec::new();
+            let mut next = after;
+            if after < sealed {
+                found = self.segments.read_from(after, max_frames)?;
+                next = found.last().map_or(after, |frame| frame.last);
+                // More of the sealed ones come next, or a fault.
+                if next < sealed {
+                    return Ok(found);
+                }
             }
+            let unsealed = self.read_unsealed(next, max_frames - found.len());
+            // Frames may have been sealed and removed under this.
+            if self.segments.last() != sealed {
+                continue;
+            }
+            match unsealed {
+                Ok(frames) => found.extend(frames),
+                Err(_) if !found.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+            return Ok(found);
         }
-        Ok(found)
     }
 
     fn frame_at(&self, first: Position) -> Result<Option<Frame>, StoreError> {
-        Chunks::new(self.frames.range(key(first, 0)..=key(first, u32::MAX))).next_frame()
+        loop {
+            let sealed = self.segments.last();
+            let frame = if first <= sealed {
+                let found = self.segments.read_from(first.saturating_sub(1), 1)?;
+                found.into_iter().next().filter(|frame| frame.first == first)
+            } else {
+                self.unsealed_frame(first)?
+            };
+            if frame.is_some() || self.segments.last() == sealed {
+                return Ok(frame);
+            }
+        }
     }
 
     fn head(&self) -> Result<Position, StoreError> {
         Ok(self.head.load(Ordering::Acquire))
     }
+
+    fn seal(&self, upto: Position) -> Result<Position, StoreError> {
+        let _alone = self.sealing.lock();
+        let sealed = self.segments.last();
+        let upto = upto.min(self.head.load(Ordering::Acquire));
+        let mut chunks = Chunks::new(self.frames.range(key(sealed + 1, 0)..));
+        let mut frames = std::iter::from_fn(|| match chunks.next_frame() {
+            Ok(Some(frame)) if frame.last <= upto => Some(Ok(frame)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        });
+        let last = self.segments.seal(&mut frames)?;
+        self.remove_up_to(last)?;
+        self.unsealed.store(self.bytes_after(last)?, Ordering::Release);
+        Ok(last)
+    }
+
+    fn unsealed_bytes(&self) -> u64 {
+        self.unsealed.load(Ordering::Acquire)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.segments.check()
+    }
+
+    fn dir(&self) -> Option<&Path> {
+        Some(&self.dir)
+    }
+}
+
+impl SledStore {
+    fn unsealed_frame(&self, first: Position) -> Result<Option<Frame>, StoreError> {
+        Chunks::new(self.frames.range(key(first, 0)..=key(first, u32::MAX))).next_frame()
+    }
+}
+
+/// Copies sled's own files out of `dir`.
+fn copy_of(dir: &Path) -> std::io::Result<Copy> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let copy = Copy(std::env::temp_dir().join(format!("switchback-at-rest-{}-{number}", std::process::id())));
+    std::fs::create_dir_all(copy.0.join("blobs"))?;
+    if File::open(dir.join("db"))?.try_lock_shared().is_err() {
+        return Err(std::io::Error::other("another process has it open"));
+    }
+    for folder in ["", "blobs"] {
+        let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let ours = [".checkpoint", ".jsonl", ".key"].iter().any(|end| name.to_string_lossy().ends_with(end));
+            if entry.file_type()?.is_file() && !ours {
+                std::fs::copy(entry.path(), copy.0.join(folder).join(name))?;
+            }
+        }
+    }
+    Ok(copy)
 }
 
 /// sled can panic on files that it did not write; that, too, is only a store that cannot be opened.
@@ -158,14 +334,14 @@ fn split_key(key: &[u8]) -> Result<(Position, u32), StoreError> {
     }
 }
 
-fn add_chunks(batch: &mut sled::Batch, frame: &Frame) -> Result<(), StoreError> {
+fn add_chunks(chunks: &mut Vec<([u8; 12], Vec<u8>)>, frame: &Frame) -> Result<(), StoreError> {
     let length = u32::try_from(frame.bytes.len()).map_err(|error| StoreError::io("write a frame", error))?;
     let mut value = Vec::with_capacity(HEADER_BYTES + frame.bytes.len());
     value.extend_from_slice(&frame.last.to_be_bytes());
     value.extend_from_slice(&length.to_be_bytes());
     value.extend_from_slice(&frame.bytes);
     for (chunk, bytes) in (0..).zip(value.chunks(CHUNK_BYTES)) {
-        batch.insert(&key(frame.first, chunk), bytes);
+        chunks.push((key(frame.first, chunk), bytes.to_vec()));
     }
     Ok(())
 }

@@ -7,14 +7,19 @@
 //!                 └──── recent ─────────┘             (always reaches back to `durable`)
 //! ```
 
+use crate::durability::Durability;
 use crate::index::{Index, Ordinal};
 use crate::progress::Progress;
 use crate::record::{GENESIS, Hash};
+use crate::signed_heads::HeadBook;
 use crate::store::FrameStore;
 use crate::{Options, frame_cache::FrameCache};
 use parking_lot::{Condvar, Mutex};
-use std::{collections::VecDeque, sync::Arc};
-use switchback_events::{Commit, Position, StreamKey, Version};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicBool},
+};
+use switchback_events::{Commit, Micros, Position, StreamKey, Version};
 use tokio::sync::watch;
 
 /// What the handles and the writer share.
@@ -26,9 +31,15 @@ pub(crate) struct Shared {
     pub work: Condvar,
     /// Wakes blocking subscribers.
     pub advanced: Condvar,
-    /// Wakes everyone else.
+    /// Wakes subscribers.
     pub progress: watch::Sender<Progress>,
+    /// Wakes those who wait for a position.
+    pub durability: Arc<Durability>,
     pub cache: FrameCache,
+    /// The signed heads, where there is a directory to keep them in.
+    pub heads: Option<Mutex<HeadBook>>,
+    /// Frames are being sealed, or could not be.
+    pub sealing: AtomicBool,
 }
 
 /// A commit on its way to the writer.
@@ -70,9 +81,9 @@ pub(crate) enum Source {
 }
 
 impl State {
-    pub fn new() -> State {
+    pub fn new(index: Index) -> State {
         State {
-            index: Index::default(),
+            index,
             queue: VecDeque::new(),
             durable: 0,
             chain: GENESIS,
@@ -96,9 +107,14 @@ impl State {
         }
     }
 
+    /// The time of the last durable commit.
+    pub fn durable_time(&self) -> Micros {
+        self.durable.checked_sub(1).map_or(Micros::MIN, |commit| self.index.time_of(commit))
+    }
+
     /// Puts the next commit in its place.
     pub fn sequence(&mut self, commit: Arc<Commit>, payloads: Vec<Vec<u8>>) {
-        let events = commit.events.iter().map(|event| (event.stream, event.version, &event.tags[..]));
+        let events = commit.events.iter().map(|event| (event.stream, &event.tags[..]));
         self.index.add(commit.last_position(), commit.at, commit.provenance.command_id, events);
         self.recent.push_back(commit.clone());
         self.queue.push_back(Queued { commit, payloads });

@@ -3,7 +3,7 @@
 //!
 //! A store knows nothing of commits: a frame is bytes that hold the positions `first..=last`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use switchback_events::Position;
 
 /// The commits of one group commit, packed.
@@ -32,6 +32,28 @@ pub trait FrameStore: Send + Sync {
 
     /// The last position of the last frame, 0 when there is none.
     fn head(&self) -> Result<Position, StoreError>;
+
+    /// Moves the whole frames up to `upto` out of where frames are appended, when the store has a better place for
+    /// old ones. Gives the last position that is there. They are read as before.
+    fn seal(&self, upto: Position) -> Result<Position, StoreError> {
+        let _ = upto;
+        Ok(0)
+    }
+
+    /// How many bytes of frames wait to be sealed.
+    fn unsealed_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Checks what reading does not: that nothing was added to or changed in what is sealed.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// A directory for what is kept beside the frames: index checkpoint, signed heads.
+    fn dir(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// Why a store could not do what it was asked.

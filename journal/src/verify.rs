@@ -2,6 +2,7 @@
 //! positions and versions. Opening a journal goes the same way.
 
 use crate::record::{CommitRecord, Defect, GENESIS, Hash, Record, records};
+use crate::signed_heads::{SignedHead, read_heads};
 use crate::store::{Frame, FrameStore, StoreError};
 use crate::{Journal, SledStore};
 use std::{collections::HashMap, path::Path};
@@ -33,8 +34,18 @@ pub struct Broken {
 impl Journal {
     /// Reads the durable log again from the store, and checks all of it. `progress` is told the position reached.
     pub fn verify(&self, progress: impl FnMut(Position)) -> Result<Verified, Broken> {
+        self.verify_against(None, progress)
+    }
+
+    /// [`Journal::verify`], and that the log holds what `anchor` tells of: a signed head that was kept outside.
+    pub fn verify_against(
+        &self,
+        anchor: Option<&SignedHead>,
+        progress: impl FnMut(Position),
+    ) -> Result<Verified, Broken> {
         let (head, chain) = self.chain_head();
-        let verified = verify_up_to(&*self.shared().store, head, progress)?;
+        let store = &*self.shared().store;
+        let verified = verify_up_to(store, head, &heads(store.dir(), anchor)?, progress)?;
         if (verified.head, verified.chain) != (head, chain) {
             let position = verified.head.min(head);
             return Err(Broken { position, why: "is not the one that was written: the log was exchanged".to_string() });
@@ -45,38 +56,78 @@ impl Journal {
 
 /// Checks all that `store` holds.
 pub fn verify_store(store: &dyn FrameStore, progress: impl FnMut(Position)) -> Result<Verified, Broken> {
-    verify_up_to(store, Position::MAX, progress)
+    verify_up_to(store, Position::MAX, &heads(store.dir(), None)?, progress)
 }
 
 /// Checks the log in the directory of a [`SledStore`] that no process has open.
 pub fn verify_dir(dir: &Path) -> Result<Verified, Broken> {
+    verify_dir_against(dir, None)
+}
+
+/// [`verify_dir`], which never writes to the directory, and that the log holds what `anchor` tells of.
+pub fn verify_dir_against(dir: &Path, anchor: Option<&SignedHead>) -> Result<Verified, Broken> {
     let broken = |why: String| Broken { position: 0, why };
     if !dir.join("db").is_file() {
         return Err(broken(format!("cannot be looked for: `{}` holds no log", dir.display())));
     }
-    let store = SledStore::open(dir).map_err(|error| broken(format!("cannot be looked for: {error}")))?;
-    verify_store(&store, |_| {})
+    let store = SledStore::open_at_rest(dir).map_err(|error| broken(format!("cannot be looked for: {error}")))?;
+    verify_up_to(&store, Position::MAX, &heads(store.dir(), anchor)?, |_| {})
+}
+
+/// The signed heads that the log must hold, in order.
+fn heads(dir: Option<&Path>, anchor: Option<&SignedHead>) -> Result<Vec<SignedHead>, Broken> {
+    let unsound = |why: String| Broken { position: 0, why };
+    let mut heads = dir.map(read_heads).transpose().map_err(|error| unsound(format!("is not attested: {error}")))?;
+    if let Some(anchor) = anchor {
+        if !anchor.is_signed() {
+            return Err(unsound("is not attested: the anchor's signature does not hold".to_string()));
+        }
+        heads.get_or_insert_default().push(anchor.clone());
+    }
+    let mut heads = heads.unwrap_or_default();
+    heads.sort_by_key(|head| head.position);
+    Ok(heads)
 }
 
 fn verify_up_to(
     store: &dyn FrameStore,
     head: Position,
+    heads: &[SignedHead],
     mut progress: impl FnMut(Position),
 ) -> Result<Verified, Broken> {
-    let verified = scan(store, head, &mut |_, commit| {
+    let mut mismatch = None;
+    let mut heads = heads.iter().peekable();
+    let verified = scan(store, Start::default(), head, &mut |_, commit, chain| {
         let last = commit.last();
         commit.decode()?;
+        while let Some(signed) = heads.next_if(|signed| signed.position <= last) {
+            let found = if signed.position == last { signed.check(chain) } else { signed.check(&GENESIS) };
+            mismatch = mismatch.take().or(found.err());
+        }
         progress(last);
         Ok(())
     });
-    verified.map_err(|(position, fault)| {
+    let verified = verified.map_err(|(position, fault)| {
         let why = match fault {
             Fault::Store(error) => format!("cannot be read: {error}"),
             Fault::Defect(Defect::Damaged(why)) => why,
             Fault::Defect(Defect::Unreadable(why)) => format!("cannot be read by this program: {why}"),
         };
         Broken { position, why }
-    })
+    })?;
+    if let Some(mismatch) = mismatch {
+        return Err(mismatch);
+    }
+    match store.check() {
+        Ok(()) => {}
+        Err(StoreError::Damaged { first, why }) => return Err(Broken { position: first, why }),
+        Err(error) => return Err(Broken { position: 0, why: format!("cannot be read: {error}") }),
+    }
+    match heads.next() {
+        // What is signed while this runs is past the head that was asked for.
+        Some(signed) if head == Position::MAX => Err(signed.missing(verified.head)),
+        _ => Ok(verified),
+    }
 }
 
 /// Why a scan ended early.
@@ -91,18 +142,33 @@ impl From<Defect> for Fault {
     }
 }
 
-/// Gets the position where the frame begins, and a commit in it.
-type Visit<'v> = &'v mut dyn FnMut(Position, CommitRecord) -> Result<(), Defect>;
+/// Gets the position where the frame begins, a commit in it, and the chain after the commit.
+type Visit<'v> = &'v mut dyn FnMut(Position, CommitRecord, &Hash) -> Result<(), Defect>;
 
-/// Reads the frames up to `head` in order, and gives every commit that is sound to `visit`. An error comes with
+/// Where a scan begins: what is known of the log before.
+pub(crate) struct Start {
+    pub reached: Verified,
+    pub time: Micros,
+    pub versions: HashMap<StreamKey, Version>,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        let reached = Verified { commits: 0, head: 0, chain: GENESIS };
+        Start { reached, time: Micros::MIN, versions: HashMap::new() }
+    }
+}
+
+/// Reads the frames from `start` up to `head` in order, and gives every commit that is sound to `visit`. An error comes with
 /// the position of the first event that is not.
-pub(crate) fn scan(store: &dyn FrameStore, head: Position, visit: Visit) -> Result<Verified, (Position, Fault)> {
-    let mut scan = Scan {
-        reached: Verified { commits: 0, head: 0, chain: GENESIS },
-        time: Micros::MIN,
-        versions: HashMap::new(),
-        visit,
-    };
+pub(crate) fn scan(
+    store: &dyn FrameStore,
+    start: Start,
+    head: Position,
+    visit: Visit,
+) -> Result<Verified, (Position, Fault)> {
+    let Start { reached, time, versions } = start;
+    let mut scan = Scan { reached, time, versions, visit };
     loop {
         let next = scan.reached.head + 1;
         if next > head {
@@ -150,7 +216,7 @@ impl Scan<'_> {
             let commit = record.read_after(&self.reached.chain)?;
             self.check(&commit)?;
             let (last, at) = (commit.last(), commit.at);
-            (self.visit)(frame.first, commit)?;
+            (self.visit)(frame.first, commit, &record.chain)?;
             let commits = self.reached.commits + 1;
             self.reached = Verified { commits, head: last, chain: record.chain };
             self.time = at;

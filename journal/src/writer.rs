@@ -4,9 +4,15 @@
 //! **Invariant:** after the first error nothing is written any more, and a sync is never tried again: what the
 //! disk did with the failed write cannot be known until the log is opened anew.
 
+use crate::checkpoint::Checkpoint;
 use crate::record::{Hash, Packer};
 use crate::state::{Queued, Shared};
 use crate::store::StoreError;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 use switchback_events::Position;
 
 const GROUP_COMMITS_MAX: usize = 512;
@@ -29,24 +35,138 @@ struct Group {
 }
 
 /// Runs until the journal is closed or a write fails.
-pub(crate) fn run(shared: &Shared) {
+pub(crate) fn run(shared: &Arc<Shared>, checkpoint: Option<Checkpoint>) {
     let _on_panic = OnPanic { shared };
-    while let Some(group) = next_group(shared) {
-        match write(shared, &group) {
-            Ok(packed) => advance(shared, packed),
-            Err(error) => return fail(shared, &error.to_string()),
+    let mut beside = Beside { shared, checkpoint, sealer: None };
+    loop {
+        match next_group(shared, beside.due_in()) {
+            Next::Group(group) => match write(shared, &group) {
+                Ok(packed) => {
+                    beside.note(&group, &packed);
+                    advance(shared, packed);
+                }
+                Err(error) => return fail(shared, &error.to_string()),
+            },
+            Next::Nothing => {}
+            Next::Closing => return beside.finish(),
+        }
+        beside.keep();
+    }
+}
+
+enum Next {
+    Group(Group),
+    /// Nothing came for as long as was asked.
+    Nothing,
+    Closing,
+}
+
+/// What is kept beside the log: the index checkpoint and the signed heads. Never in the way of a commit.
+struct Beside<'s> {
+    shared: &'s Arc<Shared>,
+    checkpoint: Option<Checkpoint>,
+    sealer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Beside<'_> {
+    /// The store is let go of only when nobody uses it.
+    fn drop(&mut self) {
+        if self.sealer.take().is_some_and(|sealer| sealer.join().is_err()) {
+            tracing::error!("the sealer panicked");
         }
     }
 }
 
-/// Waits for commits. `None` when the journal is closing and all are written.
-fn next_group(shared: &Shared) -> Option<Group> {
+impl Beside<'_> {
+    /// When something is next due, from now.
+    fn due_in(&self) -> Option<Duration> {
+        let checkpoint = self.checkpoint.as_ref().and_then(Checkpoint::due_in);
+        let heads = self.shared.heads.as_ref().and_then(|heads| heads.lock().due_in());
+        [checkpoint, heads].into_iter().flatten().min()
+    }
+
+    fn note(&mut self, group: &Group, packed: &Packer) {
+        if let Some(heads) = &self.shared.heads {
+            heads.lock().note(group.commits.len() as u32);
+        }
+        let Some(checkpoint) = &mut self.checkpoint else { return };
+        let firsts = packed.frames.iter().map(|frame| frame.first);
+        let mut firsts = firsts.peekable();
+        for Queued { commit, .. } in &group.commits {
+            let first = commit.events.first().map_or(0, |event| event.position);
+            let begins_frame = firsts.next_if_eq(&first).is_some();
+            let events = commit.events.iter().map(|event| (event.stream, &event.tags[..]));
+            checkpoint.add(begins_frame, commit.at, commit.provenance.command_id, events);
+        }
+    }
+
+    fn keep(&mut self) {
+        let shared = self.shared;
+        let head = || {
+            let state = shared.state.lock();
+            (state.durable_position(), state.durable_time(), state.chain)
+        };
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.write_if_due(head().2);
+        }
+        self.seal(head().0);
+        if let Some(heads) = &self.shared.heads {
+            let mut heads = heads.lock();
+            if heads.is_due() {
+                let (position, at, chain) = head();
+                heads.sign(position, at, chain);
+            }
+        }
+    }
+
+    /// Seals what came together, on a thread of its own. What fails is not tried again before the next open.
+    fn seal(&mut self, upto: Position) {
+        let shared = self.shared;
+        if shared.store.unsealed_bytes() < shared.options.segment_bytes || shared.sealing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let sealer = std::thread::Builder::new().name("journal-sealer".to_string());
+        let spawned = sealer.spawn({
+            let shared = shared.clone();
+            move || match shared.store.seal(upto) {
+                Ok(_) => shared.sealing.store(false, Ordering::Release),
+                Err(error) => tracing::warn!(%error, "frames cannot be sealed"),
+            }
+        });
+        match spawned {
+            Ok(sealer) => self.sealer = Some(sealer),
+            Err(error) => tracing::warn!(%error, "start the sealer"),
+        }
+    }
+
+    fn finish(mut self) {
+        let (position, at, chain) = {
+            let state = self.shared.state.lock();
+            (state.durable_position(), state.durable_time(), state.chain)
+        };
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.write(chain);
+        }
+        if let Some(heads) = &self.shared.heads
+            && position > 0
+        {
+            heads.lock().sign(position, at, chain);
+        }
+    }
+}
+
+/// Waits for commits, at most for `timeout`; for ever when there is none.
+fn next_group(shared: &Shared, timeout: Option<Duration>) -> Next {
     let mut state = shared.state.lock();
     while state.queue.is_empty() {
         if state.closing {
-            return None;
+            return Next::Closing;
         }
-        shared.work.wait(&mut state);
+        match timeout {
+            None => shared.work.wait(&mut state),
+            Some(timeout) if shared.work.wait_for(&mut state, timeout).timed_out() => return Next::Nothing,
+            Some(_) => {}
+        }
     }
     let mut commits = Vec::new();
     let mut bytes = 0;
@@ -55,7 +175,7 @@ fn next_group(shared: &Shared) -> Option<Group> {
         bytes += queued.payloads.iter().map(Vec::len).sum::<usize>();
         commits.push(queued);
     }
-    Some(Group { head: state.durable_position(), chain: state.chain, commits })
+    Next::Group(Group { head: state.durable_position(), chain: state.chain, commits })
 }
 
 fn write(shared: &Shared, group: &Group) -> Result<Packer, WriteError> {
@@ -78,6 +198,7 @@ fn advance(shared: &Shared, packed: Packer) {
     state.trim(shared.options.recent);
     let durable = state.durable_position();
     drop(state);
+    shared.durability.advance(durable);
     shared.progress.send_modify(|progress| progress.durable = durable);
     shared.advanced.notify_all();
 }
@@ -85,10 +206,12 @@ fn advance(shared: &Shared, packed: Packer) {
 fn fail(shared: &Shared, why: &str) {
     tracing::error!(why, "the journal is read-only from now on");
     let mut state = shared.state.lock();
-    state.read_only = Some(why.into());
+    let why: Arc<str> = why.into();
+    state.read_only = Some(why.clone());
     state.roll_back();
     drop(state);
-    shared.progress.send_modify(|progress| progress.ended = Some(why.into()));
+    shared.durability.end(&why);
+    shared.progress.send_modify(|progress| progress.ended = Some(why));
     shared.advanced.notify_all();
 }
 

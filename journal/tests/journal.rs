@@ -119,7 +119,7 @@ fn what_cannot_be_appended_leaves_no_trace() {
 #[test]
 fn a_full_queue_is_busy_and_then_free_again() {
     let store = Arc::new(Faulty::default());
-    let journal = Journal::open(store.clone(), Options { max_pending: 3, recent: 2 }).unwrap();
+    let journal = Journal::open(store.clone(), Options { max_pending: 3, recent: 2, ..Options::default() }).unwrap();
     let held = store.hold();
     let waiting: Vec<_> =
         ["1", "2", "3"].map(|name| append(&journal, proposal(name, vec![(zone("a"), created(name))])).unwrap()).into();

@@ -10,7 +10,7 @@ use switchback_journal::*;
 fn subscribers_see_every_commit_once_whenever_they_start() {
     const COMMITS: u64 = 3_000;
     // A small memory, so that catching up reads frames and following reads recent commits.
-    let journal = Journal::open(memory(), Options { max_pending: 100_000, recent: 16 }).unwrap();
+    let journal = Journal::open(memory(), Options { max_pending: 100_000, recent: 16, ..Options::default() }).unwrap();
     std::thread::scope(|scope| {
         for start in [0, 1, 500, 2_999] {
             for max in [1, 7, 1_000] {
