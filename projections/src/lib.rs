@@ -5,16 +5,19 @@
 //!
 //! **Invariants:** the database is a cache of the log, with its position in the same transaction, and is rebuilt
 //! whenever it cannot be trusted. Folding is deterministic: any cut of the log into batches gives the same tables,
-//! history included. Every query can be asked of any earlier position.
+//! history included, and so does the bulk rebuild. Every query can be asked of any earlier position.
 //!
 //! Not here: deciding anything. What a decision needs is folded by the actors from the log itself.
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod bench;
 pub mod catalogue;
 mod cluster;
 mod compile;
 mod condition;
+mod current;
 mod fold;
 mod global_config;
 mod host;
@@ -25,9 +28,11 @@ mod l3_network;
 mod mac_block;
 mod network_service_provider;
 mod offering;
+mod packed;
 mod projections;
 mod query;
 mod readers;
+mod rebuild;
 mod router;
 mod store;
 mod tag_set;
@@ -45,6 +50,6 @@ mod tests;
 
 pub use condition::{BadQuery, MEMBERS_MAX, STEPS_MAX, VALUE_BYTES_MAX};
 pub use global_config::ConfigDefault;
-pub use projections::{OpenError, Projections, QUERY_TIME_MAX};
+pub use projections::{OpenError, Progress, Projections, QUERY_TIME_MAX, RebuildProgress};
 pub use query::{CONDITIONS_MAX, LIMIT_DEFAULT, LIMIT_MAX, Query, QueryError, QueryReply};
 pub use store::StoreError;

@@ -6,30 +6,40 @@
 //!                                          ▼ WAL
 //!                          reader connections ◄── query, get
 //! ```
-//! There is no linger: batches grow by themselves when commits come faster than they are folded.
+//! There is no linger: batches grow by themselves when commits come faster than they are folded. A follower that
+//! starts far behind makes a whole database beside the old one first (`rebuild.rs`); queries are answered from the
+//! old one, with its position, until then.
 
 use crate::catalogue::Kind;
 use crate::global_config::ConfigDefault;
 use crate::query::{Query, QueryError, QueryReply};
 use crate::readers::Readers;
+use crate::rebuild::{self, RebuildError, Rebuilt, Step};
 use crate::store::{Store, StoreError};
 use crate::waiters::Waiters;
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use switchback_events::Position;
+use std::time::{Duration, Instant};
+use switchback_events::{CommandId, Position};
 use switchback_journal::{Journal, ReadError};
 
 /// The most commits folded in one transaction.
-const BATCH_COMMITS: usize = 10_000;
+pub(crate) const BATCH_COMMITS: usize = 10_000;
 /// How long the follower sleeps at most before it looks whether it is to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the follower waits after a failure before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Fewer events than this are always folded commit by commit.
+const REBUILD_EVENTS_MIN: Position = 50_000;
+/// A rebuild of the whole log takes about as long as this part of it, folded commit by commit.
+const REBUILD_SPEEDUP: u64 = 4;
+/// How often a rebuild says how far it is.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How long one query may run.
 pub const QUERY_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -42,6 +52,28 @@ pub enum OpenError {
     /// No thread could be started.
     #[error("start the thread that follows the log")]
     Thread(#[source] std::io::Error),
+}
+
+/// How far the projections are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// What can be read. What the journal is ahead of it is the lag.
+    pub position: Position,
+    /// A rebuild under way.
+    pub rebuild: Option<RebuildProgress>,
+}
+
+/// How far a rebuild is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RebuildProgress {
+    /// The position up to which the log is folded.
+    pub folded: Position,
+    /// The position that will be readable in the end.
+    pub target: Position,
+    /// Whether all is folded, and the rows are being loaded and indexed: about as long again.
+    pub loading: bool,
 }
 
 /// A cheap handle on the projections. The follower ends when the last handle is dropped or one is stopped.
@@ -60,32 +92,47 @@ struct Shared {
     waiters: Waiters,
     stopping: AtomicBool,
     failure: Mutex<Option<String>>,
+    rebuild: Mutex<Option<RebuildProgress>>,
+}
+
+/// What tests choose otherwise.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub query_time_max: Duration,
+    pub rebuild_events_min: Position,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { query_time_max: QUERY_TIME_MAX, rebuild_events_min: REBUILD_EVENTS_MIN }
+    }
 }
 
 impl Projections {
     /// Opens the database file at `path`, or makes it, and follows `journal` from the position it has reached. The
     /// configuration `defaults` are rows from the start; other defaults than last time mean a rebuild.
     pub fn open(path: &Path, journal: Journal, defaults: &[ConfigDefault]) -> Result<Projections, OpenError> {
-        Projections::open_with(path, journal, defaults, QUERY_TIME_MAX)
+        Projections::open_with(path, journal, defaults, Limits::default())
     }
 
     pub(crate) fn open_with(
         path: &Path,
         journal: Journal,
         defaults: &[ConfigDefault],
-        time_max: Duration,
+        limits: Limits,
     ) -> Result<Projections, OpenError> {
-        // A log that cannot be read there is another one for our purpose: the follower meets the error itself.
-        let command_at = |position| Some(journal.commit_at(position).ok()??.provenance.command_id);
-        let store = Store::open(path, defaults, &command_at)?;
+        rebuild::discard(path)?;
+        let store = Store::open(path, defaults, &|position| command_at(&journal, position))?;
         let shared = Arc::new(Shared {
-            readers: Readers::new(path, time_max),
+            readers: Readers::new(path, limits.query_time_max),
             waiters: Waiters::default(),
             stopping: AtomicBool::new(false),
             failure: Mutex::new(None),
+            rebuild: Mutex::new(None),
         });
         shared.waiters.reach(store.position());
-        let follower = Follower { shared: shared.clone(), journal, path: path.into(), defaults: defaults.to_vec() };
+        let follower =
+            Follower { shared: shared.clone(), journal, path: path.into(), defaults: defaults.to_vec(), limits };
         let thread = std::thread::Builder::new().name("projections".to_string());
         let thread = thread.spawn(move || follower.run(store)).map_err(OpenError::Thread)?;
         Ok(Projections { handle: Arc::new(Handle { shared, follower: Mutex::new(Some(thread)) }) })
@@ -94,6 +141,11 @@ impl Projections {
     /// The position of the last event whose changes can be read. What the journal is ahead of it is the lag.
     pub fn position(&self) -> Position {
         self.handle.shared.waiters.reached()
+    }
+
+    /// How far the projections are, and a rebuild if there is one.
+    pub fn progress(&self) -> Progress {
+        Progress { position: self.position(), rebuild: *self.handle.shared.rebuild.lock() }
     }
 
     /// Waits until `position` can be read, at most for `timeout`, and tells the position reached.
@@ -145,6 +197,13 @@ struct Follower {
     journal: Journal,
     path: std::path::PathBuf,
     defaults: Vec<ConfigDefault>,
+    limits: Limits,
+}
+
+/// The command whose durable commit holds `position`. A log that cannot be read there is another one for our
+/// purpose: the follower meets the error itself.
+fn command_at(journal: &Journal, position: Position) -> Option<CommandId> {
+    Some(journal.commit_at(position).ok()??.provenance.command_id)
 }
 
 /// Why the follower stopped following.
@@ -157,7 +216,7 @@ enum Halt {
 
 impl Follower {
     fn run(self, store: Store) {
-        let mut store = Some(store);
+        let mut store = self.caught_up_in_bulk(store);
         while let Some(current) = &mut store {
             match self.follow(current) {
                 Halt::Ended => break,
@@ -165,7 +224,7 @@ impl Follower {
                 Halt::Store(error) => {
                     self.failed(&error);
                     if error.is_corruption() {
-                        store = self.rebuild(store);
+                        store = self.start_over(store).and_then(|empty| self.caught_up_in_bulk(empty));
                     }
                 }
             }
@@ -196,14 +255,74 @@ impl Follower {
         Halt::Ended
     }
 
+    /// The store, or, where that is faster than to follow, a new one made from the whole log. None if it was told to
+    /// stop when there was none.
+    fn caught_up_in_bulk(&self, store: Store) -> Option<Store> {
+        let (position, target) = (store.position(), self.journal.durable());
+        let lag = target.saturating_sub(position);
+        if lag < self.limits.rebuild_events_min || lag < target / REBUILD_SPEEDUP {
+            return Some(store);
+        }
+        tracing::info!(path = %self.path.display(), position, target, "rebuilding the projections in bulk");
+        let began = Instant::now();
+        let built = self.build(target);
+        *self.shared.rebuild.lock() = None;
+        let why = match built {
+            Ok(Some(Rebuilt { position, rows, versions })) => {
+                let seconds = began.elapsed().as_secs_f64();
+                tracing::info!(position, rows, versions, seconds, "the projections are rebuilt");
+                match self.take_the_place(store) {
+                    Ok(store) => return Some(store),
+                    Err(error) => {
+                        self.failed(&error);
+                        return self.start_over(None);
+                    }
+                }
+            }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = why {
+            tracing::warn!(error = %chain(&error), "failed to rebuild in bulk: folding commit by commit");
+        }
+        if let Err(error) = rebuild::discard(&self.path) {
+            tracing::warn!(error = %chain(&error), "an unfinished rebuild is left over");
+        }
+        Some(store)
+    }
+
+    fn build(&self, target: Position) -> Result<Option<Rebuilt>, RebuildError> {
+        let mut progress = RebuildProgress { folded: 0, target, loading: false };
+        let mut reported = Instant::now();
+        rebuild::build_from(&self.path, &self.journal, target, &self.defaults, &mut |step| {
+            match step {
+                Step::Folded(folded) => progress.folded = folded,
+                Step::Loading | Step::Finished | Step::Removed => progress.loading = true,
+            }
+            *self.shared.rebuild.lock() = Some(progress);
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
+                let RebuildProgress { folded, target, loading } = progress;
+                tracing::info!(folded, target, loading, "rebuilding the projections");
+            }
+            !self.shared.stopping.load(Ordering::Acquire)
+        })
+    }
+
+    /// Goes on with the database that was made, in place of the `old` one.
+    fn take_the_place(&self, old: Store) -> Result<Store, StoreError> {
+        let store = self.shared.readers.without(|| {
+            drop(old);
+            rebuild::swap(&self.path, &mut |_| true)?;
+            Store::open(&self.path, &self.defaults, &|position| command_at(&self.journal, position))
+        })?;
+        self.shared.waiters.reach(store.position());
+        Ok(store)
+    }
+
     /// Says so and waits a while.
     fn failed(&self, error: &dyn std::error::Error) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
+        let text = chain(error);
         tracing::error!(error = text, "failed to fold the log into the projections");
         *self.shared.failure.lock() = Some(text);
         let mut left = RETRY_AFTER;
@@ -215,7 +334,7 @@ impl Follower {
     }
 
     /// An empty database in place of the damaged one; none if it was told to stop before that could be done.
-    fn rebuild(&self, damaged: Option<Store>) -> Option<Store> {
+    fn start_over(&self, damaged: Option<Store>) -> Option<Store> {
         tracing::warn!(path = %self.path.display(), "rebuilding the damaged projections");
         let mut damaged = damaged;
         while !self.shared.stopping.load(Ordering::Acquire) {
@@ -233,4 +352,15 @@ impl Follower {
         }
         None
     }
+}
+
+/// The error and what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -8,10 +8,10 @@
 //! **Invariant:** the position stored is that of the last event whose changes are in the tables; both are written in
 //! one transaction. The file is a cache: whenever it cannot be trusted it is dropped and folded again.
 //!
-//! Not here: reading for users (`query.rs`), following the log (`projections.rs`), and the bulk rebuild, which is to
-//! fold into [`Rows`] in memory and load the outcome in place of [`Store::create`]'s empty tables.
+//! Not here: reading for users (`query.rs`), following the log (`projections.rs`), and making a whole database from a
+//! long log, which is folded in memory (`rebuild.rs`).
 
-use crate::catalogue::{KINDS, Kind, Ty};
+use crate::catalogue::{Field, KINDS, Kind, Link, Relation, Ty};
 use crate::fold::{self, Action, FOLD_VERSION, Row, RowChange, Rows};
 use crate::global_config::{self, ConfigDefault};
 use crate::value::Val;
@@ -24,8 +24,12 @@ use switchback_events::{CommandId, Commit, Position};
 
 /// Bits of a row's id below the position: the rows that one event can make of all kinds.
 const ORDINAL_BITS: u32 = 16;
+/// The size of a page of the file.
+pub(crate) const PAGE_BYTES: u32 = 8192;
 const PAGE_CACHE_KIB: u32 = 256 * 1024;
 const STATEMENTS_MAX: usize = 512;
+/// The indexed fields by which earlier versions are found, too.
+const SOUGHT_IN_HISTORY: [&str; 2] = ["name", "ip"];
 
 /// Why the database could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -140,28 +144,16 @@ impl Store {
 
     /// A new database at position 0, in place of whatever is at `path`.
     pub fn create(path: &Path, defaults: &[ConfigDefault]) -> Result<Store, StoreError> {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut file = path.as_os_str().to_owned();
-            file.push(suffix);
-            match std::fs::remove_file(&file) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::File { path: file.into(), source });
-                }
-                _ => {}
-            }
-        }
+        remove(path)?;
         let mut connection = connect(path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(&ddl())?;
-        transaction.execute(
-            "INSERT INTO meta(position, schema, boot, clean) VALUES(0, ?1, ?2, 0)",
-            params![schema_hash(defaults), boot_id()],
-        )?;
+        insert_meta(&transaction, 0, None, defaults)?;
         transaction.commit()?;
         let mut store = Store::over(connection, path, 0);
         store.write(|store| {
             for (ordinal, default) in defaults.iter().enumerate() {
-                store.insert(&global_config::initial(default), 0, ordinal as i64)?;
+                store.insert(&global_config::initial(default), 0, ordinal)?;
             }
             Ok((0, None))
         })?;
@@ -235,7 +227,7 @@ impl Store {
     fn apply(&mut self, changes: &[RowChange], position: Position) -> Result<(), StoreError> {
         for (ordinal, change) in changes.iter().enumerate() {
             match change.action {
-                Action::Insert => self.insert(change, position, ordinal as i64)?,
+                Action::Insert => self.insert(change, position, ordinal)?,
                 Action::Set => self.set(change, position)?,
                 Action::Delete => self.delete(change, position)?,
             }
@@ -243,8 +235,8 @@ impl Store {
         Ok(())
     }
 
-    fn insert(&mut self, change: &RowChange, position: Position, ordinal: i64) -> Result<(), StoreError> {
-        let id = (position as i64) << ORDINAL_BITS | ordinal;
+    fn insert(&mut self, change: &RowChange, position: Position, ordinal: usize) -> Result<(), StoreError> {
+        let id = row_id(position, ordinal);
         let row = fold::row_of(change);
         let mut statement = self.connection.prepare_cached(&self.statements[change.kind.name].insert)?;
         let position = position as i64;
@@ -295,6 +287,14 @@ impl Store {
         KINDS.iter().map(count).sum()
     }
 
+    /// The indexes that there are.
+    #[cfg(test)]
+    pub fn indexes(&self) -> Vec<String> {
+        let sql = "SELECT sql FROM sqlite_schema WHERE type='index' ORDER BY name";
+        let mut statement = self.connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
     /// All rows of all tables as text, history included: what tests compare.
     #[cfg(test)]
     pub fn dump(&self) -> Vec<String> {
@@ -319,9 +319,7 @@ impl Rows for Store {
     fn get(&self, kind: &'static Kind, uuid: &str) -> Result<Option<Row>, StoreError> {
         let mut statement = self.connection.prepare_cached(&self.statements[kind.name].get)?;
         let row = statement.query_row(params![uuid], |row| {
-            let value = |(at, field): (usize, &crate::catalogue::Field)| {
-                Ok(Val::from_sql(row.get_ref(at)?, field.ty.is_list()))
-            };
+            let value = |(at, field): (usize, &Field)| Ok(Val::from_sql(row.get_ref(at)?, field.ty.is_list()));
             Ok(Row { values: kind.fields.iter().enumerate().map(value).collect::<rusqlite::Result<_>>()? })
         });
         Ok(row.optional()?)
@@ -370,13 +368,18 @@ pub(crate) fn columns(kind: &Kind) -> String {
 }
 
 fn ddl() -> String {
+    tables_ddl() + &indexes_ddl()
+}
+
+/// The empty tables.
+pub(crate) fn tables_ddl() -> String {
     let mut sql = String::from(
         "CREATE TABLE meta(one INTEGER PRIMARY KEY DEFAULT 1 CHECK(one=1), position INTEGER NOT NULL, \
          schema TEXT NOT NULL, boot TEXT, clean INTEGER NOT NULL, command TEXT);\n",
     );
     for kind in KINDS {
         let name = kind.name;
-        let column = |field: &crate::catalogue::Field| {
+        let column = |field: &Field| {
             let ty = match field.ty {
                 Ty::Uuid | Ty::Uuids | Ty::Texts => "TEXT",
                 Ty::Text => "TEXT COLLATE NOCASE",
@@ -387,17 +390,74 @@ fn ddl() -> String {
         let columns = kind.fields.iter().map(column).collect::<Vec<_>>().join(", ");
         sql += &format!(
             "CREATE TABLE \"{name}\"(id INTEGER PRIMARY KEY, vf INTEGER NOT NULL, {columns});\n\
-             CREATE UNIQUE INDEX \"{name}.uuid\" ON \"{name}\"(\"uuid\");\n\
              CREATE TABLE \"{name}_h\"(rid INTEGER PRIMARY KEY, id INTEGER NOT NULL, vf INTEGER NOT NULL, \
-             vt INTEGER NOT NULL, {columns});\n\
+             vt INTEGER NOT NULL, {columns});\n"
+        );
+    }
+    sql
+}
+
+/// Their indexes.
+pub(crate) fn indexes_ddl() -> String {
+    let mut sql = String::new();
+    for kind in KINDS {
+        let name = kind.name;
+        sql += &format!(
+            "CREATE UNIQUE INDEX \"{name}.uuid\" ON \"{name}\"(\"uuid\");\n\
              CREATE INDEX \"{name}_h.uuid\" ON \"{name}_h\"(\"uuid\", vt);\n\
              CREATE INDEX \"{name}_h.id\" ON \"{name}_h\"(id, vt);\n"
         );
         for field in kind.fields.iter().filter(|field| field.indexed) {
             sql += &format!("CREATE INDEX \"{name}.{0}\" ON \"{name}\"(\"{0}\");\n", field.name);
         }
+        for field in kind.fields.iter().filter(|field| is_sought_in_history(kind, field)) {
+            sql += &format!("CREATE INDEX \"{name}_h.{0}\" ON \"{name}_h\"(\"{0}\", vt);\n", field.name);
+        }
     }
     sql
+}
+
+/// Whether closed versions are found by `field`: who was called so, who had this address, and what an inventory of
+/// then shows in full. Every such index costs the fold a page a version, so there are no others.
+fn is_sought_in_history(kind: &Kind, field: &Field) -> bool {
+    let shows =
+        |relation: &Relation| relation.embedded && relation.to == kind.name && relation.link == Link::Many(field.name);
+    let is_embedded = || KINDS.iter().any(|other| other.relations.iter().any(shows));
+    field.indexed && (SOUGHT_IN_HISTORY.contains(&field.name) || is_embedded())
+}
+
+/// Says in a new database what it holds.
+pub(crate) fn insert_meta(
+    connection: &Connection,
+    position: Position,
+    command: Option<CommandId>,
+    defaults: &[ConfigDefault],
+) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO meta(position, schema, boot, clean, command) VALUES(?1, ?2, ?3, 0, ?4)",
+        params![position, schema_hash(defaults), boot_id(), command.map(|id| id.to_string())],
+    )?;
+    Ok(())
+}
+
+/// The id of the row that the change `ordinal` of the event at `position` makes.
+pub(crate) fn row_id(position: Position, ordinal: usize) -> i64 {
+    (position as i64) << ORDINAL_BITS | ordinal as i64
+}
+
+/// Removes a database, the file itself first: what is left of one without it means nothing.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::File { path: file.into(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Says whether a database was made by this program's catalogue and fold, from these defaults.
@@ -411,7 +471,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.execute_batch(&format!(
-        "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-{PAGE_CACHE_KIB};
+        "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-{PAGE_CACHE_KIB};
          PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=4000; PRAGMA mmap_size=0;"
     ))?;
     Ok(connection)

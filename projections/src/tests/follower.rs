@@ -2,7 +2,7 @@
 
 use super::DEFAULTS;
 use crate::catalogue::{self, ZONE};
-use crate::projections::Projections;
+use crate::projections::{Limits, Projections};
 use crate::query::{Query, QueryError};
 use std::path::Path;
 use std::sync::Arc;
@@ -132,7 +132,8 @@ async fn a_query_that_takes_too_long_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let journal = journal();
     let path = directory.path().join("db");
-    let projections = Projections::open_with(&path, journal.clone(), DEFAULTS, Duration::ZERO).unwrap();
+    let limits = Limits { query_time_max: Duration::ZERO, ..Limits::default() };
+    let projections = Projections::open_with(&path, journal.clone(), DEFAULTS, limits).unwrap();
     for n in 1..300 {
         create_zone(&journal, n).await;
     }

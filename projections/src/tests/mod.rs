@@ -4,6 +4,7 @@ mod follower;
 mod inventories;
 mod language;
 mod properties;
+mod rebuild;
 mod speed;
 mod store;
 
