@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod backup;
 #[doc(hidden)]
 pub mod bench;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod durability;
 mod frame_cache;
 mod index;
 mod journal;
+mod jsonl;
 mod memory_store;
 mod progress;
 mod read;
@@ -43,7 +45,9 @@ mod verify;
 mod writer;
 
 pub use append::{AppendError, Appended, EncodeError, Proposal};
+pub use backup::{BackupError, Upto, restore};
 pub use journal::{Journal, OpenError, Options};
+pub use jsonl::{JsonlError, import_jsonl};
 pub use memory_store::MemoryStore;
 pub use progress::ReadOnly;
 pub use read::ReadError;

@@ -196,7 +196,7 @@ pub(crate) enum Defect {
 
 /// One record in a frame, not yet checked.
 pub(crate) struct Record<'a> {
-    format: u8,
+    pub format: u8,
     crc: u32,
     pub chain: Hash,
     pub body: &'a [u8],
@@ -222,6 +222,11 @@ impl<'a> Record<'a> {
         Record::split(*format, bytes).map(|(record, _)| record)
     }
 
+    /// A record that is in no frame: `chain` is the one after it.
+    pub fn after(format: u8, chain: Hash, body: &'a [u8]) -> Record<'a> {
+        Record { format, crc: 0, chain, body }
+    }
+
     /// Checks the CRC, then reads the body.
     pub fn read(&self) -> Result<CommitRecord<'a>, Defect> {
         self.check_crc()?;
@@ -237,7 +242,8 @@ impl<'a> Record<'a> {
         self.parse()
     }
 
-    fn parse(&self) -> Result<CommitRecord<'a>, Defect> {
+    /// Reads the body.
+    pub fn parse(&self) -> Result<CommitRecord<'a>, Defect> {
         let unreadable = |error: rmp_serde::decode::Error| Defect::Unreadable(error.to_string());
         match self.format {
             FORMAT_OF_LONG_KEYS => rmp_serde::from_slice(self.body).map_err(unreadable),
@@ -352,16 +358,18 @@ impl Packer {
         let mut body = std::mem::take(&mut self.scratch);
         body.clear();
         Body::of(record).serialize(&mut rmp_serde::Serializer::new(&mut body).with_struct_map())?;
-        self.add_body(record.first, record.last(), &body);
+        self.add_body(FORMAT, record.first, record.last(), &body);
         self.scratch = body;
         Ok(())
     }
 
-    fn add_body(&mut self, first: Position, last: Position, body: &[u8]) {
+    /// Adds a commit as it was stored before, in a frame of its format.
+    pub fn add_body(&mut self, format: u8, first: Position, last: Position, body: &[u8]) {
         self.chain = chain(&self.chain, body);
         let room = self.frames.last().map_or(0, |frame| FRAME_BYTES_MAX.saturating_sub(frame.bytes.len()));
-        if room < HEADER_BYTES + body.len() {
-            self.frames.push(Frame { first, last, bytes: vec![FORMAT] });
+        let other = self.frames.last().is_some_and(|frame| frame.bytes.first() != Some(&format));
+        if room < HEADER_BYTES + body.len() || other {
+            self.frames.push(Frame { first, last, bytes: vec![format] });
             self.counts.push(0);
         }
         if let (Some(frame), Some(count)) = (self.frames.last_mut(), self.counts.last_mut()) {
@@ -437,8 +445,7 @@ mod tests {
         let mut packer = Packer::new(GENESIS);
         packer.add_record(&record(&payload)).unwrap();
         let mut long = Packer::new(GENESIS);
-        long.add_body(1, 3, &rmp_serde::to_vec_named(&record(&payload)).unwrap());
-        long.frames[0].bytes[0] = FORMAT_OF_LONG_KEYS;
+        long.add_body(FORMAT_OF_LONG_KEYS, 1, 3, &rmp_serde::to_vec_named(&record(&payload)).unwrap());
         for packed in [packer, long] {
             let bytes = &packed.frames[0].bytes;
             let place = records(bytes).unwrap().remove(0);

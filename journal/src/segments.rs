@@ -372,3 +372,13 @@ pub(crate) fn manifests(dir: &Path) -> Result<Vec<Manifest>, StoreError> {
     found.sort_by_key(|manifest| manifest.first);
     Ok(found)
 }
+/// The frames of one segment, for a restore.
+pub(crate) fn read_segment(
+    dir: &Path,
+    manifest: &Manifest,
+) -> Result<impl Iterator<Item = Result<Frame, StoreError>>, StoreError> {
+    let segment = Segment::open(dir, manifest.clone())?;
+    segment.check()?;
+    let places = segment.places()?.to_vec();
+    Ok(places.into_iter().map(move |place| segment.read(&place)))
+}

@@ -6,11 +6,12 @@ mod common;
 use common::*;
 use std::{
     collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use switchback_events::*;
 use switchback_journal::*;
@@ -80,8 +81,8 @@ fn run_and_kill(dir: &Path, round: usize) -> Vec<(Position, (Position, String))>
         line.clear();
     }
     let killer = std::thread::spawn(move || {
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
-        std::thread::sleep(Duration::from_micros(u64::from(nanos / 1_000 % 250_000)));
+        let random = RandomState::new().hash_one(0);
+        std::thread::sleep(Duration::from_micros(random % 250_000));
         child.kill().unwrap();
         child.wait().unwrap();
     });
