@@ -1,8 +1,16 @@
 //! Commits a second of the journal against a plain file, for 1, 64 and 512 clients.
 //!   cargo run --release -p switchback-journal --example bench [--json] [--seconds N] [--clients N] [--dir DIR]
+//!   … --recover COMMITS     fills a log, then opens it in processes of their own, with and without a checkpoint
 
-use std::path::PathBuf;
-use switchback_journal::bench::bench;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+use switchback_journal::{
+    Journal, Options, SledStore,
+    bench::{bench, disk_bytes, fill},
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut json, mut seconds, mut clients) = (false, 4.0, vec![1, 64, 512]);
@@ -14,6 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--json" => json = true,
             "--seconds" => seconds = value()?.parse()?,
             "--clients" => clients = vec![value()?.parse()?],
+            "--recover" => return recover(value()?.parse()?, &dir.join("recover")),
+            "--open" => return open(Path::new(&value()?)),
             "--dir" => dir = PathBuf::from(value()?),
             other => return Err(format!("unknown argument `{other}`").into()),
         }
@@ -38,5 +48,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
         }
     }
+    Ok(())
+}
+
+fn recover(commits: u64, dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let journal = Journal::open(Arc::new(SledStore::open(dir)?), Options::default())?;
+    let begin = Instant::now();
+    fill(&journal, commits, 10_000)?;
+    let rate = commits as f64 / begin.elapsed().as_secs_f64();
+    journal.close();
+    let disk = disk_bytes(dir)? as f64 / commits as f64;
+    println!("{commits} commits, {rate:.0}/s in groups of 512, {disk:.0} B on disk each");
+    for (name, remove) in [("with a checkpoint", false), ("without", true)] {
+        if remove {
+            std::fs::remove_file(dir.join("index.checkpoint"))?;
+        }
+        let child = std::process::Command::new(std::env::current_exe()?).arg("--open").arg(dir).output()?;
+        print!("{name}: {}", String::from_utf8_lossy(&child.stdout));
+    }
+    std::fs::remove_dir_all(dir)?;
+    Ok(())
+}
+
+fn open(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let journal = Journal::open(Arc::new(SledStore::open(dir)?), Options::default())?;
+    let ready = begin.elapsed().as_secs_f64();
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    println!(
+        "ready at {} in {ready:.2} s, {}",
+        journal.head(),
+        resident.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
     Ok(())
 }

@@ -5,7 +5,11 @@ use crate::record::{CommitRecord, Defect, GENESIS, Hash, Record, records};
 use crate::signed_heads::{SignedHead, read_heads};
 use crate::store::{Frame, FrameStore, StoreError};
 use crate::{Journal, SledStore};
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 use switchback_events::{Micros, Position, StreamKey, Version};
 
 const FRAMES_AT_ONCE: usize = 64;
@@ -70,8 +74,17 @@ pub fn verify_dir_against(dir: &Path, anchor: Option<&SignedHead>) -> Result<Ver
     if !dir.join("db").is_file() {
         return Err(broken(format!("cannot be looked for: `{}` holds no log", dir.display())));
     }
-    let store = SledStore::open_at_rest(dir).map_err(|error| broken(format!("cannot be looked for: {error}")))?;
-    verify_up_to(&store, Position::MAX, &heads(store.dir(), anchor)?, |_| {})
+    // sled can panic on files that it did not write; that, too, is only a log that is not sound.
+    let mut reached = 0;
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        let store = SledStore::open_at_rest(dir).map_err(|error| match error {
+            StoreError::Damaged { first, why } => Broken { position: first, why },
+            error => broken(format!("cannot be looked for: {error}")),
+        })?;
+        verify_up_to(&store, Position::MAX, &heads(store.dir(), anchor)?, |position| reached = position)
+    }));
+    let why = || "cannot be read: sled does not understand what it finds there".to_string();
+    checked.unwrap_or_else(|_| Err(Broken { position: reached + 1, why: why() }))
 }
 
 /// The signed heads that the log must hold, in order.

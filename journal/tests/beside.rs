@@ -60,16 +60,16 @@ fn an_index_checkpoint_changes_nothing_but_time() {
     }
     let whole = std::fs::read(&path).unwrap();
     let half = whole.len() / 2;
-    let changes: [(&str, Box<dyn Fn() -> Option<Vec<u8>>>); 6] = [
-        ("none", Box::new(|| None)),
-        ("as it is", Box::new(|| Some(whole.clone()))),
-        ("empty", Box::new(|| Some(Vec::new()))),
-        ("torn", Box::new(|| Some(whole[..whole.len() - 3].to_vec()))),
-        ("changed", Box::new(|| Some([&whole[..half], &[whole[half] ^ 1], &whole[half + 1..]].concat()))),
-        ("of the first rounds only", Box::new(|| Some(whole[..half].to_vec()))),
+    let changes = [
+        ("none", None),
+        ("as it is", Some(whole.clone())),
+        ("empty", Some(Vec::new())),
+        ("torn", Some(whole[..whole.len() - 3].to_vec())),
+        ("changed", Some([&whole[..half], &[whole[half] ^ 1], &whole[half + 1..]].concat())),
+        ("of the first rounds only", Some(whole[..half].to_vec())),
     ];
     for (name, change) in changes {
-        match change() {
+        match change {
             Some(bytes) => std::fs::write(&path, bytes).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
         }
