@@ -200,8 +200,11 @@ impl HostFold {
                 let mut hosts = vec![router.host];
                 match event {
                     RouterEvent::StartRequested { host, .. } => hosts.push(*host),
-                    // Its VMs may have waited for it.
-                    RouterEvent::Connected { .. } | RouterEvent::ConfigApplied { .. } => {
+                    // Its VMs may have waited for it, and need not any more.
+                    RouterEvent::Connected { .. }
+                    | RouterEvent::ConfigApplied { .. }
+                    | RouterEvent::StopRequested {}
+                    | RouterEvent::DestroyRequested { .. } => {
                         let l3s: BTreeSet<_> = router.nics.iter().map(|nic| nic.l3_network).collect();
                         hosts.extend(
                             self.waiting
@@ -434,13 +437,13 @@ impl HostFold {
         }
     }
 
-    /// Whether every router that serves the VM knows of its last start.
+    /// Whether every router that serves the VM knows of its last start. One that was told to go is not waited for.
     pub fn routers_ready(&self, vm: &VmRecord) -> bool {
         vm.nics.iter().all(|own| {
             let routers = self.on_guest.get(&own.l3_network).into_iter().flatten();
             routers
                 .filter_map(|router| self.routers.get(router))
-                .filter(|router| !router.destroying)
+                .filter(|router| router.wanted)
                 .all(|router| router.applied >= vm.generation)
         })
     }
@@ -612,6 +615,24 @@ mod tests {
         assert_eq!(scene.told("both"), None, "every router must know of it");
         scene.add("router", RouterEvent::DestroyRequested { l3_networks: networks() });
         assert_eq!(scene.told("both"), Some(created), "a router that goes away is not waited for");
+    }
+
+    #[test]
+    fn the_hosts_of_waiting_vms_hear_when_their_router_is_ready_or_goes_away() {
+        for event in
+            [connected(99), RouterEvent::StopRequested {}, RouterEvent::DestroyRequested { l3_networks: networks() }]
+        {
+            let mut scene = Scene::new();
+            let mut created = vm("vm", vec![nic("guest", [10, 0, 0, 5], 0, 0)]);
+            if let VmInstanceEvent::Created { host, .. } = &mut created {
+                *host = id("elsewhere");
+            }
+            scene.add("vm", created);
+            let position = scene.add("router", event.clone());
+            let recorded = &scene.log.events[position as usize - 1];
+            let touched = scene.fold.touched(&recorded.event, recorded.stream);
+            assert!(touched.contains(&id("elsewhere")), "{event:?}");
+        }
     }
 
     #[test]

@@ -113,6 +113,12 @@ impl World {
         }
     }
 
+    /// Sends a command again until it succeeds.
+    pub async fn in_the_end(&self, name: &str, parameters: Value) -> Value {
+        let sent = || async { self.send(name, parameters.clone()).await.ok() };
+        self.until(name, sent).await.inventory.unwrap_or_default()
+    }
+
     pub async fn durable(&self, name: &str, parameters: Value) -> CommandReply {
         let request = CommandRequest { wait: Wait::Durable, ..request(name, &parameters) };
         self.node.command(request).await.unwrap_or_else(|refusal| panic!("{name} {parameters}: {refusal}"))
@@ -212,11 +218,21 @@ impl World {
         answers
     }
 
-    /// The next attempts of a host to make an appliance fail, more of them than are made.
-    pub fn break_appliances(&self, host: &str) {
-        for kind in [FailKind::Namespace, FailKind::Links, FailKind::Spawn] {
-            self.fleet().fail_next(id(host), kind);
-        }
+    /// A host cannot make appliances or VMs until the answer is aborted; a few attempts after that fail, too.
+    pub fn break_appliances(&self, host: &str) -> actix_rt::task::JoinHandle<()> {
+        let (fleet, host) = (self.fleet().clone(), id(host));
+        let arm = move || {
+            for kind in [FailKind::Namespace, FailKind::Links, FailKind::Spawn] {
+                fleet.fail_next(host, kind);
+            }
+        };
+        arm();
+        actix_rt::spawn(async move {
+            loop {
+                arm();
+                actix_rt::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
     }
 
     /// Every address and hardware address has one holder, and nobody has one that is not recorded.

@@ -192,13 +192,18 @@ impl Case {
         let moving = |found: &[Value]| {
             found.iter().any(|one| still.contains(&text(one, "state").as_str()) || one["status"] == "Connecting")
         };
-        self.world
-            .until("nothing is under way", || async {
-                let vms = self.world.query("QueryVmInstance", &[]).await;
-                let routers = self.world.query("QueryVirtualRouterVm", &[]).await;
-                (!moving(&vms) && !moving(&routers)).then_some(())
-            })
-            .await;
+        let machines = || async {
+            let mut all = self.world.query("QueryVmInstance", &[]).await;
+            all.extend(self.world.query("QueryVirtualRouterVm", &[]).await);
+            all
+        };
+        for _ in 0..4000 {
+            if !moving(&machines().await) {
+                return;
+            }
+            actix_rt::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("still under way: {:#?}", machines().await);
     }
 
     /// Checks everything, again if a reconciler appended something meanwhile.
