@@ -125,12 +125,11 @@ impl State {
         self.frames.push(FrameStart { first, commit });
     }
 
-    /// Lets go of decoded commits beyond `keep`, but of none that is not durable.
-    pub fn trim(&mut self, keep: usize) {
-        let keep = keep.max(self.pending());
-        while self.recent.len() > keep {
-            self.recent.pop_front();
-        }
+    /// Gives up decoded commits beyond `keep`, but none that is not durable: to be dropped without the mutex.
+    #[must_use]
+    pub fn trim(&mut self, keep: usize) -> Vec<Arc<Commit>> {
+        let beyond = self.recent.len().saturating_sub(keep.max(self.pending()));
+        self.recent.drain(..beyond).collect()
     }
 
     /// Forgets all that was sequenced and is not durable.

@@ -42,8 +42,9 @@ pub(crate) fn run(shared: &Arc<Shared>, checkpoint: Option<Checkpoint>) {
         match next_group(shared, beside.due_in()) {
             Next::Group(group) => match write(shared, &group) {
                 Ok(packed) => {
+                    // The clients first; what is beside the log can wait.
+                    advance(shared, &packed);
                     beside.note(&group, &packed);
-                    advance(shared, packed);
                 }
                 Err(error) => return fail(shared, &error.to_string()),
             },
@@ -187,7 +188,7 @@ fn write(shared: &Shared, group: &Group) -> Result<Packer, WriteError> {
     Ok(packer)
 }
 
-fn advance(shared: &Shared, packed: Packer) {
+fn advance(shared: &Shared, packed: &Packer) {
     let mut state = shared.state.lock();
     for (frame, count) in packed.frames.iter().zip(&packed.counts) {
         let begin = state.durable;
@@ -195,7 +196,7 @@ fn advance(shared: &Shared, packed: Packer) {
         state.durable += count;
     }
     state.chain = packed.chain;
-    state.trim(shared.options.recent);
+    let _dropped_last = state.trim(shared.options.recent);
     let durable = state.durable_position();
     drop(state);
     shared.durability.advance(durable);
