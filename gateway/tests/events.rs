@@ -58,7 +58,7 @@ impl Bus for Log {
         let batch = move |position: u64| {
             read.fetch_max(position, Ordering::Relaxed);
             let event = json!({"position": position, "kind": "zone.Created", "text": "x".repeat(bytes)});
-            let events = if position % 2 == 0 { vec![event] } else { vec![] };
+            let events = if position.is_multiple_of(2) { vec![event] } else { vec![] };
             if fails_at == Some(position) {
                 return Err(Refusal::internal("the disk is gone"));
             }
