@@ -133,6 +133,10 @@ const CONNECT_SECONDS: u64 = 5;
 const REPLY_SECONDS: u64 = 60;
 /// A whole log is read.
 const VERIFY_SECONDS: u64 = 24 * 3600;
+/// After this silence, several heartbeats long, an event stream is dead.
+const SILENCE_SECONDS: u64 = 20;
+/// How long to wait before coming again.
+const AGAIN_SECONDS: u64 = 1;
 /// How long to wait until the inventories show a command that is done.
 const SETTLE_SECONDS: u64 = 5;
 
@@ -190,8 +194,63 @@ impl Client {
 
     /// Asks a query or another read.
     pub fn read(&self, name: &str, parameters: &[(String, String)]) -> Result<Value, Failure> {
-        let seconds = if name == "VerifyAudit" { VERIFY_SECONDS } else { REPLY_SECONDS };
+        let whole_log = name == "VerifyAudit" || name.starts_with("Replay");
+        let seconds = if whole_log { VERIFY_SECONDS } else { REPLY_SECONDS };
         self.send(self.request(Method::GET, &format!("v1/queries/{name}"), parameters)?, seconds)
+    }
+
+    /// Follows the event stream: gives each event to `take`, comes again where it was cut off, and returns when all
+    /// that was asked for was given.
+    pub fn follow(
+        &self,
+        parameters: &[(String, String)],
+        after: Option<u64>,
+        take: &mut dyn FnMut(&Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut parameters = parameters.to_vec();
+        let mut lines = EventLines { last: after, ..EventLines::default() };
+        loop {
+            let mut request = self.request(Method::GET, "v1/events", &parameters)?;
+            request = request.header(header::ACCEPT, "text/event-stream");
+            if let Some(last) = lines.last {
+                request = request.header("Last-Event-ID", last.to_string());
+            }
+            let seen = lines.given;
+            let over = self.runtime.block_on(async {
+                let silence = Duration::from_secs(SILENCE_SECONDS);
+                let sent = tokio::time::timeout(silence, request.send()).await;
+                let Ok(Ok(mut answer)) = sent else {
+                    return match sent {
+                        Ok(Err(error)) if lines.last.is_none() => Err(self.unreachable(&error, SILENCE_SECONDS)),
+                        _ => Ok(false),
+                    };
+                };
+                let status = answer.status();
+                if !status.is_success() {
+                    let body = answer.bytes().await.unwrap_or_default();
+                    return Err(Failure::of_answer(status.as_u16(), &body));
+                }
+                // A connection that is quiet for longer than a heartbeat takes is dead.
+                while let Ok(Ok(Some(chunk))) = tokio::time::timeout(silence, answer.chunk()).await {
+                    if lines.take(&chunk, take)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })?;
+            if over {
+                return Ok(());
+            }
+            // What was given counts for the limit, too.
+            for (name, value) in &mut parameters {
+                if name == "limit"
+                    && let Ok(limit) = value.parse::<u64>()
+                {
+                    *value = limit.saturating_sub(lines.given - seen).max(1).to_string();
+                }
+            }
+            std::thread::sleep(Duration::from_secs(AGAIN_SECONDS));
+        }
     }
 
     /// The next command line shall see what this one did: waits until the inventories stand at `position`.
@@ -251,6 +310,54 @@ impl Client {
         } else {
             Failure::new(Exit::Other, format!("`{}`: {}", self.base, chain(error)))
         }
+    }
+}
+
+/// Reads server-sent events, however they are cut into chunks.
+#[derive(Default)]
+struct EventLines {
+    buffer: Vec<u8>,
+    kind: String,
+    data: String,
+    id: Option<u64>,
+    /// Where to go on.
+    last: Option<u64>,
+    /// How many events were given.
+    given: u64,
+}
+
+impl EventLines {
+    /// Whether it is over.
+    fn take(&mut self, chunk: &[u8], give: &mut dyn FnMut(&Value) -> Result<(), Failure>) -> Result<bool, Failure> {
+        self.buffer.extend_from_slice(chunk);
+        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end().split_once(": ") {
+                Some(("id", id)) => self.id = id.parse().ok(),
+                Some(("event", kind)) => self.kind = kind.to_string(),
+                Some(("data", data)) => self.data.push_str(data),
+                _ if line.trim_end().is_empty() && self.event(give)? => return Ok(true),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn event(&mut self, give: &mut dyn FnMut(&Value) -> Result<(), Failure>) -> Result<bool, Failure> {
+        let (kind, data) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.data));
+        let data: Value = serde_json::from_str(&data).unwrap_or_default();
+        match kind.as_str() {
+            "" | "heartbeat" => {}
+            "end" => return Ok(true),
+            "error" => return Err(Failure::new(Exit::Other, data["detail"].as_str().unwrap_or("the stream failed"))),
+            _ => {
+                give(&data)?;
+                self.given += 1;
+            }
+        }
+        self.last = self.id.take().or(self.last);
+        Ok(false)
     }
 }
 
@@ -330,6 +437,26 @@ pub fn body(name: &str, value: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_read_however_they_are_cut() {
+        let text = "retry: 1000\n\nid: 4\nevent: zone.Created\ndata: {\"ü\":4}\n\nid: 9\nevent: heartbeat\ndata: {}\n\n\
+                    id: 12\nevent: end\ndata: {}\n\n";
+        for size in 1..text.len() {
+            let mut lines = EventLines::default();
+            let mut given = vec![];
+            let mut over = false;
+            for chunk in text.as_bytes().chunks(size) {
+                over |= lines
+                    .take(chunk, &mut |event| {
+                        given.push(event.clone());
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+            assert_eq!((given, lines.last, over), (vec![json!({"ü": 4})], Some(9), true), "{size}");
+        }
+    }
 
     #[test]
     fn a_server_may_be_written_in_many_ways() {

@@ -1,6 +1,8 @@
 //! The `switchback` binary: parses the command line and calls the room that does the work.
 //! Data goes to stdout, everything else to stderr; the exit code says what kind of failure it was.
 
+mod asking;
+mod audit_views;
 mod client;
 mod commands;
 mod failure;

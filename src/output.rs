@@ -70,6 +70,18 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Writes one line, cut where the terminal ends.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        let text = table::clean(text);
+        match self.width.map(usize::from) {
+            Some(width) if text.chars().count() > width => {
+                let cut: String = text.chars().take(width.saturating_sub(1)).collect();
+                self.text(&format!("{cut}…\n"))
+            }
+            _ => self.text(&format!("{text}\n")),
+        }
+    }
+
     /// Says something on stderr.
     pub fn note(&mut self, text: &str) {
         let text: Vec<String> = text.lines().map(table::clean).collect();

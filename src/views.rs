@@ -1,6 +1,6 @@
 //! How replies look as tables: what a person wants to see first of each kind of reply.
 
-use crate::{client::inventories, failure::Failure, output::Output, table, yaml};
+use crate::{audit_views, client::inventories, failure::Failure, output::Output, table, yaml};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io;
@@ -85,7 +85,11 @@ pub fn query(message: &Message, reply: &Value, asked: &Asked, output: &mut Outpu
 pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failure> {
     match name {
         "GetEvents" => events(reply, output),
-        "GetEvent" => event(reply, output),
+        "GetEvent" => audit_views::event(reply, output),
+        "GetAuditDiff" => audit_views::changes(reply, output),
+        "ReplayResource" => audit_views::states(reply, output),
+        "ReplayInventories" => audit_views::inventories(reply, output),
+        "GetAddressHolder" => audit_views::holders(reply, output),
         "GetVirtualRouterConfig" => config(reply, output),
         "GetVirtualRouterDiff" => diff(reply, output),
         "GetVirtualRouterDrift" => drift(reply, output),
@@ -100,9 +104,11 @@ fn events(reply: &Value, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-const LOG: &[&str] = &["position", "time", "principal", "command", "event", "resource", "reason"];
+/// The columns of events: who and what first, for terminals that have no room for all.
+pub const LOG: &[&str] = &["position", "time", "principal", "event", "resource", "command", "reason"];
 
-fn log_rows(events: &[Value]) -> Vec<Value> {
+/// Events as rows of [`LOG`].
+pub fn log_rows(events: &[Value]) -> Vec<Value> {
     let row = |event: &Value| {
         let stream = [&event["streamType"], &event["streamId"]].map(|part| part.as_str().unwrap_or("?"));
         json!({
@@ -112,29 +118,6 @@ fn log_rows(events: &[Value]) -> Vec<Value> {
         })
     };
     events.iter().map(row).collect()
-}
-
-fn event(reply: &Value, output: &mut Output) -> Result<(), Failure> {
-    output.data(reply, |output| {
-        let mut event = reply["event"].clone();
-        event["at"] = time(&event["at"]);
-        // A field of the event's own stands on its own line.
-        if let (Some(event), Some(payload)) = (event.as_object_mut(), reply["event"]["payload"].as_object()) {
-            event.remove("payload");
-            event.extend(payload.iter().map(|(field, value)| (format!("payload.{field}"), value.clone())));
-        }
-        output.pairs(&event)?;
-        let others: Vec<Value> = items(&reply["commit"]["events"])
-            .iter()
-            .filter(|other| other["position"] != reply["event"]["position"])
-            .cloned()
-            .collect();
-        if !others.is_empty() {
-            output.text("\nof the same commit:\n")?;
-            output.rows(&log_rows(&others), &["position", "event", "resource"])?;
-        }
-        Ok(())
-    })
 }
 
 fn config(reply: &Value, output: &mut Output) -> Result<(), Failure> {
@@ -188,16 +171,18 @@ fn drift(reply: &Value, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn items(value: &Value) -> &[Value] {
+/// The items of a list.
+pub fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn count(count: usize, noun: &str) -> String {
+/// A number of things in words.
+pub fn count(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Microseconds as an RFC 3339 time with milliseconds, in UTC.
-fn time(micros: &Value) -> Value {
+pub fn time(micros: &Value) -> Value {
     let timestamp = micros.as_i64().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     timestamp.map_or_else(|| micros.clone(), |timestamp| json!(format!("{timestamp:.3}")))
 }

@@ -82,6 +82,36 @@ messages! {
         /// Its position.
         position: u64 = Int(1, i64::MAX),
     }
+    /// What changed between two moments, field by field, with the events that made it.
+    Read GetAuditDiff "" "" => "" {
+        /// Only this resource, and what belongs to it.
+        resource: Option<Id> = Uuid,
+        /// A position or an RFC 3339 time.
+        from: String = Text(64),
+        /// A position or an RFC 3339 time; now when not given.
+        to: Option<String> = Text(64),
+    }
+    /// The state of a resource folded again from the log, now or as of an earlier moment.
+    Read ReplayResource "" "" => "" {
+        /// The resource.
+        uuid: Id = Uuid,
+        /// A position or an RFC 3339 time.
+        at: Option<String> = Text(64),
+    }
+    /// The inventories folded again from the log into a fresh database: how many of each kind, and their digests.
+    Read ReplayInventories "" "" => "" {
+        /// A position or an RFC 3339 time.
+        at: Option<String> = Text(64),
+    }
+    /// Who held an address, and from when to when: at a moment, or ever.
+    Read GetAddressHolder "" "" => "" {
+        /// The address.
+        ip: Ipv4Addr = Ipv4,
+        /// Only on this L3 network.
+        l3_network_uuid: Option<L3NetworkId> = Uuid,
+        /// A position or an RFC 3339 time; all holders there ever were when not given.
+        at: Option<String> = Text(64),
+    }
     /// The head of the log: position and chain hash.
     Read GetAuditHead "" "" => "" {}
     /// Reads the whole log again and verifies it.

@@ -49,6 +49,9 @@ pub enum OpenError {
     /// The database could not be made or read.
     #[error("open the projections")]
     Store(#[from] StoreError),
+    /// The log could not be read.
+    #[error("read the log")]
+    Log(#[from] ReadError),
     /// No thread could be started.
     #[error("start the thread that follows the log")]
     Thread(#[source] std::io::Error),
@@ -136,6 +139,40 @@ impl Projections {
         let thread = std::thread::Builder::new().name("projections".to_string());
         let thread = thread.spawn(move || follower.run(store)).map_err(OpenError::Thread)?;
         Ok(Projections { handle: Arc::new(Handle { shared, follower: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Folds `journal` up to and with the commit that ends at `upto` into a new database file at `path`, and follows
+    /// nothing: for looks at the past. `progress` is told each position reached.
+    ///
+    /// # Errors
+    /// A log that cannot be read, or a database that cannot be made.
+    pub fn replay(
+        path: &Path,
+        journal: &Journal,
+        upto: Position,
+        defaults: &[ConfigDefault],
+        progress: &mut dyn FnMut(Position),
+    ) -> Result<Projections, OpenError> {
+        let mut store = Store::create(path, defaults)?;
+        while store.position() < upto {
+            let mut commits = journal.read(store.position(), BATCH_COMMITS)?;
+            commits.retain(|commit| commit.last_position() <= upto);
+            if commits.is_empty() {
+                break;
+            }
+            store.fold(&commits)?;
+            progress(store.position());
+        }
+        let shared = Arc::new(Shared {
+            readers: Readers::new(path, QUERY_TIME_MAX),
+            waiters: Waiters::default(),
+            stopping: AtomicBool::new(true),
+            rebuild: Mutex::new(None),
+            failure: Mutex::new(None),
+        });
+        shared.waiters.reach(store.position());
+        store.close()?;
+        Ok(Projections { handle: Arc::new(Handle { shared, follower: Mutex::new(None) }) })
     }
 
     /// The position of the last event whose changes can be read. What the journal is ahead of it is the lag.

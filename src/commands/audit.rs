@@ -1,22 +1,26 @@
 //! `switchback audit …`: what happened, who asked for it, and whether the log is still what was written.
 
 use crate::{
-    client::{Client, ClientArguments, Environment, parameter},
+    asking::{Asked, Directory},
+    audit_views as shown,
+    client::{Client, ClientArguments, Environment, inventories, parameter},
     commands::router,
-    failure::Failure,
-    output::Output,
+    failure::{Exit, Failure},
+    output::{Format, Output},
     views,
 };
 use clap::{Args, Subcommand};
-use serde_json::Value;
-use std::path::PathBuf;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use switchback::node::AtRest;
 
 /// `switchback audit`.
 #[derive(Args)]
 pub struct AuditArguments {
     #[command(flatten)]
     client: ClientArguments,
-    /// Read a data directory without a server (not supported yet).
+    /// Read a data directory without a server; nothing in it is changed.
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
     #[command(subcommand)]
@@ -27,16 +31,19 @@ pub struct AuditArguments {
 enum AuditCommand {
     /// Events: who did what and when, in the order of the log.
     Log(LogArguments),
-    /// One event whole, with the others of its commit.
+    /// One event whole, with the others of its commit, its causes and its effects.
     Show {
         /// Its position in the log.
         position: u64,
     },
-    /// A router's configuration at two moments compared, with the events between.
+    /// What changed between two moments, which events made it, and who asked.
     Diff {
-        /// Name, uuid or the beginning of it.
-        #[arg(long)]
-        router: String,
+        /// A router's configuration: name, uuid or the beginning of it.
+        #[arg(long, conflicts_with = "resource")]
+        router: Option<String>,
+        /// One resource and what belongs to it; everything when neither is given.
+        #[arg(long, value_name = "UUID")]
+        resource: Option<String>,
         /// A position of the log or an RFC 3339 time.
         #[arg(long)]
         from: String,
@@ -44,13 +51,25 @@ enum AuditCommand {
         #[arg(long)]
         to: Option<String>,
     },
-    /// A router's configuration rebuilt from the log as of `--at`.
+    /// Fold the log again, up to `--at`: a router, a resource, the inventories, or all, each with its digest.
     Replay {
-        /// Name, uuid or the beginning of it.
-        #[arg(long)]
+        /// A router's configuration: name, uuid or the beginning of it.
+        #[arg(long, group = "what")]
         router: Option<String>,
-        /// Any other resource (not supported yet).
+        /// A resource's state, as decisions are made from it.
+        #[arg(long, value_name = "UUID", group = "what")]
         resource: Option<String>,
+        /// The inventories, in a fresh database.
+        #[arg(long, group = "what")]
+        inventories: bool,
+    },
+    /// Who held an address: at `--at`, or ever.
+    Holder {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Only on this L3 network.
+        #[arg(long, value_name = "UUID")]
+        l3: Option<String>,
     },
     /// Read the whole log and check its chain. A broken chain is exit code 1.
     Verify,
@@ -79,6 +98,12 @@ struct LogArguments {
     /// Only this kind of event, or all of a concept: `zone.Created`, `zone`.
     #[arg(long)]
     kind: Option<String>,
+    /// Only what this command did: its name or its id.
+    #[arg(long, value_name = "NAME")]
+    command: Option<String>,
+    /// Only what belongs to this piece of work.
+    #[arg(long, value_name = "ID")]
+    correlation: Option<String>,
     /// Only from this RFC 3339 time.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -88,13 +113,21 @@ struct LogArguments {
     /// Only after this position.
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// How many at most.
-    #[arg(long, default_value_t = 100)]
-    limit: u64,
+    /// How many at most [default: 100; with --follow: no limit].
+    #[arg(long)]
+    limit: Option<u64>,
     /// The last ones, newest first.
     #[arg(long)]
     newest: bool,
+    /// Go on with what comes, until interrupted.
+    #[arg(long, conflicts_with = "newest")]
+    follow: bool,
 }
+
+/// How many events a page has.
+const PAGE: u64 = 100;
+/// How many of the last events are shown before those that come.
+const TAIL: u64 = 10;
 
 /// Runs it.
 pub fn run(
@@ -106,59 +139,187 @@ pub fn run(
     let flags = arguments.client.over(outer);
     output.format = flags.format();
     flags.refuse_command_flags("this command")?;
-    if !matches!(arguments.command, AuditCommand::Replay { .. }) {
+    if !matches!(arguments.command, AuditCommand::Replay { .. } | AuditCommand::Holder { .. }) {
         flags.refuse_at("this command")?;
     }
-    if arguments.data.is_some() {
-        return Err(Failure::not_supported("audit --data").hint("ask a running server instead"));
-    }
-    let client = Client::new(&flags, environment)?;
-    match arguments.command {
-        AuditCommand::Log(log) => show_log(&client, log, output),
-        AuditCommand::Show { position } => {
-            let reply = client.read("GetEvent", &[parameter("position", position)])?;
-            views::read("GetEvent", &reply, output)
-        }
-        AuditCommand::Diff { router, from, to } => router::diff(&client, &router, &from, to.as_deref(), output),
-        AuditCommand::Replay { router: Some(router), resource: None } => {
-            router::config(&client, &router, flags.at.as_deref(), output)
-        }
-        AuditCommand::Replay { router: None, resource: Some(_) } => {
-            Err(Failure::not_supported("audit replay of anything but a router").hint("audit replay --router NAME"))
-        }
-        AuditCommand::Replay { .. } => Err(Failure::usage("audit replay needs --router NAME")),
-        AuditCommand::Verify => views::verified(&client.read("VerifyAudit", &[])?, output),
-        AuditCommand::Head => views::read("GetAuditHead", &client.read("GetAuditHead", &[])?, output),
+    match &arguments.command {
         AuditCommand::Export { .. } => {
-            Err(Failure::not_supported("audit export").hint("audit log -o json shows pages of the log"))
+            return Err(Failure::not_supported("audit export").hint("audit log -o json shows pages of the log"));
         }
-        AuditCommand::Import { .. } => Err(Failure::not_supported("audit import")),
+        AuditCommand::Import { .. } => return Err(Failure::not_supported("audit import")),
+        _ => {}
+    }
+    let Some(directory) = &arguments.data else {
+        let client = Client::new(&flags, environment)?;
+        if let AuditCommand::Log(log) = &arguments.command
+            && log.follow
+        {
+            return follow(&client, log, output);
+        }
+        return answer(arguments.command, &client, &flags, output, &spinner());
+    };
+    if flags.server.is_some() {
+        return Err(Failure::usage("--data and --server: one of them answers"));
+    }
+    if let AuditCommand::Verify = arguments.command {
+        // A broken log cannot be opened, only checked.
+        return views::verified(&AtRest::verify(directory)?, output);
+    }
+    if let AuditCommand::Log(LogArguments { follow: true, .. }) = arguments.command {
+        return Err(Failure::usage("--follow needs a server: a directory at rest does not move"));
+    }
+    let bar = bar();
+    let progress = {
+        let bar = bar.clone();
+        Arc::new(move |reached, upto| {
+            bar.set_length(upto);
+            bar.set_position(reached);
+        })
+    };
+    let asked = Directory::open(directory, progress)?;
+    answer(arguments.command, &asked, &flags, output, &bar)
+}
+
+fn answer(
+    command: AuditCommand,
+    asked: &dyn Asked,
+    flags: &ClientArguments,
+    output: &mut Output,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    let at = flags.at.as_deref();
+    // Whatever is drawn on stderr goes before anything is said.
+    let long = |name: &str, parameters: &[(String, String)]| {
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let reply = asked.read(name, parameters);
+        bar.finish_and_clear();
+        reply
+    };
+    let with_at = |mut parameters: Vec<(String, String)>| {
+        parameters.extend(at.map(|at| parameter("at", at)));
+        parameters
+    };
+    match command {
+        AuditCommand::Log(log) => show_log(asked, &log, output),
+        AuditCommand::Show { position } => {
+            shown::event(&asked.read("GetEvent", &[parameter("position", position)])?, output)
+        }
+        AuditCommand::Diff { router: Some(router), from, to, .. } => {
+            router::diff(asked, &router, &from, to.as_deref(), output)
+        }
+        AuditCommand::Diff { router: None, resource, from, to } => {
+            let mut parameters = vec![parameter("from", from)];
+            parameters.extend(to.map(|to| parameter("to", to)));
+            parameters.extend(resource.map(|resource| parameter("resource", resource)));
+            shown::changes(&long("GetAuditDiff", &parameters)?, output)
+        }
+        AuditCommand::Replay { router: Some(router), .. } => router::config(asked, &router, at, output),
+        AuditCommand::Replay { resource: Some(resource), .. } => {
+            shown::states(&long("ReplayResource", &with_at(vec![parameter("uuid", resource)]))?, output)
+        }
+        AuditCommand::Replay { inventories: true, .. } => {
+            shown::inventories(&long("ReplayInventories", &with_at(vec![]))?, output)
+        }
+        AuditCommand::Replay { .. } => {
+            let mut reply = long("ReplayInventories", &with_at(vec![]))?;
+            let at = reply["position"].to_string();
+            reply["routers"] = routers(asked, &at)?;
+            shown::inventories(&reply, output)
+        }
+        AuditCommand::Holder { ip, l3 } => {
+            let mut parameters = with_at(vec![parameter("ip", ip)]);
+            parameters.extend(l3.map(|l3| parameter("l3NetworkUuid", l3)));
+            shown::holders(&asked.read("GetAddressHolder", &parameters)?, output)
+        }
+        AuditCommand::Verify => views::verified(&long("VerifyAudit", &[])?, output),
+        AuditCommand::Head => views::read("GetAuditHead", &asked.read("GetAuditHead", &[])?, output),
+        AuditCommand::Export { .. } | AuditCommand::Import { .. } => {
+            Err(Failure::new(Exit::Other, "export and import were answered before"))
+        }
     }
 }
 
-fn show_log(client: &Client, log: LogArguments, output: &mut Output) -> Result<(), Failure> {
+/// Every router's configuration at a position, by its digest.
+fn routers(asked: &dyn Asked, at: &str) -> Result<Value, Failure> {
+    let parameters = [parameter("fields", "uuid,name"), parameter("limit", 100_000), parameter("at", at)];
+    let mut routers = vec![];
+    for router in inventories(&asked.read("QueryVirtualRouterVm", &parameters)?) {
+        let uuid = router["uuid"].as_str().unwrap_or_default();
+        let config = asked.read("GetVirtualRouterConfig", &[parameter("uuid", uuid), parameter("at", at)])?;
+        routers.push(json!({
+            "uuid": uuid, "name": router["name"], "revision": config["config"]["revision"],
+            "digest": config["digest"],
+        }));
+    }
+    Ok(Value::Array(routers))
+}
+
+/// The parameters of the log's filters.
+fn filters(log: &LogArguments) -> Vec<(String, String)> {
     let texts = [
-        ("resource", log.resource),
-        ("principal", log.principal),
-        ("kind", log.kind),
-        ("since", log.since),
-        ("until", log.until),
+        ("resource", log.resource.clone()),
+        ("principal", log.principal.clone()),
+        ("kind", log.kind.clone()),
+        ("command", log.command.clone()),
+        ("correlation", log.correlation.clone()),
+        ("since", log.since.clone()),
+        ("until", log.until.clone()),
         ("after", log.after.map(|after| after.to_string())),
     ];
-    let mut parameters: Vec<(String, String)> =
-        texts.into_iter().filter_map(|(name, text)| Some(parameter(name, text?))).collect();
-    parameters.push(parameter("limit", log.limit));
+    texts.into_iter().filter_map(|(name, text)| Some(parameter(name, text?))).collect()
+}
+
+fn show_log(asked: &dyn Asked, log: &LogArguments, output: &mut Output) -> Result<(), Failure> {
+    let mut parameters = filters(log);
+    let limit = log.limit.unwrap_or(PAGE);
+    parameters.push(parameter("limit", limit));
     if log.newest {
         parameters.push(parameter("newest", true));
     }
-    let reply = client.read("GetEvents", &parameters)?;
+    let reply = asked.read("GetEvents", &parameters)?;
     views::read("GetEvents", &reply, output)?;
     let events = reply["events"].as_array().map_or(&[][..], Vec::as_slice);
     if !log.newest
-        && events.len() as u64 >= log.limit
+        && events.len() as u64 >= limit
         && let Some(last) = events.last().and_then(|event: &Value| event["position"].as_u64())
     {
         output.note(&format!("hint: more with --after {last}, or the last ones with --newest"));
     }
     Ok(())
+}
+
+/// The last events, or those after a given place, and then what comes.
+fn follow(client: &Client, log: &LogArguments, output: &mut Output) -> Result<(), Failure> {
+    let mut parameters = filters(log);
+    let mut after = log.after;
+    let mut rows = shown::Following::new(output);
+    if log.after.is_none() && log.since.is_none() {
+        let mut last = parameters.clone();
+        last.extend([parameter("newest", true), parameter("limit", log.limit.unwrap_or(TAIL).min(TAIL))]);
+        let reply = client.read("GetEvents", &last)?;
+        for event in reply["events"].as_array().into_iter().flatten().rev() {
+            rows.row(event, output)?;
+        }
+        after = reply["position"].as_u64();
+    }
+    parameters.retain(|(name, _)| name != "after");
+    parameters.extend(log.limit.map(|limit| parameter("limit", limit)));
+    if output.format == Format::Table {
+        output.note("following; Ctrl-C ends it");
+    }
+    client.follow(&parameters, after, &mut |event| rows.row(event, output))
+}
+
+/// How far a fold is, on stderr if that is a terminal.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("folding {bar:30} {pos}/{len} events, {per_sec}, {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// That a server is at work.
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} the server reads its log, {elapsed}");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    style.map_or(bar.clone(), |style| bar.with_style(style))
 }

@@ -1,6 +1,7 @@
 //! `switchback router …`: one router, named by uuid, the beginning of it, or name.
 
 use crate::{
+    asking::Asked,
     client::{Client, ClientArguments, Environment, body, inventories, parameter},
     commands::message,
     failure::{Exit, Failure},
@@ -111,14 +112,20 @@ pub fn run(
 }
 
 /// Shows a router's configuration at a moment.
-pub fn config(client: &Client, router: &str, at: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+pub fn config(client: &dyn Asked, router: &str, at: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let mut parameters = vec![parameter("uuid", resolve(client, router, at)?)];
     parameters.extend(at.map(|at| parameter("at", at)));
     views::read("GetVirtualRouterConfig", &client.read("GetVirtualRouterConfig", &parameters)?, output)
 }
 
 /// Shows the difference of a router's configuration between two moments.
-pub fn diff(client: &Client, router: &str, from: &str, to: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+pub fn diff(
+    client: &dyn Asked,
+    router: &str,
+    from: &str,
+    to: Option<&str>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let mut parameters = vec![parameter("uuid", resolve(client, router, to)?), parameter("from", from)];
     parameters.extend(to.map(|to| parameter("to", to)));
     views::read("GetVirtualRouterDiff", &client.read("GetVirtualRouterDiff", &parameters)?, output)
@@ -128,7 +135,7 @@ pub fn diff(client: &Client, router: &str, from: &str, to: Option<&str>, output:
 const SHOWN: usize = 10;
 
 /// The uuid of the one router that is meant, as routers were named at `at`.
-fn resolve(client: &Client, router: &str, at: Option<&str>) -> Result<String, Failure> {
+fn resolve(client: &dyn Asked, router: &str, at: Option<&str>) -> Result<String, Failure> {
     if router.parse::<Id>().is_ok() {
         return Ok(router.to_string());
     }

@@ -29,6 +29,11 @@ impl DataDir {
         Ok(DataDir(path.to_path_buf()))
     }
 
+    /// The directory as it is, for a look.
+    pub(super) fn at(path: &Path) -> DataDir {
+        DataDir(path.to_path_buf())
+    }
+
     /// The log.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")

@@ -28,6 +28,18 @@ pub(super) fn sections(from: Option<&Sections>, to: Option<&Sections>) -> Value 
     Value::Object(found)
 }
 
+/// What differs between two inventories, field by field: `path`, `from`, `to`. Items of a list stand by themselves.
+pub(super) fn fields(from: &Value, to: &Value) -> Vec<Value> {
+    let mut found = Difference::default();
+    found.compare("", from, to);
+    let removed = found.removed.iter().map(|item| json!({"path": item["path"], "from": item["item"], "to": null}));
+    let added = found.added.iter().map(|item| json!({"path": item["path"], "from": null, "to": item["item"]}));
+    let mut fields: Vec<Value> = found.changed.iter().cloned().chain(removed).chain(added).collect();
+    fields.retain(|field| field["from"] != field["to"]);
+    fields.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+    fields
+}
+
 #[derive(Default)]
 struct Difference {
     added: Vec<Value>,

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a server and a data directory without one answer through the same functions.
 
-use super::{diff, events::envelope};
+use super::{at_rest::Folded, diff, events::envelope};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use switchback_actors::reconcilers::{config_at, replay_router};
@@ -27,6 +27,8 @@ pub(super) struct History {
 pub(super) enum Inventories {
     /// They follow the log.
     Live(Projections),
+    /// They are folded when they are first asked for: the log does not move.
+    Folded(Arc<Folded>),
 }
 
 pub(super) fn unreadable(error: ReadError) -> Refusal {
@@ -57,6 +59,22 @@ impl History {
                 projections.wait_for(position, CATCH_UP).await;
                 Ok(projections.clone())
             }
+            Inventories::Folded(folded) => Inventories::folded(folded, &self.journal).await,
+        }
+    }
+
+    /// The inventories that follow the log, if such there are.
+    pub(super) fn live(&self) -> Option<&Projections> {
+        match &self.inventories {
+            Inventories::Live(projections) => Some(projections),
+            Inventories::Folded(_) => None,
+        }
+    }
+
+    /// Tells how far a fold is to whoever waits for it.
+    pub(super) fn progress(&self, reached: Position, upto: Position) {
+        if let Inventories::Folded(folded) = &self.inventories {
+            folded.progress(reached, upto);
         }
     }
 
@@ -102,6 +120,16 @@ impl History {
                 self.router_diff(request.uuid, from, to)
             }
             Read::GetEvents(request) => self.events(&request),
+            Read::GetAuditDiff(request) => self.changes(&request).await,
+            Read::ReplayResource(request) => {
+                let at = self.moment_or_now("at", request.at.as_ref())?;
+                self.replay_resource(request.uuid, at, |_| None)
+            }
+            Read::ReplayInventories(request) => {
+                let at = self.moment_or_now("at", request.at.as_ref())?;
+                self.replay_inventories(at).await
+            }
+            Read::GetAddressHolder(request) => self.holders(&request).await,
             Read::GetEvent(request) => self.event(request.position),
             Read::GetAuditHead(_) => Ok(self.head()),
             Read::VerifyAudit(_) => {
@@ -156,7 +184,7 @@ impl History {
         Ok(QueryReply { inventories: reply.inventories, total: reply.total, position: reply.position })
     }
 
-    pub(super) fn router_config(&self, field: &str, router: RouterId, at: Position) -> Result<RouterConfig, Refusal> {
+    fn router_config(&self, field: &str, router: RouterId, at: Position) -> Result<RouterConfig, Refusal> {
         let config = config_at(&self.journal, router, Some(at)).map_err(unreadable)?;
         config.ok_or_else(|| {
             Refusal::not_found(field, "virtual router", router).hint(format!("there was none at position {at}"))

@@ -6,21 +6,26 @@
 //!                                             └──────► reconcilers ──► Fleet ──► agents
 //! ```
 
+mod at_rest;
 mod bus;
+mod changes;
 mod data_dir;
 mod diff;
 mod events;
 mod fleet;
 mod history;
+mod holders;
 mod inventory;
 mod reads;
+mod replay;
 
+pub use at_rest::{AtRest, Progress};
 pub use data_dir::DataDir;
 pub use fleet::Fleet;
 
 use anyhow::Context;
 use history::{History, Inventories};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 use switchback_actors::{
     States,
     entity::{Clock, SystemClock},
@@ -28,7 +33,7 @@ use switchback_actors::{
     registry::Registry,
 };
 use switchback_agent::simulated::FleetOptions;
-use switchback_bus::GLOBAL_CONFIGS;
+use switchback_bus::{ConfigEntry, GLOBAL_CONFIGS};
 use switchback_journal::{FrameStore, Journal, MemoryStore, Options, SledStore};
 use switchback_projections::{ConfigDefault, Projections};
 use switchback_snapshots::Snapshots;
@@ -60,6 +65,26 @@ pub struct Node {
 /// A folder that goes with the node.
 struct Scratch(std::path::PathBuf);
 
+impl Scratch {
+    fn new() -> std::io::Result<Scratch> {
+        let folder = std::env::temp_dir().join(format!("switchback-{}", uuid::Uuid::now_v7().simple()));
+        // Whatever is in it is as secret as the log.
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Scratch(folder))
+    }
+}
+
+/// The values that every configuration begins with, as rows of the inventories.
+fn config_defaults() -> Vec<ConfigDefault> {
+    let default = |entry: &ConfigEntry| ConfigDefault {
+        category: entry.category,
+        name: entry.name,
+        value: entry.default,
+        description: entry.description,
+    };
+    GLOBAL_CONFIGS.iter().map(default).collect()
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
@@ -85,12 +110,10 @@ impl Node {
     /// # Errors
     /// A temporary folder or thread that cannot be made.
     pub fn in_memory(options: &NodeOptions) -> anyhow::Result<Node> {
-        let folder = std::env::temp_dir().join(format!("switchback-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir_all(&folder)?;
-        let scratch = Scratch(folder.clone());
+        let scratch = Scratch::new()?;
         let fleet = Fleet::simulated(options);
         let store = Arc::new(MemoryStore::default());
-        let inventories = folder.join("inventories.db");
+        let inventories = scratch.0.join("inventories.db");
         Node::start(store, Snapshots::memory(), &inventories, fleet, 1, Arc::new(SystemClock), Some(scratch))
     }
 
@@ -108,16 +131,8 @@ impl Node {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let registry = Registry::new(states.clone(), clock.clone(), threads);
         states.found(clock.now()).map_err(|error| anyhow::anyhow!("write the first events: {error}"))?;
-        let defaults: Vec<ConfigDefault> = GLOBAL_CONFIGS
-            .iter()
-            .map(|entry| ConfigDefault {
-                category: entry.category,
-                name: entry.name,
-                value: entry.default,
-                description: entry.description,
-            })
-            .collect();
-        let projections = Projections::open(inventories, journal.clone(), &defaults).context("open the inventories")?;
+        let projections =
+            Projections::open(inventories, journal.clone(), &config_defaults()).context("open the inventories")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("reconcilers")

@@ -9,11 +9,15 @@ use switchback_events::{NetworkServiceType, RouterId};
 
 impl Node {
     pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
-        // Some answer from sequenced states: what they rest on must be on disk before it is said.
-        let head = self.journal.head();
-        let lost = |lost: switchback_journal::ReadOnly| Refusal::new(RefusalKind::ReadOnly, code::READ_ONLY, lost.0);
-        self.journal.wait_durable(head).await.map_err(lost)?;
-        match read(name, parameters)? {
+        let asked = read(name, parameters)?;
+        if matches!(asked, Read::GetFreeIp(_) | Read::CheckIpAvailability(_)) {
+            // They answer from sequenced states: what those rest on must be on disk before it is said.
+            let head = self.journal.head();
+            let lost =
+                |lost: switchback_journal::ReadOnly| Refusal::new(RefusalKind::ReadOnly, code::READ_ONLY, lost.0);
+            self.journal.wait_durable(head).await.map_err(lost)?;
+        }
+        match asked {
             Read::GetFreeIp(request) => {
                 let found = ip_range::free_addresses(self.states(), &request)?;
                 let inventories: Vec<Value> = found
@@ -42,6 +46,11 @@ impl Node {
                 Ok(token) => Ok(json!({ "token": token })),
                 Err(error) => Err(Refusal::operation(format!("{error:#}"))),
             },
+            Read::ReplayResource(request) => {
+                let history = self.history();
+                let at = history.moment_or_now("at", request.at.as_ref())?;
+                history.replay_resource(request.uuid, at, |stream| self.states().load(stream).ok())
+            }
             past => self.history().read(past).await,
         }
     }

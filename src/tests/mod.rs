@@ -148,7 +148,7 @@ fn every_refusal_has_its_exit_code_and_its_words() {
 #[test]
 fn a_wrong_line_is_usage_and_sends_nothing() {
     let server = Server::start();
-    let lines: [&[&str]; 18] = [
+    let lines: [&[&str]; 20] = [
         &["CreateZon", "name=z"],
         &["rooter", "list"],
         &["CreateZone", "name"],
@@ -164,7 +164,9 @@ fn a_wrong_line_is_usage_and_sends_nothing() {
         &["ReportHostStatus", "status=Connected"],
         &["audit", "log", "--dry-run"],
         &["audit", "show", "x"],
-        &["audit", "replay"],
+        &["audit", "replay", "--inventories", "--router", "edge"],
+        &["audit", "log", "--follow", "--newest"],
+        &["audit", "head", "--data", "x", "--server", "y"],
         &["router", "config"],
         &["QueryZone", "--server", "ftp://x"],
     ];
@@ -238,8 +240,8 @@ dhcp     +  {\"ip\":\"10.0.0.6\"}
 dns      ~  upstream: 1.1.1.1 → 8.8.8.8
 
 made by:
-position  time                      principal  command     event         resource                               reason
-1         2026-11-20T10:00:00.000Z  admin      CreateZone  zone.Created  zone/0123456789abcdef0123456789abcdef  test
+position  time                      principal  event         resource                               command     reason
+1         2026-11-20T10:00:00.000Z  admin      zone.Created  zone/0123456789abcdef0123456789abcdef  CreateZone  test
 ";
         let lines = |text: &str| {
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
@@ -289,12 +291,7 @@ fn the_trail_is_a_table_and_a_broken_chain_an_exit_code() {
     let broken = switchback(&server.environment, &["audit", "verify", "-o", "json"]);
     assert_eq!((broken.code.as_str(), broken.json()["brokenAt"].as_u64()), ("1", Some(4)));
     assert!(broken.stderr.contains("position 4: hash"), "{}", broken.stderr);
-    for line in [
-        &["audit", "export"][..],
-        &["audit", "import", "x"],
-        &["audit", "replay", "x"],
-        &["audit", "head", "--data", "x"],
-    ] {
+    for line in [&["audit", "export"][..], &["audit", "import", "x"]] {
         let done = switchback(&server.environment, line);
         assert_eq!(done.code, "1");
         assert!(done.stderr.contains("is not supported yet"), "{}", done.stderr);

@@ -3,4 +3,5 @@
 #[path = "../node/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+mod history;
 mod stream;

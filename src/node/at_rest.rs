@@ -1,0 +1,160 @@
+//! A data directory without a server: the same answers about the past, from a copy of the log.
+//!
+//! **Invariant:** nothing in the directory is changed. The log's database has no mode for reading only, so its
+//! files are copied to a temporary folder, which goes with the reader; a lock, held while they are copied, keeps a
+//! server from starting meanwhile, and says so where one is running.
+
+use super::{
+    DataDir, Scratch,
+    history::{History, Inventories, blocking, verified},
+};
+use anyhow::Context;
+use async_trait::async_trait;
+use serde_json::Value;
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+use switchback_bus::*;
+use switchback_events::Position;
+use switchback_journal::{Journal, Options, SledStore, verify_dir};
+use switchback_projections::Projections;
+
+/// Is told how far a long fold is: the position reached, and the one to reach.
+pub type Progress = Arc<dyn Fn(Position, Position) + Send + Sync>;
+
+/// A reader of a copy.
+pub struct AtRest {
+    history: History,
+    /// Dropped last.
+    _scratch: Arc<Scratch>,
+}
+
+/// Inventories that are folded when they are first asked for.
+pub(super) struct Folded {
+    scratch: Arc<Scratch>,
+    progress: Progress,
+    projections: OnceLock<Projections>,
+}
+
+impl AtRest {
+    /// Copies the log of the data directory, and reads the copy.
+    ///
+    /// # Errors
+    /// No data directory; a server that has it open; a log that is not what was written.
+    pub fn open(directory: &Path, progress: Progress) -> anyhow::Result<AtRest> {
+        let scratch = Arc::new(copy(directory)?);
+        let log = scratch.0.join("journal");
+        let store = SledStore::open(&log).context("open a copy of the log")?;
+        let journal = Journal::open(Arc::new(store), Options::default()).context("read the log")?;
+        let folded = Folded { scratch: scratch.clone(), progress, projections: OnceLock::new() };
+        let history = History::new(journal, Inventories::Folded(Arc::new(folded)));
+        Ok(AtRest { history, _scratch: scratch })
+    }
+
+    /// Checks the log of a data directory from its first byte, as `VerifyAudit` answers.
+    ///
+    /// # Errors
+    /// No data directory, or a server that has it open. A broken log is an answer.
+    pub fn verify(directory: &Path) -> anyhow::Result<Value> {
+        let scratch = copy(directory)?;
+        Ok(verified(verify_dir(&scratch.0.join("journal"))))
+    }
+}
+
+impl Drop for AtRest {
+    fn drop(&mut self) {
+        self.history.journal().clone().close();
+    }
+}
+
+impl Folded {
+    /// The inventories of the whole log.
+    pub(super) fn get(&self, journal: &Journal) -> Result<Projections, Refusal> {
+        if let Some(projections) = self.projections.get() {
+            return Ok(projections.clone());
+        }
+        let (path, upto) = (self.scratch.0.join("inventories.db"), journal.durable());
+        let mut progress = |reached: Position| (self.progress)(reached, upto);
+        let folded = Projections::replay(&path, journal, upto, &super::config_defaults(), &mut progress)
+            .map_err(|error| Refusal::internal(format!("fold the log: {error}")))?;
+        Ok(self.projections.get_or_init(|| folded).clone())
+    }
+
+    pub(super) fn progress(&self, reached: Position, upto: Position) {
+        (self.progress)(reached, upto);
+    }
+}
+
+#[async_trait]
+impl Bus for AtRest {
+    async fn command(&self, _request: CommandRequest) -> Result<CommandReply, Refusal> {
+        Err(Refusal::not_supported("a command without a server").hint("a data directory at rest is only read"))
+    }
+
+    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+        self.history.query(request).await
+    }
+
+    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
+        self.history.read(read(name, &parameters)?).await
+    }
+
+    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
+        self.history.stream(&request)
+    }
+
+    async fn ready(&self) -> Vec<(String, Result<String, String>)> {
+        let head = self.history.journal().durable();
+        vec![("journal".to_string(), Ok(format!("a copy, at position {head}")))]
+    }
+}
+
+impl Inventories {
+    pub(super) async fn folded(folded: &Arc<Folded>, journal: &Journal) -> Result<Projections, Refusal> {
+        let (folded, journal) = (folded.clone(), journal.clone());
+        blocking("fold the log", move || folded.get(&journal)).await
+    }
+}
+
+/// A copy of the log in a temporary folder.
+fn copy(directory: &Path) -> anyhow::Result<Scratch> {
+    let source = DataDir::at(directory).journal();
+    let database = source.join("db");
+    let lock = match File::open(&database) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            anyhow::bail!("`{}` is no data directory: it holds no log (journal/db)", directory.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("read `{}`", database.display())),
+    };
+    if let Err(error) = lock.try_lock_shared() {
+        match error {
+            std::fs::TryLockError::WouldBlock => {
+                anyhow::bail!("`{}` is in use: ask its server, without --data, or stop it first", directory.display())
+            }
+            std::fs::TryLockError::Error(error) => {
+                return Err(error).with_context(|| format!("lock `{}`", database.display()));
+            }
+        }
+    }
+    let scratch = Scratch::new().context("make a temporary folder")?;
+    copy_folder(&source, &scratch.0.join("journal")).with_context(|| format!("copy `{}`", source.display()))?;
+    Ok(scratch)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&path, &copy)?;
+        } else {
+            fs::copy(path, copy)?;
+        }
+    }
+    Ok(())
+}
