@@ -179,6 +179,7 @@ impl Node {
 
     fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
+            self.reconcilers.stop();
             // A runtime may not be shut down on a thread that drives another one, and this may be one.
             let shutdown = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_millis(500)));
             let _ = shutdown.join();

@@ -26,7 +26,7 @@ async fn a_router_that_cannot_start_takes_its_vms_with_it_and_leaves_nothing() {
     }
     let broken = world.break_appliances(&site.hosts[0]);
     let refusal = world.fails("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [l3]})).await;
-    broken.abort();
+    drop(broken);
     assert_eq!(refusal.code, "VM.1000");
     assert!(refusal.detail.contains("virtual router"), "{refusal}");
     assert!(world.query("QueryVmInstance", &[]).await.is_empty());
@@ -50,7 +50,7 @@ async fn many_vms_that_wait_for_a_router_that_cannot_start_all_fail() {
     let creates: Vec<_> =
         (0..5).map(|n| ("CreateVmInstance", json!({"name": format!("vm-{n}"), "l3NetworkUuids": [l3]}))).collect();
     let answers = world.at_once(creates).await;
-    broken.abort();
+    drop(broken);
     assert!(
         answers.iter().all(|answer| answer.as_ref().is_err_and(|refusal| refusal.code == "VM.1000")),
         "{answers:?}"
@@ -68,7 +68,7 @@ async fn without_rollback_a_router_that_could_not_start_stays_and_starts_with_th
     world.configure("applianceVm", "auto.rollback", "false").await;
     let broken = world.break_appliances(&site.hosts[0]);
     world.fails("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [l3]})).await;
-    broken.abort();
+    drop(broken);
     assert!(world.query("QueryVmInstance", &[]).await.is_empty());
     let router = world.router_of(&l3).await;
     assert_eq!((text(&router, "state"), text(&router, "status")), ("Stopped".to_string(), "Disconnected".to_string()));
@@ -88,7 +88,7 @@ async fn a_router_that_cannot_start_again_stays_stopped() {
     world.done("StopVmInstance", json!({"uuid": vm})).await;
     let broken = world.break_appliances(&site.hosts[0]);
     let refusal = world.fails("StartVmInstance", json!({"uuid": vm})).await;
-    broken.abort();
+    drop(broken);
     assert_eq!(refusal.code, "VM.1001");
     assert_eq!(text(&world.get("QueryVmInstance", &vm).await, "state"), "Stopped");
     assert_eq!(text(&world.get("QueryVirtualRouterVm", &router).await, "state"), "Stopped");

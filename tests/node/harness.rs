@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -218,8 +218,8 @@ impl World {
         answers
     }
 
-    /// A host cannot make appliances or VMs until the answer is aborted; a few attempts after that fail, too.
-    pub fn break_appliances(&self, host: &str) -> actix_rt::task::JoinHandle<()> {
+    /// A host cannot make appliances or VMs until the answer is dropped; a few attempts after that fail, too.
+    pub fn break_appliances(&self, host: &str) -> Broken {
         let (fleet, host) = (self.fleet().clone(), id(host));
         let arm = move || {
             for kind in [FailKind::Namespace, FailKind::Links, FailKind::Spawn] {
@@ -227,12 +227,16 @@ impl World {
             }
         };
         arm();
-        actix_rt::spawn(async move {
-            loop {
+        let mended = Arc::new(AtomicBool::new(false));
+        let seen = mended.clone();
+        // A thread of its own: a failure happens once, and the next attempt may follow at once.
+        std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
                 arm();
-                actix_rt::time::sleep(Duration::from_millis(1)).await;
+                std::thread::sleep(Duration::from_micros(50));
             }
-        })
+        });
+        Broken { mended }
     }
 
     /// Every address and hardware address has one holder, and nobody has one that is not recorded.
@@ -250,6 +254,17 @@ impl World {
         held.sort();
         holders.sort();
         assert_eq!(held, holders);
+    }
+}
+
+/// Something is broken while this lives.
+pub struct Broken {
+    mended: Arc<AtomicBool>,
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        self.mended.store(true, Ordering::Relaxed);
     }
 }
 

@@ -31,7 +31,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,6 +52,7 @@ pub struct Reconcilers {
     limits: Mutex<HashMap<Id, (usize, Arc<Semaphore>)>>,
     started: Micros,
     reports: AtomicU64,
+    stopping: AtomicBool,
 }
 
 #[derive(Default)]
@@ -82,9 +83,15 @@ impl Reconcilers {
             moved: Notify::new(),
             limits: Mutex::default(),
             reports: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
         });
         tokio::spawn(reconcilers.clone().follow());
         reconcilers
+    }
+
+    /// From now on nothing is reported: what is cut off by the end of this process is no failure of an agent.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     /// The agents.
@@ -190,6 +197,9 @@ impl Reconcilers {
 
     /// What was found, as a command of the system. Answers the position of what came of it, 0 for nothing new.
     async fn report(&self, component: &str, command: impl Into<Command>) -> Result<Position, Refusal> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::internal("the server is stopping"));
+        }
         let command = command.into();
         let number = self.reports.fetch_add(1, Ordering::Relaxed);
         let command_id = CommandId(Id::of_name(&format!("report:{}:{}:{number}", self.epoch, self.started)));
