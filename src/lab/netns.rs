@@ -9,10 +9,11 @@ use nix::{
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 const DIRECTORY: &str = "/run/netns";
@@ -51,15 +52,24 @@ pub fn processes(namespaces: &[String]) -> Vec<i32> {
 /// Removes the name of a namespace. The namespace itself goes with its last process.
 pub fn remove(namespace: &str) -> anyhow::Result<()> {
     let file = path(namespace);
-    // Not a mount where `ip netns add` died half-way.
-    let _ = umount2(&file, MntFlags::MNT_DETACH);
-    match std::fs::remove_file(&file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove the namespace `{namespace}`"))
+    let deadline = Instant::now() + MOUNTING;
+    loop {
+        // Not a mount where `ip netns add` died half-way.
+        let _ = umount2(&file, MntFlags::MNT_DETACH);
+        match std::fs::remove_file(&file) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Busy: an `ip netns add` whose parent was killed has mounted it in between.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error).with_context(|| format!("remove the namespace `{namespace}`")),
         }
-        _ => Ok(()),
     }
 }
+
+/// How long something may still be mounting a namespace that is to go.
+const MOUNTING: Duration = Duration::from_secs(2);
 
 /// Does `work` on a thread of its own inside the namespace whose file is `file`.
 pub fn within<T: Send>(file: &Path, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
