@@ -23,6 +23,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 use switchback_events::Position;
 
@@ -300,12 +301,23 @@ fn copy_of(dir: &Path) -> std::io::Result<Copy> {
     Ok(copy)
 }
 
+/// How long a database that was just closed may still hold its lock: sled's last thread lets go of it by and by.
+const CLOSING: Duration = Duration::from_secs(3);
+
 /// sled can panic on files that it did not write; that, too, is only a store that cannot be opened.
 fn open_sled(dir: &Path) -> Result<sled::Db, String> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(|error| error.to_string()),
-        Err(_) => Err("sled does not understand what it finds there".to_string()),
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        let why = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => return Err("sled does not understand what it finds there".to_string()),
+        };
+        if !why.contains("could not acquire lock") || Instant::now() >= deadline {
+            return Err(why);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

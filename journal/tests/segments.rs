@@ -144,8 +144,11 @@ fn a_changed_segment_or_manifest_is_found_with_its_position() {
             std::fs::write(entry.path(), &changed).unwrap();
             match verify_dir(dir.path()) {
                 Err(broken) => assert!(broken.position <= 120, "{broken}"),
-                // White space in the manifest.
-                Ok(_) => assert!(entry.path().extension().unwrap() == "json" && changed[at].is_ascii_whitespace()),
+                // White space in the manifest, or the case of a hexadecimal digit: it says the same.
+                Ok(_) => {
+                    let same = changed[at].is_ascii_whitespace() || changed[at].eq_ignore_ascii_case(&whole[at]);
+                    assert!(entry.path().extension().unwrap() == "json" && same);
+                }
             }
             std::fs::write(entry.path(), &whole[..at]).unwrap();
             verify_dir(dir.path()).unwrap_err();
