@@ -11,7 +11,7 @@ use crate::signed_heads::HeadBook;
 use crate::state::{Heads, Shared, State};
 use crate::store::{FrameStore, StoreError};
 use crate::verify::{Broken, Fault, Start, Verified, scan};
-use crate::writer;
+use crate::writer::{self, Stepper};
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -88,6 +88,25 @@ impl Journal {
     /// Reads the log from the index checkpoint on, or all of it; checks CRCs, chain, positions and versions of what
     /// it reads; completes the indexes; starts the writer.
     pub fn open(store: Arc<dyn FrameStore>, options: Options) -> Result<Journal, OpenError> {
+        let (shared, checkpoint) = Journal::prepare(store, options)?;
+        let writer = std::thread::Builder::new().name("journal-writer".to_string());
+        let writer = writer.spawn({
+            let shared = shared.clone();
+            move || writer::run(&shared, checkpoint)
+        });
+        let writer = Mutex::new(Some(writer.map_err(OpenError::Thread)?));
+        Ok(Journal { handle: Arc::new(Handle { shared, writer }) })
+    }
+
+    /// As [`Journal::open`], but the writer has no thread: it writes when it is told to. Closing the journal does not
+    /// write what waits.
+    pub fn open_stepped(store: Arc<dyn FrameStore>, options: Options) -> Result<(Journal, Stepper), OpenError> {
+        let (shared, checkpoint) = Journal::prepare(store, options)?;
+        let stepper = Stepper::new(shared.clone(), checkpoint);
+        Ok((Journal { handle: Arc::new(Handle { shared, writer: Mutex::new(None) }) }, stepper))
+    }
+
+    fn prepare(store: Arc<dyn FrameStore>, options: Options) -> Result<(Arc<Shared>, Option<Checkpoint>), OpenError> {
         let (state, checkpoint) = load(&*store, &options)?;
         let heads = store.dir().map(HeadBook::open).transpose().map_err(OpenError::Heads)?;
         if let Some(head) = heads.as_ref().and_then(HeadBook::last)
@@ -109,13 +128,7 @@ impl Journal {
             heads: heads.map(Mutex::new),
             sealing: AtomicBool::new(false),
         });
-        let writer = std::thread::Builder::new().name("journal-writer".to_string());
-        let writer = writer.spawn({
-            let shared = shared.clone();
-            move || writer::run(&shared, checkpoint)
-        });
-        let writer = Mutex::new(Some(writer.map_err(OpenError::Thread)?));
-        Ok(Journal { handle: Arc::new(Handle { shared, writer }) })
+        Ok((shared, checkpoint))
     }
 
     pub(crate) fn shared(&self) -> &Shared {

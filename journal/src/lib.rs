@@ -59,3 +59,4 @@ pub use state::Heads;
 pub use store::{Frame, FrameStore, StoreError};
 pub use subscription::Subscription;
 pub use verify::{Broken, Verified, verify_dir, verify_dir_against, verify_store};
+pub use writer::Stepper;

@@ -1,12 +1,14 @@
-//! The writer thread: takes all commits that wait, packs them into frames, appends these to the store in one
+//! The writer: a thread that takes all commits that wait, packs them into frames, appends these to the store in one
 //! durable step, announces how far the log is durable, and begins again.
 //!
 //! **Invariant:** after the first error nothing is written any more, and a sync is never tried again: what the
 //! disk did with the failed write cannot be known until the log is opened anew.
+//!
+//! A [`Stepper`] does the same without a thread, when its owner says so.
 
 use crate::checkpoint::Checkpoint;
 use crate::record::{Hash, Packer};
-use crate::state::{Queued, Shared};
+use crate::state::{Queued, Shared, State};
 use crate::store::StoreError;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -37,21 +39,50 @@ struct Group {
 /// Runs until the journal is closed or a write fails.
 pub(crate) fn run(shared: &Arc<Shared>, checkpoint: Option<Checkpoint>) {
     let _on_panic = OnPanic { shared };
-    let mut beside = Beside { shared, checkpoint, sealer: None };
+    let mut beside = Beside { shared: shared.clone(), checkpoint, sealer: None };
     loop {
         match next_group(shared, beside.due_in()) {
-            Next::Group(group) => match write(shared, &group) {
-                Ok(packed) => {
-                    // The clients first; what is beside the log can wait.
-                    advance(shared, &packed);
-                    beside.note(&group, &packed);
+            Next::Group(group) => {
+                if !write_durably(&mut beside, &group) {
+                    return;
                 }
-                Err(error) => return fail(shared, &error.to_string()),
-            },
+            }
             Next::Nothing => {}
             Next::Closing => return beside.finish(),
         }
         beside.keep();
+    }
+}
+
+/// The writer of a journal that has no writer thread: nothing gets to the disk but by [`Stepper::step`]. For whoever
+/// must decide himself when that is, such as a simulation that is to go the same way twice.
+pub struct Stepper {
+    beside: Beside,
+}
+
+impl Stepper {
+    pub(crate) fn new(shared: Arc<Shared>, checkpoint: Option<Checkpoint>) -> Stepper {
+        Stepper { beside: Beside { shared, checkpoint, sealer: None } }
+    }
+
+    /// Writes the commits that wait, as many as go into one group, as the thread would do it. Says whether there is
+    /// nothing more to write: nothing waits, or the journal takes no more writes.
+    pub fn step(&mut self) -> bool {
+        let group = take_group(&mut self.beside.shared.state.lock());
+        if let Some(group) = group
+            && write_durably(&mut self.beside, &group)
+        {
+            self.beside.keep();
+        }
+        self.beside.shared.state.lock().queue.is_empty()
+    }
+
+    /// Writes all that waits, and what is kept beside the log, as closing a journal with a thread does.
+    pub fn finish(mut self) {
+        while !self.step() {}
+        if self.beside.shared.state.lock().read_only.is_none() {
+            self.beside.finish();
+        }
     }
 }
 
@@ -63,13 +94,13 @@ enum Next {
 }
 
 /// What is kept beside the log: the index checkpoint and the signed heads. Never in the way of a commit.
-struct Beside<'s> {
-    shared: &'s Arc<Shared>,
+struct Beside {
+    shared: Arc<Shared>,
     checkpoint: Option<Checkpoint>,
     sealer: Option<JoinHandle<()>>,
 }
 
-impl Drop for Beside<'_> {
+impl Drop for Beside {
     /// The store is let go of only when nobody uses it.
     fn drop(&mut self) {
         if self.sealer.take().is_some_and(|sealer| sealer.join().is_err()) {
@@ -78,7 +109,7 @@ impl Drop for Beside<'_> {
     }
 }
 
-impl Beside<'_> {
+impl Beside {
     /// When something is next due, from now.
     fn due_in(&self) -> Option<Duration> {
         let checkpoint = self.checkpoint.as_ref().and_then(Checkpoint::due_in);
@@ -102,7 +133,7 @@ impl Beside<'_> {
     }
 
     fn keep(&mut self) {
-        let shared = self.shared;
+        let shared = self.shared.clone();
         let head = || {
             let state = shared.state.lock();
             (state.durable_position(), state.durable_time(), state.chain)
@@ -122,7 +153,7 @@ impl Beside<'_> {
 
     /// Seals what came together, on a thread of its own. What fails is not tried again before the next open.
     fn seal(&mut self, upto: Position) {
-        let shared = self.shared;
+        let shared = &self.shared;
         if shared.store.unsealed_bytes() < shared.options.segment_bytes || shared.sealing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -169,6 +200,11 @@ fn next_group(shared: &Shared, timeout: Option<Duration>) -> Next {
             Some(_) => {}
         }
     }
+    take_group(&mut state).map_or(Next::Nothing, Next::Group)
+}
+
+/// The first of the commits that wait.
+fn take_group(state: &mut State) -> Option<Group> {
     let mut commits = Vec::new();
     let mut bytes = 0;
     while commits.len() < GROUP_COMMITS_MAX && bytes < GROUP_BYTES_MAX {
@@ -176,7 +212,23 @@ fn next_group(shared: &Shared, timeout: Option<Duration>) -> Next {
         bytes += queued.payloads.iter().map(Vec::len).sum::<usize>();
         commits.push(queued);
     }
-    Next::Group(Group { head: state.durable_position(), chain: state.chain, commits })
+    (!commits.is_empty()).then(|| Group { head: state.durable_position(), chain: state.chain, commits })
+}
+
+/// Writes a group and tells everybody, or makes the journal read-only. Says whether the log is writable still.
+fn write_durably(beside: &mut Beside, group: &Group) -> bool {
+    match write(&beside.shared, group) {
+        Ok(packed) => {
+            // The clients first; what is beside the log can wait.
+            advance(&beside.shared, &packed);
+            beside.note(group, &packed);
+            true
+        }
+        Err(error) => {
+            fail(&beside.shared, &error.to_string());
+            false
+        }
+    }
 }
 
 fn write(shared: &Shared, group: &Group) -> Result<Packer, WriteError> {

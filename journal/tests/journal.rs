@@ -265,3 +265,23 @@ fn a_panic_in_the_callers_fold_leaves_the_log_whole() {
     add(&journal, "2", zone("a"));
     assert_eq!(journal.verify(|_| {}).unwrap().head, 2);
 }
+
+#[test]
+fn without_a_thread_nothing_is_durable_before_a_step_says_so() {
+    let store = memory();
+    let (journal, mut stepper) = Journal::open_stepped(store.clone(), Options::default()).unwrap();
+    assert!(stepper.step(), "there is nothing to write");
+    for name in ["a", "b", "c"] {
+        append(&journal, proposal(name, vec![(zone(name), created(name))])).unwrap();
+    }
+    assert_eq!((journal.head(), journal.durable(), store.head().unwrap()), (3, 0, 0));
+    assert!(stepper.step());
+    assert_eq!((journal.head(), journal.durable(), store.head().unwrap()), (3, 3, 3));
+    append(&journal, proposal("lost", vec![(zone("lost"), created("lost"))])).unwrap();
+    drop((journal, stepper));
+    let (journal, stepper) = Journal::open_stepped(store.clone(), Options::default()).unwrap();
+    assert_eq!((journal.head(), journal.version(zone("lost"))), (3, 0));
+    append(&journal, proposal("kept", vec![(zone("kept"), created("kept"))])).unwrap();
+    stepper.finish();
+    assert_eq!((journal.durable(), store.head().unwrap()), (4, 4));
+}
