@@ -4,14 +4,14 @@
 //! decide → sequence → evolve → durable → reply: the actor takes the next command as soon as the last one is
 //! sequenced; who asked waits for the disk by himself.
 
-use crate::{context::Context, decide::decide, decision::Decision, states::States};
+use crate::{context::Context, decide::decide, decision::Decision, directory::SetKey, states::States};
 use actix::{Actor, ActorContext, AsyncContext, Context as ActorCtx, Handler, Message};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchback_bus::{Command, Common, Refusal, RefusalKind, code};
-use switchback_events::{Event, Micros, Provenance, StreamKey, Version};
+use switchback_events::{Micros, Provenance, StreamKey, Version};
 use switchback_journal::{AppendError, Appended, Proposal};
 
 /// How often a decision is made again because what it rested on moved.
@@ -99,11 +99,36 @@ impl Handler<Execute> for Entity {
     }
 }
 
-/// Decides and sequences a command.
+/// How far a command is that was decided once.
+pub enum Step {
+    /// There is no more to do.
+    Done(Decided),
+    /// To be sequenced.
+    Prepared(Prepared),
+}
+
+/// A decision without a place in the log yet, and what it rests on.
+pub struct Prepared {
+    /// What is to be appended.
+    pub proposal: Proposal,
+    sets: Vec<(SetKey, u64)>,
+}
+
+impl Prepared {
+    /// Gives the decision its place in the log.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] and [`AppendError::Stale`] when something that it rests on has moved: decide again.
+    pub fn sequence(self, states: &States) -> Result<Appended, AppendError> {
+        states.append(self.proposal, &self.sets)
+    }
+}
+
+/// Decides a command on the states as they are now, once, and sequences nothing.
 ///
 /// # Errors
-/// The refusal; nothing has changed.
-pub fn run(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Decided, Refusal> {
+/// The refusal.
+pub fn prepare(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Step, Refusal> {
     // After a failed write the states may hold what the log has lost: nothing is decided on them any more.
     if let Some(why) = states.journal().read_only() {
         return Err(refusal_of(AppendError::ReadOnly(why)));
@@ -113,32 +138,42 @@ pub fn run(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Deci
     if !execute.dry_run
         && let Some(appended) = states.journal().lookup(provenance.command_id, provenance.body).map_err(refusal_of)?
     {
-        return Ok(Decided::Appended(appended));
+        return Ok(Step::Done(Decided::Appended(appended)));
     }
+    let facts = states.facts();
+    let at = clock.now();
+    let context = Context::new(at, provenance.command_id, execute.common.clone());
+    let decision = decide(&execute.command, &facts, &context)?;
+    if let Some(wanted) = execute.if_match {
+        let version = states.journal().version(decision.target);
+        if version != wanted {
+            let detail = format!("If-Match names version {wanted}, and {} is at version {version}", decision.target);
+            let refusal = Refusal::new(RefusalKind::StaleVersion, code::STALE_VERSION, detail);
+            return Err(Refusal { current_version: Some(version), ..refusal });
+        }
+    }
+    if execute.dry_run {
+        return Ok(Step::Done(Decided::Dry(decision)));
+    }
+    if decision.events.is_empty() {
+        return Ok(Step::Done(Decided::Unchanged(decision)));
+    }
+    let (reads, sets) = facts.shown();
+    let proposal = Proposal { at, provenance: provenance.clone(), reads, events: decision.events };
+    Ok(Step::Prepared(Prepared { proposal, sets }))
+}
+
+/// Decides and sequences a command: again, if what the decision rested on moved meanwhile.
+///
+/// # Errors
+/// The refusal; nothing has changed.
+pub fn run(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<Decided, Refusal> {
     for _ in 0..TRIES {
-        let facts = states.facts();
-        let now = clock.now();
-        let context = Context::new(now, execute.provenance.command_id, execute.common.clone());
-        let decision = decide(&execute.command, &facts, &context)?;
-        if let Some(wanted) = execute.if_match {
-            let version = states.journal().version(decision.target);
-            if version != wanted {
-                let detail =
-                    format!("If-Match names version {wanted}, and {} is at version {version}", decision.target);
-                let refusal = Refusal::new(RefusalKind::StaleVersion, code::STALE_VERSION, detail);
-                return Err(Refusal { current_version: Some(version), ..refusal });
-            }
-        }
-        if execute.dry_run {
-            return Ok(Decided::Dry(decision));
-        }
-        if decision.events.is_empty() {
-            return Ok(Decided::Unchanged(decision));
-        }
-        let (reads, sets) = facts.shown();
-        let events: Vec<(StreamKey, Event)> = decision.events.clone();
-        let proposal = Proposal { at: now, provenance: execute.provenance.clone(), reads, events };
-        match states.append(proposal, &sets) {
+        let prepared = match prepare(states, clock, execute)? {
+            Step::Done(decided) => return Ok(decided),
+            Step::Prepared(prepared) => prepared,
+        };
+        match prepared.sequence(states) {
             Ok(appended) => return Ok(Decided::Appended(appended)),
             Err(AppendError::Conflict { .. } | AppendError::Stale) => continue,
             Err(error) => return Err(refusal_of(error)),

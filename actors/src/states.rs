@@ -22,6 +22,7 @@ pub const SNAPSHOT_EVERY: Version = 100;
 pub struct States {
     journal: Journal,
     snapshots: Arc<Snapshots>,
+    snapshot_every: Version,
     table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
     directory: Arc<RwLock<Directory>>,
 }
@@ -31,7 +32,10 @@ impl States {
     ///
     /// # Errors
     /// A log that cannot be read.
-    pub fn open(journal: Journal, snapshots: Snapshots) -> Result<States, switchback_journal::ReadError> {
+    pub fn open(
+        journal: Journal,
+        snapshots: impl Into<Arc<Snapshots>>,
+    ) -> Result<States, switchback_journal::ReadError> {
         let mut directory = Directory::default();
         let mut after = 0;
         loop {
@@ -44,10 +48,16 @@ impl States {
         }
         Ok(States {
             journal,
-            snapshots: Arc::new(snapshots),
+            snapshots: snapshots.into(),
+            snapshot_every: SNAPSHOT_EVERY,
             table: Arc::default(),
             directory: Arc::new(RwLock::new(directory)),
         })
+    }
+
+    /// The same, but a snapshot is taken each time a stream has grown by `events`, at least one.
+    pub fn snapshot_every(self, events: Version) -> States {
+        States { snapshot_every: events.max(1), ..self }
     }
 
     /// The log.
@@ -182,9 +192,10 @@ impl States {
         }
     }
 
-    /// Takes snapshots of the streams that a durable commit has grown past the mark.
+    /// Takes snapshots of the streams that a durable commit has grown past the mark. Only of a durable one: what is
+    /// lost with a crash must not come back from here.
     pub fn snapshot_after(&self, commit: &Commit) {
-        for event in commit.events.iter().filter(|event| event.version % SNAPSHOT_EVERY == 0) {
+        for event in commit.events.iter().filter(|event| event.version % self.snapshot_every == 0) {
             let entry = self.table.read().get(&event.stream).cloned();
             let Some((version, state)) = entry else { continue };
             // Later events may be in the state that are not durable yet.
