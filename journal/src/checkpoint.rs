@@ -1,5 +1,5 @@
 //! The index checkpoint: a file of what [`Index::add`] was given for every commit, so that opening replays only
-//! the tail of the log. Blocks are only ever added, at most 100,000 events or 30 seconds apart and at close; one
+//! the tail of the log. Blocks are only ever added, every so often (`Options`) and at close; one
 //! that is torn or does not fit ends the checkpoint, and what follows is read from the log.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //! **Invariant:** a checkpoint is believed only if the log holds its last position with its chain. Deleting it
 //! changes nothing but time.
 
+use crate::Options;
 use crate::index::{Index, Window};
 use crate::record::{Hash, last_chain};
 use crate::state::State;
@@ -27,8 +28,6 @@ use switchback_events::{CommandId, Id, Micros, Position, StreamKey, StreamKind};
 const FILE: &str = "index.checkpoint";
 const MAGIC: [u8; 4] = *b"SBX1";
 const HEADER_BYTES: usize = 12;
-const EVENTS_MAX: u64 = 100_000;
-const AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Writes the checkpoint on.
 pub(crate) struct Checkpoint {
@@ -36,6 +35,8 @@ pub(crate) struct Checkpoint {
     block: Block,
     written: Instant,
     failed: bool,
+    events_max: u64,
+    age_max: Duration,
 }
 
 /// What waits to be written.
@@ -71,7 +72,7 @@ pub(crate) struct Loaded {
 }
 
 /// Reads the checkpoint beside `store`. Whatever is wrong with it only costs time.
-pub(crate) fn load(store: &dyn FrameStore, window: Window) -> Loaded {
+pub(crate) fn load(store: &dyn FrameStore, window: Window, options: &Options) -> Loaded {
     let empty = || State::new(Index::new(window));
     let Some(dir) = store.dir() else { return Loaded { state: empty(), checkpoint: None } };
     let path = dir.join(FILE);
@@ -81,7 +82,7 @@ pub(crate) fn load(store: &dyn FrameStore, window: Window) -> Loaded {
     if length == 0 || !fits(store, &state) {
         (state, length) = (empty(), 0);
     }
-    let checkpoint = Checkpoint::open(&path, length as u64, state.index.head());
+    let checkpoint = Checkpoint::open(&path, length as u64, state.index.head(), options);
     let checkpoint = checkpoint.inspect_err(|error| tracing::warn!(%error, "no index checkpoint is kept")).ok();
     Loaded { state, checkpoint }
 }
@@ -170,12 +171,13 @@ fn put(rows: &mut Vec<u8>, mut value: u64) {
 }
 
 impl Checkpoint {
-    fn open(path: &Path, length: u64, head: Position) -> io::Result<Checkpoint> {
+    fn open(path: &Path, length: u64, head: Position, options: &Options) -> io::Result<Checkpoint> {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         file.set_len(length)?;
         file.seek(SeekFrom::End(0))?;
         let block = Block { begin: head, ..Block::default() };
-        Ok(Checkpoint { file, block, written: Instant::now(), failed: false })
+        let (events_max, age_max) = (options.checkpoint_events, options.checkpoint_age);
+        Ok(Checkpoint { file, block, written: Instant::now(), failed: false, events_max, age_max })
     }
 
     /// Notes the next durable commit.
@@ -207,12 +209,12 @@ impl Checkpoint {
 
     /// When a block is next due, from now; `None` when nothing waits.
     pub fn due_in(&self) -> Option<Duration> {
-        (self.block.events > 0 && !self.failed).then(|| AGE_MAX.saturating_sub(self.written.elapsed()))
+        (self.block.events > 0 && !self.failed).then(|| self.age_max.saturating_sub(self.written.elapsed()))
     }
 
     /// Writes the block if it is large or old enough. `chain` is that of the last commit that was added.
     pub fn write_if_due(&mut self, chain: Hash) {
-        if self.block.events >= EVENTS_MAX || self.due_in().is_some_and(|due| due.is_zero()) {
+        if self.block.events >= self.events_max || self.due_in().is_some_and(|due| due.is_zero()) {
             self.write(chain);
         }
     }

@@ -34,6 +34,14 @@ pub struct Options {
     pub dedup_commands: usize,
     /// When so many bytes of frames have come together, they are sealed into a segment.
     pub segment_bytes: u64,
+    /// A head is signed when so many commits came since the last one,
+    pub head_commits: u32,
+    /// or when the oldest of them came so long ago.
+    pub head_age: Duration,
+    /// The index checkpoint is written on when so many events came since the last time,
+    pub checkpoint_events: u64,
+    /// or after so long.
+    pub checkpoint_age: Duration,
 }
 
 impl Default for Options {
@@ -44,6 +52,10 @@ impl Default for Options {
             dedup_age: Duration::from_secs(24 * 3600),
             dedup_commands: 1_000_000,
             segment_bytes: 64 * 1024 * 1024,
+            head_commits: 1_000,
+            head_age: Duration::from_secs(60),
+            checkpoint_events: 100_000,
+            checkpoint_age: Duration::from_secs(30),
         }
     }
 }
@@ -108,14 +120,16 @@ impl Journal {
 
     fn prepare(store: Arc<dyn FrameStore>, options: Options) -> Result<(Arc<Shared>, Option<Checkpoint>), OpenError> {
         let (state, checkpoint) = load(&*store, &options)?;
-        let heads = store.dir().map(HeadBook::open).transpose().map_err(OpenError::Heads)?;
+        let durable = state.durable_position();
+        let heads = store.dir().map(|dir| HeadBook::open(dir, durable, &options)).transpose();
+        let heads = heads.map_err(OpenError::Heads)?;
         if let Some(head) = heads.as_ref().and_then(HeadBook::last)
-            && head.position > state.durable_position()
+            && head.position > durable
         {
-            return Err(head.missing(state.durable_position()).into());
+            return Err(head.missing(durable).into());
         }
-        let progress = Progress { durable: state.durable_position(), ..Progress::default() };
-        let durability = Arc::new(Durability::new(state.durable_position()));
+        let progress = Progress { durable, ..Progress::default() };
+        let durability = Arc::new(Durability::new(durable));
         let shared = Arc::new(Shared {
             store,
             options,
@@ -224,7 +238,7 @@ impl Drop for Handle {
 fn load(store: &dyn FrameStore, options: &Options) -> Result<(State, Option<Checkpoint>), OpenError> {
     let age = Micros::try_from(options.dedup_age.as_micros()).unwrap_or(Micros::MAX);
     let Loaded { mut state, mut checkpoint } =
-        checkpoint::load(store, Window { age, commands: options.dedup_commands });
+        checkpoint::load(store, Window { age, commands: options.dedup_commands }, options);
     let mut frame = None;
     let start = Start {
         reached: Verified { commits: u64::from(state.index.len()), head: state.index.head(), chain: state.chain },

@@ -1,17 +1,21 @@
 //! Signed heads: "at this position the chain was this", signed with the journal's own Ed25519 key. One is kept
-//! for at least every minute and every 1,000 commits, and at close, in `heads.jsonl` beside the log. Whoever can
-//! write the directory can forge them all, so take one outside now and then ([`Journal::signed_head`]): a log
-//! that was rewritten or cut does not hold against it.
+//! for at least every minute and every 1,000 commits (`Options`), and at close, in `heads.jsonl` beside the log.
+//! Whoever can write the directory can forge them all, so take one outside now and then
+//! ([`Journal::signed_head`]): a log that was rewritten or cut does not hold against it.
+//!
+//! **Invariant:** a head is signed only of what is durable, so none is ever ahead of the log. The file itself is not
+//! synced, which would cost the clients a sync each time: a power loss may take the last heads, and leave zeros where
+//! parts of them were not written. Such a line counts for nothing; any other line that is no signed head is an error.
 
-use crate::Journal;
 use crate::record::Hash;
 use crate::verify::Broken;
+use crate::{Journal, Options};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,8 +23,6 @@ use switchback_events::{Micros, Position};
 
 const KEY_FILE: &str = "head.key";
 const HEADS_FILE: &str = "heads.jsonl";
-const COMMITS_MAX: u32 = 1_000;
-const AGE_MAX: Duration = Duration::from_secs(60);
 const CONTEXT: &[u8] = b"switchback signed head 1\n";
 
 /// A statement about the log that can be checked anywhere.
@@ -82,15 +84,22 @@ impl Journal {
 pub(crate) struct HeadBook {
     key: SigningKey,
     file: File,
+    /// Of the whole lines in the file.
+    length: u64,
+    /// There may be part of a line after them.
+    torn: bool,
     last: Option<SignedHead>,
     /// The number of durable commits after the last one.
     unsigned: u32,
     signed: Instant,
+    commits_max: u32,
+    age_max: Duration,
 }
 
 impl HeadBook {
-    /// Opens the book in `dir`; makes the key, for the owner's eyes only, when there is none.
-    pub fn open(dir: &Path) -> io::Result<HeadBook> {
+    /// Opens the book of the log in `dir`, which is durable up to `durable`; makes the key, for the owner's eyes only,
+    /// when there is none.
+    pub fn open(dir: &Path, durable: Position, options: &Options) -> io::Result<HeadBook> {
         let key = match std::fs::read_to_string(dir.join(KEY_FILE)) {
             Ok(text) => {
                 let damaged = || io::Error::other(format!("`{KEY_FILE}` holds no key"));
@@ -100,9 +109,21 @@ impl HeadBook {
             Err(error) => return Err(error),
         };
         let last = read_heads(dir)?.into_iter().next_back();
-        let file = OpenOptions::new().create(true).append(true).open(dir.join(HEADS_FILE))?;
-        cut_torn_line(dir, &file)?;
-        Ok(HeadBook { key: SigningKey::from_bytes(&key), file, last, unsigned: 0, signed: Instant::now() })
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(HEADS_FILE))?;
+        let bytes = std::fs::read(dir.join(HEADS_FILE))?;
+        let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        Ok(HeadBook {
+            key: SigningKey::from_bytes(&key),
+            file,
+            length: length as u64,
+            torn: length < bytes.len(),
+            // The commits after the last head are to be signed, whoever wrote them.
+            unsigned: u32::from(last.as_ref().map_or(0, |head| head.position) < durable),
+            last,
+            signed: Instant::now(),
+            commits_max: options.head_commits,
+            age_max: options.head_age,
+        })
     }
 
     pub fn last(&self) -> Option<&SignedHead> {
@@ -116,62 +137,72 @@ impl HeadBook {
 
     /// When a signature is next due, from now; `None` when all is signed.
     pub fn due_in(&self) -> Option<Duration> {
-        (self.unsigned > 0).then(|| AGE_MAX.saturating_sub(self.signed.elapsed()))
+        (self.unsigned > 0).then(|| self.age_max.saturating_sub(self.signed.elapsed()))
     }
 
     /// Whether enough commits came since the last signature, or long enough ago.
     pub fn is_due(&self) -> bool {
-        self.unsigned >= COMMITS_MAX || self.due_in().is_some_and(|due| due.is_zero())
+        self.unsigned >= self.commits_max || self.due_in().is_some_and(|due| due.is_zero())
     }
 
-    /// Signs a head, and keeps it. That it cannot be kept is no reason to stop the log.
+    /// Signs a durable head, and keeps it. That it cannot be kept is no reason to stop the log.
     pub fn sign(&mut self, position: Position, at: Micros, chain: Hash) -> SignedHead {
+        (self.unsigned, self.signed) = (0, Instant::now());
         if let Some(last) = self.last.as_ref().filter(|last| last.position >= position) {
             return last.clone();
         }
         let signature = self.key.sign(&SignedHead::message(position, at, &chain)).to_bytes();
         let head = SignedHead { position, at, chain, key: self.key.verifying_key().to_bytes(), signature };
-        (self.unsigned, self.signed) = (0, Instant::now());
-        let line = serde_json::to_string(&head).unwrap_or_default() + "\n";
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+        if let Err(error) = self.keep(&head) {
             tracing::warn!(%error, "a signed head cannot be kept");
         }
         self.last = Some(head.clone());
         head
     }
+
+    fn keep(&mut self, head: &SignedHead) -> io::Result<()> {
+        if self.torn {
+            // For good, so that it is never mixed with what comes in its place.
+            self.file.set_len(self.length)?;
+            self.file.sync_data()?;
+        }
+        let line = serde_json::to_string(head)? + "\n";
+        self.torn = true;
+        self.file.write_all_at(line.as_bytes(), self.length)?;
+        self.torn = false;
+        self.length += line.len() as u64;
+        Ok(())
+    }
 }
 
-/// Makes an end after the last whole line, so that the next one stands by itself.
-fn cut_torn_line(dir: &Path, file: &File) -> io::Result<()> {
-    let bytes = std::fs::read(dir.join(HEADS_FILE))?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    if whole < bytes.len() { file.set_len(whole as u64) } else { Ok(()) }
-}
-
+/// The key is whole before it has its name.
 fn make_key(dir: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(dir.join(KEY_FILE))?;
+    let draft = dir.join(format!("{KEY_FILE}.draft"));
+    let _ = std::fs::remove_file(&draft);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
     file.write_all(hex::text(&key).as_bytes())?;
     file.sync_all()?;
+    std::fs::rename(draft, dir.join(KEY_FILE))?;
     File::open(dir)?.sync_all()?;
     Ok(key)
 }
 
-/// The heads that are kept in `dir`, in order. The last line may be torn by a crash; any other is an error.
+/// The heads that are kept in `dir`, in order, but those that a power loss or a crash tore. A line that was changed
+/// is an error.
 pub(crate) fn read_heads(dir: &Path) -> io::Result<Vec<SignedHead>> {
-    let text = match std::fs::read_to_string(dir.join(HEADS_FILE)) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(dir.join(HEADS_FILE)) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut heads = Vec::new();
-    for line in text.split_inclusive('\n') {
-        match serde_json::from_str::<SignedHead>(line) {
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        match serde_json::from_slice::<SignedHead>(line) {
             Ok(head) if head.is_signed() => heads.push(head),
-            // Torn by a crash.
-            _ if !line.ends_with('\n') => {}
-            _ => return Err(io::Error::other(format!("line {} of `{HEADS_FILE}` is no signed head", heads.len() + 1))),
+            _ if line.contains(&0) || !line.ends_with(b"\n") => {}
+            _ => return Err(io::Error::other(format!("line {number} of `{HEADS_FILE}` is no signed head"))),
         }
     }
     Ok(heads)
