@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod failure;
 mod output;
+mod progress;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,10 @@ use client::{ClientArguments, Environment};
 use failure::Failure;
 use output::Output;
 use std::{ffi::OsString, process::ExitCode};
+
+/// Commits are made on one thread and freed on another, which costs the system's allocator most of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A control plane for virtual networks that remembers everything.
 #[derive(Parser)]

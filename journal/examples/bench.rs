@@ -12,6 +12,9 @@ use switchback_journal::{
     bench::{bench, disk_bytes, fill},
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut json, mut seconds, mut clients) = (false, 4.0, vec![1, 64, 512]);
     let mut dir = std::env::temp_dir().join(format!("switchback-bench-{}", std::process::id()));

@@ -4,7 +4,8 @@
 //!
 //! **Invariant:** every list is in the order of the log.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeMap, VecDeque};
 use switchback_events::{CommandId, Commit, Id, Micros, Position, StreamKey, StreamKind, Version};
 
 /// The number of a commit in the log, from 0.

@@ -4,7 +4,8 @@
 //!   of sled's file; only then is it durable.
 //! * sled rewrites whole leaves of up to 17 values. A leaf above 128 KiB becomes a file in `blobs/` that sled
 //!   *never* syncs, so that a power loss would take frames which were durable before. Frames are therefore
-//!   stored in chunks of [`CHUNK_BYTES`], which keep every leaf below that limit.
+//!   stored in chunks of [`CHUNK_BYTES`], which keep every leaf below that limit; or whole, in `lanes.rs`, which
+//!   spares the rewriting too, when they are larger than a chunk and fit there.
 //!
 //! ```text
 //!  key   = first position (u64) | chunk (u32)          big endian, so keys are in log order
@@ -15,10 +16,12 @@
 //!
 //! **Invariant:** frames are only ever added, at the end; they are removed only when a segment on disk has them; a failed append is never tried again.
 
+use crate::lanes::{Lane, Lanes};
 use crate::segments::Segments;
 use crate::store::{Frame, FrameStore, StoreError, check_order};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{
+    collections::BTreeMap,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -40,6 +43,9 @@ const HEADER_BYTES: usize = 12;
 /// A frame store in one sled database.
 pub struct SledStore {
     frames: sled::Tree,
+    lanes: Lanes,
+    /// Where the frames in sled begin, and the lane that has them, if any.
+    places: RwLock<BTreeMap<Position, Option<Lane>>>,
     // Kept open: dropping the last handle closes the database.
     _db: sled::Db,
     sync: File,
@@ -90,8 +96,11 @@ impl SledStore {
         let frames = db.open_tree(TREE).map_err(|error| failed(error.to_string()))?;
         db.flush().map_err(|error| failed(error.to_string()))?;
         let sync = sync_new_files(files).map_err(|error| failed(error.to_string()))?;
+        let lanes = Lanes::open(db.clone()).map_err(|error| failed(error.to_string()))?;
         let store = SledStore {
             frames,
+            lanes,
+            places: RwLock::default(),
             _db: db,
             sync,
             head: AtomicU64::new(0),
@@ -103,35 +112,50 @@ impl SledStore {
             unsealed: AtomicU64::new(0),
             _copy: copy,
         };
-        let head = match store.last_frame_up_to(Position::MAX)? {
-            Some(first) => store.frame_at(first)?.map_or(0, |frame| frame.last),
+        store.unsealed.store(store.find_places(store.segments.last())?, Ordering::Release);
+        let last = store.places.read().last_key_value().map(|(first, lane)| (*first, *lane));
+        let head = match last {
+            Some((first, lane)) => store.read_at(first, lane)?.last,
             None => 0,
         };
         let head = head.max(store.segments.last());
-        store.unsealed.store(store.bytes_after(store.segments.last())?, Ordering::Release);
         store.head.store(head, Ordering::Release);
         Ok(store)
     }
 
-    /// Where the frame begins that begins last at or before `position`.
-    fn last_frame_up_to(&self, position: Position) -> Result<Option<Position>, StoreError> {
-        let entry = self.frames.range(..=key(position, u32::MAX)).next_back();
-        let Some((found, _)) = entry.transpose().map_err(|error| StoreError::io("find a frame", error))? else {
-            return Ok(None);
-        };
-        Ok(Some(split_key(&found)?.0))
-    }
-
-    fn bytes_after(&self, position: Position) -> Result<u64, StoreError> {
+    /// Notes where the frames are, and gives the bytes of those after `sealed`.
+    fn find_places(&self, sealed: Position) -> Result<u64, StoreError> {
+        let mut places = self.places.write();
         let mut bytes = 0;
-        for entry in self.frames.range(key(position.saturating_add(1), 0)..) {
-            bytes += entry.map_err(|error| StoreError::io("read a frame", error))?.1.len() as u64;
+        let lanes = self.lanes.trees().into_iter().map(|(lane, tree)| (Some(lane), tree));
+        for (lane, tree) in std::iter::once((None, self.frames.clone())).chain(lanes) {
+            for entry in tree.iter() {
+                let (key, value) = entry.map_err(|error| StoreError::io("read a frame", error))?;
+                let (first, chunk) = split_key(&key)?;
+                places.insert(first, lane);
+                let header = if chunk == 0 { HEADER_BYTES } else { 0 };
+                bytes += if first > sealed { value.len().saturating_sub(header) as u64 } else { 0 };
+            }
         }
         Ok(bytes)
     }
 
     /// Removes the frames that begin at or before `position` from sled.
     fn remove_up_to(&self, position: Position) -> Result<(), StoreError> {
+        let removed = {
+            let mut places = self.places.write();
+            let rest = places.split_off(&position.saturating_add(1));
+            std::mem::replace(&mut *places, rest)
+        };
+        let mut lanes: BTreeMap<Lane, Vec<[u8; 12]>> = BTreeMap::new();
+        for (first, lane) in removed {
+            if let Some(lane) = lane {
+                lanes.entry(lane).or_default().push(key(first, 0));
+            }
+        }
+        for (lane, keys) in lanes {
+            self.lanes.remove(lane, &keys)?;
+        }
         let failed = |error: sled::Error| StoreError::io("remove sealed frames", error);
         loop {
             let mut batch = sled::Batch::default();
@@ -147,13 +171,20 @@ impl SledStore {
         }
     }
 
-    /// The frames in sled.
+    /// The frames in sled, from the one on that holds the position after `after`.
     fn read_unsealed(&self, after: Position, max_frames: usize) -> Result<Vec<Frame>, StoreError> {
-        let start = self.last_frame_up_to(after.saturating_add(1))?.unwrap_or(0);
-        let mut chunks = Chunks::new(self.frames.range(key(start, 0)..));
+        let places: Vec<(Position, Option<Lane>)> = {
+            let places = self.places.read();
+            let start = places.range(..=after.saturating_add(1)).next_back().map_or(0, |(first, _)| *first);
+            let places = places.range(start..).map(|(first, lane)| (*first, *lane));
+            places.take(max_frames.saturating_add(1)).collect()
+        };
         let mut found: Vec<Frame> = Vec::new();
-        while found.len() < max_frames {
-            let Some(frame) = chunks.next_frame()? else { break };
+        for (first, lane) in places {
+            if found.len() >= max_frames {
+                break;
+            }
+            let frame = self.read_at(first, lane)?;
             if frame.last > after {
                 found.push(frame);
             }
@@ -161,22 +192,44 @@ impl SledStore {
         Ok(found)
     }
 
-    fn write(&self, frames: &[Frame]) -> Result<(), StoreError> {
-        let mut chunks = Vec::new();
-        for frame in frames {
-            add_chunks(&mut chunks, frame)?;
-        }
-        // One chunk is whole by itself; a batch costs a write of its own.
-        let written = match &chunks[..] {
-            [(key, value)] => self.frames.insert(key, &value[..]).map(|_| ()),
-            _ => self.frames.apply_batch(chunks.into_iter().fold(sled::Batch::default(), |mut batch, (key, value)| {
-                batch.insert(&key, value);
-                batch
-            })),
+    fn read_at(&self, first: Position, lane: Option<Lane>) -> Result<Frame, StoreError> {
+        let keys = key(first, 0)..=key(first, u32::MAX);
+        let frame = match lane {
+            Some(lane) => frame_of(self.lanes.tree(lane)?.range(keys)),
+            None => frame_of(self.frames.range(keys)),
         };
-        written.map_err(|error| StoreError::io("write frames", error))?;
+        frame.map_err(|why| StoreError::Damaged { first, why })
+    }
+
+    fn write(&self, frames: &[Frame]) -> Result<(), StoreError> {
+        let mut places = Vec::with_capacity(frames.len());
+        for frame in frames {
+            places.push((frame.first, self.write_one(frame)?));
+        }
         self.frames.flush().map_err(|error| StoreError::io("flush frames", error))?;
-        self.sync.sync_data().map_err(|error| StoreError::io("sync frames", error))
+        self.sync.sync_data().map_err(|error| StoreError::io("sync frames", error))?;
+        self.places.write().extend(places);
+        Ok(())
+    }
+
+    fn write_one(&self, frame: &Frame) -> Result<Option<Lane>, StoreError> {
+        let failed = |error: sled::Error| StoreError::io("write frames", error);
+        let value = value_of(frame)?;
+        if value.len() <= CHUNK_BYTES {
+            // One chunk is whole by itself; a batch costs a write of its own.
+            self.frames.insert(key(frame.first, 0), value).map_err(failed)?;
+            return Ok(None);
+        }
+        if let Some(lane) = self.lanes.take(value.len()).map_err(failed)? {
+            self.lanes.tree(lane)?.insert(key(frame.first, 0), value).map_err(failed)?;
+            return Ok(Some(lane));
+        }
+        let mut batch = sled::Batch::default();
+        for (chunk, bytes) in (0..).zip(value.chunks(CHUNK_BYTES)) {
+            batch.insert(&key(frame.first, chunk), bytes);
+        }
+        self.frames.apply_batch(batch).map_err(failed)?;
+        Ok(None)
     }
 }
 
@@ -229,12 +282,13 @@ impl FrameStore for SledStore {
             let sealed = self.segments.last();
             let frame = if first <= sealed {
                 let found = self.segments.read_from(first.saturating_sub(1), 1)?;
-                found.into_iter().next().filter(|frame| frame.first == first)
+                Ok(found.into_iter().next().filter(|frame| frame.first == first))
             } else {
-                self.unsealed_frame(first)?
+                let place = self.places.read().get(&first).copied();
+                place.map(|lane| self.read_at(first, lane)).transpose()
             };
-            if frame.is_some() || self.segments.last() == sealed {
-                return Ok(frame);
+            if matches!(frame, Ok(Some(_))) || self.segments.last() == sealed {
+                return frame;
             }
         }
     }
@@ -247,15 +301,23 @@ impl FrameStore for SledStore {
         let _alone = self.sealing.lock();
         let sealed = self.segments.last();
         let upto = upto.min(self.head.load(Ordering::Acquire));
-        let mut chunks = Chunks::new(self.frames.range(key(sealed + 1, 0)..));
-        let mut frames = std::iter::from_fn(|| match chunks.next_frame() {
-            Ok(Some(frame)) if frame.last <= upto => Some(Ok(frame)),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
+        let places = self.places.read().range(sealed + 1..).map(|(first, lane)| (*first, *lane)).collect::<Vec<_>>();
+        let mut places = places.into_iter();
+        let mut bytes = 0;
+        let mut frames = std::iter::from_fn(|| {
+            let (first, lane) = places.next()?;
+            match self.read_at(first, lane) {
+                Ok(frame) if frame.last > upto => None,
+                Ok(frame) => {
+                    bytes += frame.bytes.len() as u64;
+                    Some(Ok(frame))
+                }
+                Err(error) => Some(Err(error)),
+            }
         });
         let last = self.segments.seal(&mut frames)?;
         self.remove_up_to(last)?;
-        self.unsealed.store(self.bytes_after(last)?, Ordering::Release);
+        self.unsealed.fetch_sub(bytes, Ordering::AcqRel);
         Ok(last)
     }
 
@@ -269,12 +331,6 @@ impl FrameStore for SledStore {
 
     fn dir(&self) -> Option<&Path> {
         Some(&self.dir)
-    }
-}
-
-impl SledStore {
-    fn unsealed_frame(&self, first: Position) -> Result<Option<Frame>, StoreError> {
-        Chunks::new(self.frames.range(key(first, 0)..=key(first, u32::MAX))).next_frame()
     }
 }
 
@@ -346,68 +402,49 @@ fn split_key(key: &[u8]) -> Result<(Position, u32), StoreError> {
     }
 }
 
-fn add_chunks(chunks: &mut Vec<([u8; 12], Vec<u8>)>, frame: &Frame) -> Result<(), StoreError> {
+/// What is stored for a frame, before it is cut into chunks.
+fn value_of(frame: &Frame) -> Result<Vec<u8>, StoreError> {
     let length = u32::try_from(frame.bytes.len()).map_err(|error| StoreError::io("write a frame", error))?;
     let mut value = Vec::with_capacity(HEADER_BYTES + frame.bytes.len());
     value.extend_from_slice(&frame.last.to_be_bytes());
     value.extend_from_slice(&length.to_be_bytes());
     value.extend_from_slice(&frame.bytes);
-    for (chunk, bytes) in (0..).zip(value.chunks(CHUNK_BYTES)) {
-        chunks.push((key(frame.first, chunk), bytes.to_vec()));
-    }
-    Ok(())
+    Ok(value)
 }
 
-/// Puts the chunks of a range of keys together again.
-struct Chunks {
-    entries: std::iter::Peekable<sled::Iter>,
-}
-
-impl Chunks {
-    fn new(entries: sled::Iter) -> Chunks {
-        Chunks { entries: entries.peekable() }
+/// Puts the chunks of a frame together again; or says what is wrong with them.
+fn frame_of(chunks: sled::Iter) -> Result<Frame, String> {
+    let mut frame: Option<(Frame, usize)> = None;
+    for (number, entry) in (0..).zip(chunks) {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        let (first, chunk) = split_key(&key).map_err(|error| error.to_string())?;
+        if chunk != number {
+            return Err(format!("its chunk {number} is missing"));
+        }
+        match &mut frame {
+            Some((frame, _)) => frame.bytes.extend_from_slice(&value),
+            None => {
+                let (Some(last), Some(length)) = (value.first_chunk::<8>(), value.get(8..HEADER_BYTES)) else {
+                    return Err("its header is cut short".to_string());
+                };
+                let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+                let mut bytes = Vec::with_capacity(length.min(crate::FRAME_BYTES_MAX));
+                bytes.extend_from_slice(&value[HEADER_BYTES..]);
+                frame = Some((Frame { first, last: u64::from_be_bytes(*last), bytes }, length));
+            }
+        }
     }
-
-    fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
-        let Some((first, start)) = self.next_chunk(None)? else { return Ok(None) };
-        let damaged = |why: &str| StoreError::Damaged { first, why: why.to_string() };
-        let (Some(last), Some(length)) = (start.first_chunk::<8>(), start.get(8..HEADER_BYTES)) else {
-            return Err(damaged("its header is cut short"));
-        };
-        let last = u64::from_be_bytes(*last);
-        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-        let mut bytes = start[HEADER_BYTES..].to_vec();
-        while let Some((_, more)) = self.next_chunk(Some(first))? {
-            bytes.extend_from_slice(&more);
-        }
-        if bytes.len() != length {
-            return Err(damaged("its chunks do not add up to its length"));
-        }
-        Ok(Some(Frame { first, last, bytes }))
-    }
-
-    /// The next chunk: of the frame `of`, or else the first of any frame.
-    fn next_chunk(&mut self, of: Option<Position>) -> Result<Option<(Position, sled::IVec)>, StoreError> {
-        if let (Some(of), Some(Ok((next, _)))) = (of, self.entries.peek())
-            && split_key(next)?.0 != of
-        {
-            return Ok(None);
-        }
-        let entry = self.entries.next().transpose();
-        let Some((found, value)) = entry.map_err(|error| StoreError::io("read a frame", error))? else {
-            return Ok(None);
-        };
-        let (first, chunk) = split_key(&found)?;
-        if of.is_none() && chunk != 0 {
-            return Err(StoreError::Damaged { first, why: "its first chunk is missing".to_string() });
-        }
-        Ok(Some((first, value)))
+    match frame {
+        Some((frame, length)) if frame.bytes.len() == length => Ok(frame),
+        Some(_) => Err("its chunks do not add up to its length".to_string()),
+        None => Err("it is missing".to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::LANE_BYTES;
 
     fn frame(first: Position, bytes: usize) -> Frame {
         Frame { first, last: first, bytes: vec![first as u8; bytes] }
@@ -424,10 +461,37 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_all_sizes_are_read_as_they_were_appended_and_lanes_are_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = [1, 500, CHUNK_BYTES, 9_000, 30_000, crate::FRAME_BYTES_MAX, LANE_BYTES, 2 * LANE_BYTES];
+        let wanted: Vec<_> = (1..=600).map(|at| frame(at, sizes[(at * at % 31 % 8) as usize])).collect();
+        let mut lanes = 0;
+        for (round, frames) in wanted.chunks(100).enumerate() {
+            let store = SledStore::open(dir.path()).unwrap();
+            let head = round as u64 * 100;
+            for (at, pair) in (head..).step_by(2).zip(frames.chunks(2)) {
+                store.append(at, pair).unwrap();
+            }
+            assert_eq!(store.read_from(0, usize::MAX).unwrap(), wanted[..head as usize + 100]);
+            // All but the last ten, in the midst of a lane.
+            assert_eq!(store.seal(head + 90).unwrap(), head + 90);
+            assert_eq!(store.read_from(0, usize::MAX).unwrap(), wanted[..head as usize + 100]);
+            let left = &wanted[head as usize + 90..head as usize + 100];
+            assert_eq!(store.unsealed_bytes(), left.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>());
+            if round == 1 {
+                lanes = store.lanes.trees().len();
+            }
+            assert!(lanes == 0 || store.lanes.trees().len() <= lanes + 1);
+        }
+        assert!(lanes > 10);
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_changed_header_or_a_lost_chunk_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let store = SledStore::open(dir.path()).unwrap();
-        store.append(0, &[frame(1, 3 * CHUNK_BYTES), frame(2, 10)]).unwrap();
+        store.append(0, &[frame(1, LANE_BYTES + 1), frame(2, 10)]).unwrap();
         store.frames.remove(key(1, 1)).unwrap();
         assert!(matches!(store.read_from(0, 9), Err(StoreError::Damaged { first: 1, .. })));
         assert_eq!(store.frame_at(2).unwrap(), Some(frame(2, 10)));
