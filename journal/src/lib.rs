@@ -31,6 +31,7 @@ mod frame_cache;
 mod index;
 mod journal;
 mod jsonl;
+mod lanes;
 mod memory_store;
 mod progress;
 mod read;

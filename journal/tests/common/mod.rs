@@ -1,6 +1,12 @@
 //! What the journal's tests share: proposals, a store that fails on demand, a way to wait.
 #![allow(dead_code)]
 
+pub mod disk;
+pub mod load;
+pub mod random;
+
+pub use random::Random;
+
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{
     Arc,
@@ -53,6 +59,11 @@ pub fn add(journal: &Journal, command: &str, stream: StreamKey) -> Arc<Commit> {
 
 pub fn wait<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// The usual number of rounds of a test, or with `SWITCHBACK_FULL=1` the full one.
+pub fn rounds(usual: usize, full: usize) -> usize {
+    if std::env::var_os("SWITCHBACK_FULL").is_some() { full } else { usual }
 }
 
 pub fn memory() -> Arc<MemoryStore> {
