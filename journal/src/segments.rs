@@ -66,7 +66,7 @@ pub(crate) fn write_segment(
     frames: &mut dyn Iterator<Item = Result<Frame, StoreError>>,
 ) -> Result<Option<Manifest>, StoreError> {
     let failed = |error: io::Error| StoreError::io("write a segment", error);
-    fs::create_dir_all(dir).map_err(failed)?;
+    fs::create_dir_all(dir).and_then(|()| sync_name(dir)).map_err(failed)?;
     let draft = dir.join("segment.draft");
     let mut file = Hashing { to: BufWriter::new(File::create(&draft).map_err(failed)?), hash: Sha256::new(), bytes: 0 };
     file.write_all(&MAGIC).map_err(failed)?;
@@ -112,6 +112,11 @@ fn write_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> {
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Makes the name of a directory durable: what is in it is lost without its name.
+fn sync_name(dir: &Path) -> io::Result<()> {
+    dir.canonicalize()?.parent().map_or(Ok(()), sync_dir)
 }
 
 fn frame_header(frame: &Frame) -> [u8; FRAME_HEADER_BYTES] {
