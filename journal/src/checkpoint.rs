@@ -87,6 +87,14 @@ pub(crate) fn load(store: &dyn FrameStore, window: Window, options: &Options) ->
     Loaded { state, checkpoint }
 }
 
+/// How far the checkpoint beside `store` reaches, if it is one of this log.
+pub(crate) fn reached(store: &dyn FrameStore) -> Option<Position> {
+    let bytes = std::fs::read(store.dir()?.join(FILE)).ok()?;
+    let mut state = State::new(Index::new(Window { age: Micros::MAX, commands: 0 }));
+    let length = read_blocks(&bytes, &mut state)?;
+    (length > 0 && fits(store, &state)).then(|| state.index.head())
+}
+
 /// Whether the log holds the state's last position with the state's chain.
 fn fits(store: &dyn FrameStore, state: &State) -> bool {
     let head = state.index.head();

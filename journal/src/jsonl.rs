@@ -10,12 +10,13 @@ use crate::{Journal, SledStore};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use std::{
+    collections::VecDeque,
     io::{self, BufRead, Write},
     path::Path,
 };
 use switchback_events::{Commit, Position};
 
-const FRAMES_AT_ONCE: usize = 16;
+const FRAMES_AT_ONCE: usize = 4;
 const COMMITS_AT_ONCE: usize = 512;
 
 /// Why an export or an import did not succeed.
@@ -43,38 +44,56 @@ pub enum JsonlError {
     },
 }
 
+/// Some lines of an export.
+#[derive(Debug)]
+pub struct Lines {
+    /// Their text.
+    pub text: Vec<u8>,
+    /// How many there are, one for each event.
+    pub events: u64,
+    /// Where the next ones begin after.
+    pub reached: Position,
+}
+
 impl Journal {
     /// Writes the durable commits that hold positions in `after + 1 ..= upto` as JSON lines. Gives the number of
     /// events. Only an export from the beginning can be imported.
     pub fn export_jsonl(&self, writer: &mut dyn Write, mut after: Position, upto: Position) -> Result<u64, JsonlError> {
-        let store = &*self.shared().store;
-        let upto = upto.min(self.durable());
         let mut events = 0;
-        while after < upto {
-            let frames = store.read_from(after, FRAMES_AT_ONCE)?;
-            if frames.is_empty() {
-                break;
-            }
-            for frame in frames.iter().filter(|frame| frame.first <= upto) {
-                let broken = |defect| Broken { position: frame.first, why: format!("cannot be exported: {defect:?}") };
-                for place in records(&frame.bytes).map_err(broken)? {
-                    let record = Record::at(&frame.bytes, place).map_err(broken)?;
-                    let commit = record.read().and_then(CommitRecord::decode).map_err(broken)?;
-                    let first = commit.events.first().map_or(0, |event| event.position);
-                    if commit.last_position() <= after || first > upto {
-                        continue;
-                    }
-                    for line in lines(&commit, &record) {
-                        serde_json::to_writer(&mut *writer, &line).map_err(io::Error::from)?;
-                        writer.write_all(b"\n")?;
-                        events += 1;
-                    }
-                }
-            }
-            after = frames.last().map_or(upto, |frame| frame.last);
+        while let Some(lines) = self.export_lines(after, upto)? {
+            writer.write_all(&lines.text)?;
+            events += lines.events;
+            after = lines.reached;
         }
         writer.flush()?;
         Ok(events)
+    }
+
+    /// The next lines of such an export. Nothing after the last ones.
+    pub fn export_lines(&self, after: Position, upto: Position) -> Result<Option<Lines>, JsonlError> {
+        let upto = upto.min(self.durable());
+        if after >= upto {
+            return Ok(None);
+        }
+        let frames = self.shared().store.read_from(after, FRAMES_AT_ONCE)?;
+        let mut found = Lines { text: Vec::new(), events: 0, reached: frames.last().map_or(upto, |frame| frame.last) };
+        for frame in frames.iter().filter(|frame| frame.first <= upto) {
+            let broken = |defect| Broken::of(frame.first, defect);
+            for place in records(&frame.bytes).map_err(broken)? {
+                let record = Record::at(&frame.bytes, place).map_err(broken)?;
+                let commit = record.read().and_then(CommitRecord::decode).map_err(broken)?;
+                let first = commit.events.first().map_or(0, |event| event.position);
+                if commit.last_position() <= after || first > upto {
+                    continue;
+                }
+                for line in lines(&commit, &record) {
+                    serde_json::to_writer(&mut found.text, &line).map_err(io::Error::from)?;
+                    found.text.push(b'\n');
+                    found.events += 1;
+                }
+            }
+        }
+        Ok(Some(found))
     }
 }
 
@@ -140,7 +159,7 @@ pub fn import_jsonl(reader: &mut dyn BufRead, target: &Path) -> Result<Verified,
     if store.head()? != 0 {
         return Err(JsonlError::NotEmpty(target.to_path_buf()));
     }
-    let mut import = Import { packer: Packer::new(GENESIS), commits: 0, expected: Vec::new() };
+    let mut import = Import { packer: Packer::new(GENESIS), head: 0, commits: 0, expected: VecDeque::new() };
     for (number, text) in (1..).zip(reader.lines()) {
         let line = |why: String| JsonlError::Line { line: number, why };
         let value: Value = serde_json::from_str(&text?).map_err(|error| line(error.to_string()))?;
@@ -149,7 +168,7 @@ pub fn import_jsonl(reader: &mut dyn BufRead, target: &Path) -> Result<Verified,
             import.write(&store)?;
         }
     }
-    if let Some(missing) = import.expected.first() {
+    if let Some(missing) = import.expected.front() {
         let why = format!("is missing: the lines end before event {}", missing["id"]);
         return Err(Broken { position: store.head()? + 1, why }.into());
     }
@@ -157,11 +176,27 @@ pub fn import_jsonl(reader: &mut dyn BufRead, target: &Path) -> Result<Verified,
     Ok(verify_store(&store, |_| {})?)
 }
 
+/// The first field in which a line is not what its commit says.
+fn edited(line: &Value, expected: &Value) -> String {
+    let (Some(line), Some(expected)) = (line.as_object(), expected.as_object()) else {
+        return "the line is no JSON object".to_string();
+    };
+    let names = expected.keys().chain(line.keys());
+    let other = names.into_iter().find(|name| line.get(*name) != expected.get(*name));
+    match other {
+        Some(name) if !line.contains_key(name) => format!("`{name}` is missing"),
+        Some(name) => format!("`{name}` was changed"),
+        None => "it stands at another place".to_string(),
+    }
+}
+
 struct Import {
     packer: Packer,
+    /// The last position of the last commit.
+    head: Position,
     commits: usize,
     /// The lines of the commit that have to come next.
-    expected: Vec<Value>,
+    expected: VecDeque<Value>,
 }
 
 impl Import {
@@ -169,26 +204,35 @@ impl Import {
         if self.expected.is_empty() {
             self.commit(&value)?;
         }
-        let expected = self.expected.remove(0);
+        let Some(expected) = self.expected.pop_front() else { return Ok(()) };
         if value == expected {
             return Ok(());
         }
-        Err(format!("event {} is not the one that its commit holds", expected["id"]))
+        Err(format!(
+            "event {} is not the one that its commit holds: {}",
+            expected["position"],
+            edited(&value, &expected)
+        ))
     }
 
     fn commit(&mut self, value: &Value) -> Result<(), String> {
+        if let Some(position) = value["position"].as_u64().filter(|position| *position != self.head + 1) {
+            return Err(format!("`position` is {position}, event {} comes next", self.head + 1));
+        }
         let text = |name: &str| value[name].as_str().ok_or(format!("`{name}` is missing"));
         let body = STANDARD.decode(text("record")?).map_err(|error| format!("`record`: {error}"))?;
         let format = value["format"].as_u64().and_then(|format| u8::try_from(format).ok()).unwrap_or(0);
-        let defect = |defect| format!("`record`: {defect:?}");
+        let defect = |defect| format!("`record` of {}", Broken::of(self.head + 1, defect));
         let record = Record::after(format, GENESIS, &body).parse().map_err(defect)?;
         self.packer.add_body(format, record.first, record.last(), &body);
         if hex::text(&self.packer.chain) != text("chain")? {
-            return Err("the commit does not continue the hash chain".to_string());
+            return Err("`record` and `chain` do not continue the hash chain of the lines before".to_string());
         }
+        let last = record.last();
         let commit = record.decode().map_err(defect)?;
+        self.head = last;
         let stored = Record::after(format, self.packer.chain, &body);
-        self.expected = lines(&commit, &stored);
+        self.expected = lines(&commit, &stored).into();
         self.commits += 1;
         if self.expected.is_empty() { Err("the commit has no events".to_string()) } else { Ok(()) }
     }

@@ -46,9 +46,9 @@ mod verify;
 mod writer;
 
 pub use append::{AppendError, Appended, EncodeError, Proposal};
-pub use backup::{BackupError, Upto, restore};
+pub use backup::{BackupError, Upto, last_backup, receive_backup, restore, restore_with};
 pub use journal::{Journal, OpenError, Options};
-pub use jsonl::{JsonlError, import_jsonl};
+pub use jsonl::{JsonlError, Lines, import_jsonl};
 pub use memory_store::MemoryStore;
 pub use progress::ReadOnly;
 pub use read::ReadError;
@@ -59,5 +59,7 @@ pub use sled_store::SledStore;
 pub use state::Heads;
 pub use store::{Frame, FrameStore, StoreError};
 pub use subscription::Subscription;
-pub use verify::{Broken, Verified, verify_dir, verify_dir_against, verify_store};
+pub use verify::{
+    Broken, Inspection, Verified, inspect_dir, verify_dir, verify_dir_against, verify_dir_with, verify_store,
+};
 pub use writer::Stepper;

@@ -28,6 +28,7 @@ use switchback_events::Position;
 const MAGIC: [u8; 8] = *b"SBSEG1\n\0";
 const FRAME_HEADER_BYTES: usize = 24;
 const FORMAT: u32 = 1;
+const DRAFT: &str = "segment.draft";
 
 /// What a segment holds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub(crate) fn write_segment(
 ) -> Result<Option<Manifest>, StoreError> {
     let failed = |error: io::Error| StoreError::io("write a segment", error);
     fs::create_dir_all(dir).and_then(|()| sync_name(dir)).map_err(failed)?;
-    let draft = dir.join("segment.draft");
+    let draft = dir.join(DRAFT);
     let mut file = Hashing { to: BufWriter::new(File::create(&draft).map_err(failed)?), hash: Sha256::new(), bytes: 0 };
     file.write_all(&MAGIC).map_err(failed)?;
     let mut manifest: Option<Manifest> = None;
@@ -119,13 +120,32 @@ fn sync_name(dir: &Path) -> io::Result<()> {
     dir.canonicalize()?.parent().map_or(Ok(()), sync_dir)
 }
 
-fn frame_header(frame: &Frame) -> [u8; FRAME_HEADER_BYTES] {
+/// What stands before each frame.
+pub(crate) fn frame_header(frame: &Frame) -> [u8; FRAME_HEADER_BYTES] {
     let mut header = [0; FRAME_HEADER_BYTES];
     header[..8].copy_from_slice(&frame.first.to_le_bytes());
     header[8..16].copy_from_slice(&frame.last.to_le_bytes());
     header[16..20].copy_from_slice(&(frame.bytes.len() as u32).to_le_bytes());
     header[20..].copy_from_slice(&crc32fast::hash(&frame.bytes).to_le_bytes());
     header
+}
+
+/// Reads one frame with its header, and checks its CRC.
+pub(crate) fn read_frame(reader: &mut dyn Read) -> io::Result<Frame> {
+    let mut header = [0; FRAME_HEADER_BYTES];
+    reader.read_exact(&mut header)?;
+    let place = place(&header, 0);
+    let mut bytes = Vec::new();
+    reader.take(u64::from(place.length)).read_to_end(&mut bytes)?;
+    if bytes.len() != place.length as usize || crc32fast::hash(&bytes) != place.crc {
+        return Err(io::Error::other(format!("the frame at position {} is not whole", place.first)));
+    }
+    Ok(Frame { first: place.first, last: place.last, bytes })
+}
+
+/// Removes what a failed [`write_segment`] left.
+pub(crate) fn forget_draft(dir: &Path) {
+    let _ = fs::remove_file(dir.join(DRAFT));
 }
 
 struct Hashing<W> {

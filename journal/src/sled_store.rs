@@ -36,7 +36,7 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Only a backstop: appends flush for themselves.
 const FLUSH_EVERY_MS: u64 = 500;
 const TREE: &str = "frames";
-const SEGMENTS: &str = "segments";
+pub(crate) const SEGMENTS: &str = "segments";
 const REMOVED_AT_ONCE: usize = 1_000;
 const HEADER_BYTES: usize = 12;
 

@@ -2,11 +2,13 @@
 //! positions and versions. Opening a journal goes the same way.
 
 use crate::record::{CommitRecord, Defect, GENESIS, Hash, Record, records};
+use crate::segments::manifests;
 use crate::signed_heads::{SignedHead, read_heads};
+use crate::sled_store::SEGMENTS;
 use crate::store::{Frame, FrameStore, StoreError};
-use crate::{Journal, SledStore};
+use crate::{Journal, Manifest, SledStore, checkpoint};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -33,6 +35,16 @@ pub struct Broken {
     pub position: Position,
     /// What is wrong with it, after "commit at position N".
     pub why: String,
+}
+
+impl Broken {
+    pub(crate) fn of(position: Position, defect: Defect) -> Broken {
+        let why = match defect {
+            Defect::Damaged(why) => why,
+            Defect::Unreadable(why) => format!("cannot be read by this program: {why}"),
+        };
+        Broken { position, why }
+    }
 }
 
 impl Journal {
@@ -70,6 +82,26 @@ pub fn verify_dir(dir: &Path) -> Result<Verified, Broken> {
 
 /// [`verify_dir`], which never writes to the directory, and that the log holds what `anchor` tells of.
 pub fn verify_dir_against(dir: &Path, anchor: Option<&SignedHead>) -> Result<Verified, Broken> {
+    verify_dir_with(dir, anchor, |_, _| {})
+}
+
+/// [`verify_dir_against`]; `progress` is told the position reached and the last one.
+pub fn verify_dir_with(
+    dir: &Path,
+    anchor: Option<&SignedHead>,
+    mut progress: impl FnMut(Position, Position),
+) -> Result<Verified, Broken> {
+    at_rest(dir, |store, reached| {
+        let head = store.head().unwrap_or_default();
+        verify_up_to(store, Position::MAX, &heads(store.dir(), anchor)?, |position| {
+            *reached = position;
+            progress(position, head);
+        })
+    })
+}
+
+/// Looks at the log in a directory that no process has open. Looking gets a place for the position that it reached.
+fn at_rest<T>(dir: &Path, look: impl FnOnce(&SledStore, &mut Position) -> Result<T, Broken>) -> Result<T, Broken> {
     let broken = |why: String| Broken { position: 0, why };
     if !dir.join("db").is_file() {
         return Err(broken(format!("cannot be looked for: `{}` holds no log", dir.display())));
@@ -81,10 +113,60 @@ pub fn verify_dir_against(dir: &Path, anchor: Option<&SignedHead>) -> Result<Ver
             StoreError::Damaged { first, why } => Broken { position: first, why },
             error => broken(format!("cannot be looked for: {error}")),
         })?;
-        verify_up_to(&store, Position::MAX, &heads(store.dir(), anchor)?, |position| reached = position)
+        look(&store, &mut reached)
     }));
     let why = || "cannot be read: sled does not understand what it finds there".to_string();
     checked.unwrap_or_else(|_| Err(Broken { position: reached + 1, why: why() }))
+}
+
+/// What there is of a sound log, and beside it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Inspection {
+    /// The log.
+    pub verified: Verified,
+    /// How many frames there are of each format.
+    pub formats: BTreeMap<u8, u64>,
+    /// What is sealed.
+    pub segments: Vec<Manifest>,
+    /// How far the index checkpoint reaches; `None` where there is none that the log holds.
+    pub checkpoint: Option<Position>,
+    /// The positions of the signed heads that are kept.
+    pub heads: Vec<Position>,
+}
+
+/// Verifies and describes the log in the directory of a [`SledStore`] that no process has open. `progress` is told
+/// the position reached and the last one.
+///
+/// # Errors
+/// The first place where it is not sound.
+pub fn inspect_dir(dir: &Path, mut progress: impl FnMut(Position, Position)) -> Result<Inspection, Broken> {
+    at_rest(dir, |store, reached| {
+        let head = store.head().unwrap_or_default();
+        let heads = heads(store.dir(), None)?;
+        let verified = verify_up_to(store, Position::MAX, &heads, |position| {
+            *reached = position;
+            progress(position, head);
+        })?;
+        let unread = |error: StoreError| Broken { position: 0, why: format!("cannot be read: {error}") };
+        let (mut formats, mut after) = (BTreeMap::new(), 0);
+        while after < verified.head {
+            let frames = store.read_from(after, FRAMES_AT_ONCE).map_err(unread)?;
+            let Some(last) = frames.last() else { break };
+            after = last.last;
+            for format in frames.iter().filter_map(|frame| frame.bytes.first()) {
+                *formats.entry(*format).or_default() += 1;
+            }
+        }
+        let segments = manifests(&dir.join(SEGMENTS)).map_err(unread)?;
+        let checkpoint = checkpoint::reached(store);
+        Ok(Inspection {
+            verified,
+            formats,
+            segments,
+            checkpoint,
+            heads: heads.iter().map(|head| head.position).collect(),
+        })
+    })
 }
 
 /// The signed heads that the log must hold, in order.
@@ -120,13 +202,9 @@ fn verify_up_to(
         progress(last);
         Ok(())
     });
-    let verified = verified.map_err(|(position, fault)| {
-        let why = match fault {
-            Fault::Store(error) => format!("cannot be read: {error}"),
-            Fault::Defect(Defect::Damaged(why)) => why,
-            Fault::Defect(Defect::Unreadable(why)) => format!("cannot be read by this program: {why}"),
-        };
-        Broken { position, why }
+    let verified = verified.map_err(|(position, fault)| match fault {
+        Fault::Store(error) => Broken { position, why: format!("cannot be read: {error}") },
+        Fault::Defect(defect) => Broken::of(position, defect),
     })?;
     if let Some(mismatch) = mismatch {
         return Err(mismatch);

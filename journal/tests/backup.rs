@@ -136,9 +136,61 @@ fn edited_lines_are_refused_with_their_number() {
     for number in 0..lines.len() {
         let error = changed(number, Some(lines[number].replace("\"admin\"", "\"nobody\"")));
         assert!(matches!(error, JsonlError::Line { line, .. } if line == number as u64 + 1), "{error}");
+        assert!(error.to_string().contains("`principal` was changed"), "{error}");
         assert!(number + 1 == lines.len() || matches!(changed(number, None), JsonlError::Line { .. }));
     }
     changed(lines.len() - 1, None);
+}
+
+/// What a backup is as bytes.
+fn sent(journal: &Journal, after: Position) -> Vec<u8> {
+    let (mut bytes, upto) = journal.backup_head(after).unwrap();
+    let mut reached = after;
+    while let Some((frames, last)) = journal.backup_frames(reached, upto).unwrap() {
+        bytes.extend(frames);
+        reached = last;
+    }
+    bytes
+}
+
+#[test]
+fn a_backup_that_arrives_cut_or_changed_is_not_kept() {
+    let (home, target) = (dir(), dir());
+    let journal = open_dir(home.path());
+    fill(&journal, 0..60);
+    let whole = sent(&journal, 0);
+    for at in (0..whole.len()).step_by(31).chain([whole.len() - 1]) {
+        let mut changed = whole.clone();
+        changed[at] ^= 4;
+        for bytes in [&whole[..at], &changed] {
+            let received = receive_backup(&mut &bytes[..], target.path(), None, |_| {});
+            assert!(received.is_err(), "{at}: {received:?}");
+            assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0, "{at}");
+        }
+    }
+    let manifest = receive_backup(&mut &whole[..], target.path(), None, |_| {}).unwrap().unwrap();
+    assert_eq!(last_backup(target.path()).unwrap(), Some(manifest));
+}
+
+#[test]
+fn a_backup_is_continued_only_by_the_same_log() {
+    let (home, other, target) = (dir(), dir(), dir());
+    let (journal, other) = (open_dir(home.path()), open_dir(other.path()));
+    fill(&journal, 0..50);
+    fill(&other, 50..150);
+    let base = receive_backup(&mut &sent(&journal, 0)[..], target.path(), None, |_| {}).unwrap().unwrap();
+    let wrong = receive_backup(&mut &sent(&other, base.last)[..], target.path(), Some(&base), |_| {}).unwrap_err();
+    assert!(matches!(wrong, BackupError::OtherLog(100)), "{wrong}");
+    let nothing = receive_backup(&mut &sent(&journal, base.last)[..], target.path(), Some(&base), |_| {}).unwrap();
+    assert_eq!(nothing, None);
+    fill(&journal, 50..70);
+    let mut reached = 0;
+    let more = receive_backup(&mut &sent(&journal, base.last)[..], target.path(), Some(&base), |at| reached = at);
+    assert_eq!((more.unwrap().unwrap().last, reached), (140, 140));
+    let verified = restore(&[target.path()], dir().path(), Upto::End).unwrap();
+    assert_eq!((verified.head, verified.chain), journal.chain_head());
+    let empty = restore(&[dir().path()], dir().path(), Upto::End).unwrap_err();
+    assert!(matches!(empty, BackupError::Empty(_)), "{empty}");
 }
 
 fn dir() -> tempfile::TempDir {
