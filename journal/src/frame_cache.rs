@@ -2,7 +2,7 @@
 //! A commit is checked and decoded when it is first asked for, and not again while its frame is here.
 
 use crate::read::ReadError;
-use crate::record::{Defect, Record, records};
+use crate::record::{Defect, Record, Wanted, records};
 use crate::store::{Frame, FrameStore};
 use parking_lot::Mutex;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     ops::Range,
     sync::{Arc, OnceLock},
 };
-use switchback_events::{Commit, Position};
+use switchback_events::{Commit, Position, Recorded};
 
 const FRAMES_KEPT: usize = 16;
 
@@ -26,7 +26,8 @@ impl FrameCache {
         self.frame(store, first)?.commit(place)
     }
 
-    fn frame(&self, store: &dyn FrameStore, first: Position) -> Result<Arc<OpenFrame>, ReadError> {
+    /// The frame that begins at `first`.
+    pub fn frame(&self, store: &dyn FrameStore, first: Position) -> Result<Arc<OpenFrame>, ReadError> {
         if let Some(frame) = self.cached(first) {
             return Ok(frame);
         }
@@ -50,7 +51,8 @@ impl FrameCache {
     }
 }
 
-struct OpenFrame {
+/// A frame, taken apart.
+pub(crate) struct OpenFrame {
     first: Position,
     bytes: Vec<u8>,
     records: Vec<Range<usize>>,
@@ -65,16 +67,28 @@ impl OpenFrame {
     }
 
     fn commit(&self, place: usize) -> Result<Arc<Commit>, ReadError> {
-        let missing = || ReadError::damaged(self.first, "is missing from its frame");
-        let (range, decoded) = self.records.get(place).zip(self.decoded.get(place)).ok_or_else(missing)?;
+        let (range, decoded) = self.place(place)?;
         if let Some(commit) = decoded.get() {
             return Ok(commit.clone());
         }
-        let commit = self.decode(range.clone()).map_err(|defect| ReadError::from_defect(self.first, defect))?;
+        let decode = || Record::at(&self.bytes, range)?.read()?.decode();
+        let commit = decode().map_err(|defect: Defect| ReadError::from_defect(self.first, defect))?;
         Ok(decoded.get_or_init(|| Arc::new(commit)).clone())
     }
 
-    fn decode(&self, range: Range<usize>) -> Result<Commit, Defect> {
-        Record::at(&self.bytes, range)?.read()?.decode()
+    /// Adds the events of the commit at `place` that are `wanted` to `found`. Decodes no other.
+    pub fn events(&self, place: usize, wanted: &Wanted<'_>, found: &mut Vec<Recorded>) -> Result<(), ReadError> {
+        let (range, decoded) = self.place(place)?;
+        if let Some(commit) = decoded.get() {
+            found.extend(commit.events.iter().filter(|event| wanted.has(event)).cloned());
+            return Ok(());
+        }
+        let read = || Record::at(&self.bytes, range)?.read_events(wanted, found);
+        read().map_err(|defect| ReadError::from_defect(self.first, defect))
+    }
+
+    fn place(&self, place: usize) -> Result<(Range<usize>, &OnceLock<Arc<Commit>>), ReadError> {
+        let found = self.records.get(place).cloned().zip(self.decoded.get(place));
+        found.ok_or_else(|| ReadError::damaged(self.first, "is missing from its frame"))
     }
 }

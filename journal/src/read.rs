@@ -5,9 +5,9 @@
 use crate::Journal;
 use crate::index::Ordinal;
 use crate::record::Defect;
-use crate::state::{Source, State};
+use crate::state::Source;
 use crate::store::StoreError;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 use switchback_events::{Commit, Id, Micros, Position, Recorded, StreamKey, Version};
 
 /// How many places are looked up at a time.
@@ -89,22 +89,44 @@ impl Journal {
         upto: Position,
         f: &mut dyn FnMut(&Arc<Commit>),
     ) -> Result<(), ReadError> {
-        let mut from = self.shared().state.lock().index.commit_after(after);
-        loop {
-            let (sources, next) = {
-                let state = self.shared().state.lock();
-                let end = state.durable.min(state.index.commit_after(upto.saturating_sub(1)).saturating_add(1));
-                let end = if upto == 0 { 0 } else { end };
-                let commits = tagged(&state, tags, from, end);
-                let next = commits.last().map(|commit| commit + 1);
-                (commits.into_iter().map(|commit| state.find(commit)).collect::<Vec<_>>(), next)
-            };
-            let Some(next) = next else { return Ok(()) };
-            from = next;
-            for source in sources {
+        for commits in self.tagged(tags, after, upto).chunks(PLACES_AT_ONCE) {
+            for source in self.sources(commits) {
                 f(&self.load(source)?);
             }
         }
+        Ok(())
+    }
+
+    /// The durable commits that have an event with any of `tags` and hold a position in `after + 1 ..= upto`.
+    pub(crate) fn tagged(&self, tags: &[Id], after: Position, upto: Position) -> Vec<Ordinal> {
+        let durable = self.between(after, upto);
+        let mut commits = Vec::new();
+        {
+            let state = self.shared().state.lock();
+            for tag in tags {
+                let tagged = state.index.commits_tagged(*tag, durable.start);
+                commits.extend_from_slice(&tagged[..tagged.partition_point(|commit| *commit < durable.end)]);
+            }
+        }
+        // They are runs in order, which this sort only merges.
+        commits.sort();
+        commits.dedup();
+        commits
+    }
+
+    /// The durable commits that hold a position in `after + 1 ..= upto`.
+    pub(crate) fn between(&self, after: Position, upto: Position) -> Range<Ordinal> {
+        let state = self.shared().state.lock();
+        let end = match upto.checked_sub(1) {
+            Some(before) => state.durable.min(state.index.commit_after(before).saturating_add(1)),
+            None => 0,
+        };
+        state.index.commit_after(after)..end
+    }
+
+    pub(crate) fn sources(&self, commits: &[Ordinal]) -> Vec<Source> {
+        let state = self.shared().state.lock();
+        commits.iter().map(|commit| state.find(*commit)).collect()
     }
 
     /// The durable commit that holds `position`.
@@ -144,17 +166,4 @@ impl Journal {
             }
         }
     }
-}
-
-/// The next commits in `from..end` with any of `tags`.
-fn tagged(state: &State, tags: &[Id], from: Ordinal, end: Ordinal) -> Vec<Ordinal> {
-    let mut commits = Vec::new();
-    for tag in tags {
-        let tagged = state.index.commits_tagged(*tag, from).iter().copied();
-        commits.extend(tagged.take_while(|commit| *commit < end).take(PLACES_AT_ONCE));
-    }
-    commits.sort_unstable();
-    commits.dedup();
-    commits.truncate(PLACES_AT_ONCE);
-    commits
 }

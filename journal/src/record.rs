@@ -16,10 +16,13 @@
 use crate::store::Frame;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::{Range, RangeInclusive},
+};
 use switchback_events::{
     CodecError, CommandId, Commit, Event, Id, Micros, Origin, Position, Provenance, Recorded, StreamKey, StreamKind,
-    Version,
+    Version, upcast,
 };
 
 /// SHA-256 over the log up to a commit.
@@ -88,6 +91,15 @@ struct Body<'a> {
     /// The reads from the first of another stream on.
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     reads: Vec<(StreamKind, Id, Version)>,
+    #[serde(rename = "e", borrow)]
+    events: Vec<BodyEvent<'a>>,
+}
+
+/// Of a body, what says what happened.
+#[derive(Deserialize)]
+struct BodyEvents<'a> {
+    #[serde(rename = "p")]
+    first: Position,
     #[serde(rename = "e", borrow)]
     events: Vec<BodyEvent<'a>>,
 }
@@ -168,6 +180,20 @@ impl<'a> BodyEvent<'a> {
         BodyEvent { stream, version, schema, touches, tags, payload: event.payload }
     }
 
+    /// The event's name, the key of the payload's one entry; nothing where the payload is not of today's schema.
+    fn name(&self) -> Option<&'a str> {
+        const MAP_OF_ONE: u8 = 0x81;
+        const SHORT_TEXT: u8 = 0xa0;
+        match self.payload {
+            [MAP_OF_ONE, text, rest @ ..]
+                if text & 0xe0 == SHORT_TEXT && self.schema == upcast::current(self.stream.0) =>
+            {
+                std::str::from_utf8(rest.get(..usize::from(text & 0x1f))?).ok()
+            }
+            _ => None,
+        }
+    }
+
     fn into_record(self) -> EventRecord<'a> {
         let (kind, id) = self.stream;
         let tags = self.tags.unwrap_or_else(|| std::iter::once(id).chain(self.touches).collect());
@@ -183,6 +209,47 @@ impl<'a> BodyEvent<'a> {
 
 pub(crate) fn as_bytes<S: Serializer>(payload: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(payload)
+}
+
+/// What is known of an event before it is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct EventHead<'a> {
+    /// The stream that it belongs to.
+    pub stream: StreamKey,
+    /// Its place in the stream, from 1.
+    pub version: Version,
+    /// Its name within the concept: `Created`.
+    pub name: &'a str,
+}
+
+/// Which events a replay asks for.
+pub(crate) struct Wanted<'a> {
+    /// Any of these; of any where there are none.
+    pub tags: Option<&'a [Id]>,
+    /// At one of these positions.
+    pub positions: RangeInclusive<Position>,
+    /// Such ones. One of an earlier schema is asked for whatever it was called.
+    pub heads: &'a (dyn Fn(&EventHead<'_>) -> bool + Sync),
+}
+
+impl Wanted<'_> {
+    /// Whether a decoded event is asked for. Its head is not looked at.
+    pub fn has(&self, event: &Recorded) -> bool {
+        self.positions.contains(&event.position)
+            && self.tags.is_none_or(|tags| event.tags.iter().any(|tag| tags.contains(tag)))
+    }
+
+    fn has_stored(&self, position: Position, event: &BodyEvent<'_>) -> bool {
+        let stream = StreamKey { kind: event.stream.0, id: event.stream.1 };
+        let tagged = |tags: &[Id]| match &event.tags {
+            Some(own) => own.iter().any(|tag| tags.contains(tag)),
+            None => tags.contains(&stream.id) || event.touches.iter().any(|tag| tags.contains(tag)),
+        };
+        let head = |name| EventHead { stream, version: event.version, name };
+        self.positions.contains(&position)
+            && self.tags.is_none_or(tagged)
+            && event.name().is_none_or(|name| (self.heads)(&head(name)))
+    }
 }
 
 /// Why a record was not accepted. Fits after "commit at position 7 ".
@@ -244,11 +311,27 @@ impl<'a> Record<'a> {
 
     /// Reads the body.
     pub fn parse(&self) -> Result<CommitRecord<'a>, Defect> {
-        let unreadable = |error: rmp_serde::decode::Error| Defect::Unreadable(error.to_string());
         match self.format {
             FORMAT_OF_LONG_KEYS => rmp_serde::from_slice(self.body).map_err(unreadable),
             _ => rmp_serde::from_slice::<Body>(self.body).map_err(unreadable)?.into_record(),
         }
+    }
+
+    /// Checks the CRC, then adds the events that are `wanted` to `found`, decoded, and leaves all else as it is.
+    pub fn read_events(&self, wanted: &Wanted<'_>, found: &mut Vec<Recorded>) -> Result<(), Defect> {
+        if self.format == FORMAT_OF_LONG_KEYS {
+            let commit = self.read()?.decode()?;
+            found.extend(commit.events.into_iter().filter(|event| wanted.has(event)));
+            return Ok(());
+        }
+        self.check_crc()?;
+        let body: BodyEvents = rmp_serde::from_slice(self.body).map_err(unreadable)?;
+        for (position, event) in (body.first..).zip(body.events) {
+            if wanted.has_stored(position, &event) {
+                found.push(event.into_record().decode(position)?);
+            }
+        }
+        Ok(())
     }
 
     fn check_crc(&self) -> Result<(), Defect> {
@@ -257,6 +340,10 @@ impl<'a> Record<'a> {
         }
         Err(Defect::Damaged("has a wrong CRC".to_string()))
     }
+}
+
+fn unreadable(error: rmp_serde::decode::Error) -> Defect {
+    Defect::Unreadable(error.to_string())
 }
 
 /// The places of the records of a frame. Every byte of the frame belongs to one; a place that reaches past the
@@ -301,7 +388,7 @@ impl CommitRecord<'_> {
     /// Checks that this program knows all the schema versions, without reading the payloads.
     pub fn check_schemas(&self) -> Result<(), CodecError> {
         for event in &self.events {
-            switchback_events::upcast::to_current(event.stream.kind, event.schema, &[])?;
+            upcast::to_current(event.stream.kind, event.schema, &[])?;
         }
         Ok(())
     }
@@ -310,18 +397,20 @@ impl CommitRecord<'_> {
     pub fn decode(self) -> Result<Commit, Defect> {
         let mut events = Vec::with_capacity(self.events.len());
         for (position, event) in (self.first..).zip(self.events) {
-            let decoded = Event::decode(event.stream.kind, event.schema, event.payload)
-                .map_err(|error| Defect::Unreadable(error.to_string()))?;
-            events.push(Recorded {
-                position,
-                stream: event.stream,
-                version: event.version,
-                event: decoded,
-                tags: event.tags.into_owned(),
-            });
+            events.push(event.decode(position)?);
         }
         let (provenance, reads) = (self.provenance.into_owned(), self.reads.into_owned());
         Ok(Commit { at: self.at, provenance, reads, events })
+    }
+}
+
+impl EventRecord<'_> {
+    /// Decodes the payload, brought to today's shape.
+    fn decode(self, position: Position) -> Result<Recorded, Defect> {
+        let event = Event::decode(self.stream.kind, self.schema, self.payload)
+            .map_err(|error| Defect::Unreadable(error.to_string()))?;
+        let (stream, version, tags) = (self.stream, self.version, self.tags.into_owned());
+        Ok(Recorded { position, stream, version, event, tags })
     }
 }
 

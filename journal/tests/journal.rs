@@ -3,7 +3,10 @@
 mod common;
 
 use common::*;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
 use switchback_events::*;
 use switchback_journal::*;
 
@@ -155,6 +158,73 @@ fn a_stream_shows_what_is_sequenced_and_all_else_what_is_durable() {
     drop(held);
     wait(pending.durable()).unwrap();
     assert_eq!(journal.read(1, 10).unwrap().len(), 1);
+}
+
+/// Enough commits that several threads decode them, some still in memory; then all of them read from the store.
+#[test]
+fn a_replay_gives_what_reading_everything_gives() {
+    let store = memory();
+    let journal = Journal::open(store.clone(), Options { recent: 100, ..Options::default() }).unwrap();
+    for round in 0..3_000u64 {
+        let name = ["a", "b", "c"][round as usize % 3];
+        let events = vec![(zone(name), created(name)), (zone("all"), deleted())];
+        append(&journal, proposal(&round.to_string(), events)).unwrap();
+    }
+    wait(journal.wait_durable(6_000)).unwrap();
+    let check = |journal: &Journal| {
+        let commits = journal.read(0, 10_000).unwrap();
+        let all: Vec<Recorded> = commits.iter().flat_map(|commit| commit.events.clone()).collect();
+        assert_eq!(all.len(), 6_000);
+        for (tags, after, upto) in [
+            (Some(vec!["a"]), 0, 6_000),
+            (Some(vec!["a", "all"]), 1, 5_998),
+            (Some(vec!["b", "c", "b"]), 5_000, Position::MAX),
+            (Some(vec!["nobody"]), 0, Position::MAX),
+            (Some(vec![]), 0, Position::MAX),
+            (Some(vec!["a"]), 9, 3),
+            (Some(vec!["a"]), 0, 0),
+            (None, 0, Position::MAX),
+            (None, 2, 2_500),
+            (None, 7_000, Position::MAX),
+        ] {
+            let ids = tags.as_ref().map(|tags| tags.iter().map(|tag| zone(tag).id).collect::<Vec<Id>>());
+            let asked = |event: &&Recorded| {
+                let tagged = |ids: &Vec<Id>| event.tags.iter().any(|tag| ids.contains(tag));
+                event.position > after && event.position <= upto && ids.as_ref().is_none_or(tagged)
+            };
+            let expected: Vec<&Recorded> = all.iter().filter(asked).collect();
+            let mut found = Vec::new();
+            let mut take = |event| {
+                found.push(event);
+                ControlFlow::Continue(())
+            };
+            journal.replay(ids.as_deref(), after, upto, &|_| true, &mut take).unwrap();
+            assert!(found.iter().eq(expected.iter().copied()), "{tags:?} {after} {upto}: {} events", found.len());
+            // What is not wanted may be given, and what is wanted always is.
+            let wanted = |head: &EventHead<'_>| head.name == "Created" && head.version != 1;
+            let held = |event: &Recorded| event.event.name() == "Created" && event.version != 1;
+            let mut found = Vec::new();
+            let mut take = |event: Recorded| {
+                if held(&event) {
+                    found.push(event);
+                }
+                ControlFlow::Continue(())
+            };
+            journal.replay(ids.as_deref(), after, upto, &wanted, &mut take).unwrap();
+            assert!(found.iter().eq(expected.iter().copied().filter(|event| held(event))), "{tags:?} {after} {upto}");
+        }
+        let mut last = 0;
+        let mut until = |event: Recorded| {
+            last = event.position;
+            if last == 1_234 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        journal.replay(None, 0, Position::MAX, &|_| true, &mut until).unwrap();
+        assert_eq!(last, 1_234);
+    };
+    check(&journal);
+    journal.close();
+    let journal = Journal::open(store, Options::default()).unwrap();
+    check(&journal);
 }
 
 #[test]
