@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use switchback_events::*;
+use switchback_journal::EventHead;
 
 /// How the members of a set hang on its owner.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -104,6 +105,17 @@ impl Directory {
             self.remove(key, member);
         }
         self.add(relation, owner, member);
+    }
+
+    /// Whether such an event can change a set. The others need not be read.
+    pub fn may_bear(head: &EventHead<'_>) -> bool {
+        head.version == 1
+            || match head.stream.kind {
+                StreamKind::L2Network | StreamKind::TagSet => true,
+                StreamKind::Offering if head.name == "Updated" => true,
+                StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
+                _ => matches!(head.name, "Created" | "Added" | "Deleted" | "Destroyed"),
+            }
     }
 
     /// Takes the next event of the log.

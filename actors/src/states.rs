@@ -8,9 +8,9 @@ use crate::{
     state::{Aggregate, State, schema},
 };
 use parking_lot::RwLock;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 use switchback_bus::Refusal;
-use switchback_events::{CommandId, Commit, Id, Micros, Origin, Provenance, StreamKey, Version};
+use switchback_events::{CommandId, Commit, Id, Micros, Origin, Position, Provenance, StreamKey, Version};
 use switchback_journal::{AppendError, Appended, Journal, Proposal};
 use switchback_snapshots::{Snapshot, Snapshots};
 
@@ -37,15 +37,10 @@ impl States {
         snapshots: impl Into<Arc<Snapshots>>,
     ) -> Result<States, switchback_journal::ReadError> {
         let mut directory = Directory::default();
-        let mut after = 0;
-        loop {
-            let commits = journal.read(after, 4096)?;
-            let Some(last) = commits.last() else { break };
-            after = last.last_position();
-            for event in commits.iter().flat_map(|commit| &commit.events) {
-                directory.apply(event);
-            }
-        }
+        journal.replay(None, 0, Position::MAX, &|head| Directory::may_bear(head), &mut |event| {
+            directory.apply(&event);
+            ControlFlow::Continue(())
+        })?;
         Ok(States {
             journal,
             snapshots: snapshots.into(),

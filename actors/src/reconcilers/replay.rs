@@ -1,10 +1,10 @@
 //! Replay of one router's history from the log, by the tag index: what [`switchback_appliance::RouterFold`] needs and
 //! no more. The push, the reconnect, `at=` and the audit all go through here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::ControlFlow};
 use switchback_appliance::{RouterConfig, RouterFold};
 use switchback_events::{Event, Id, Position, RouterEvent, RouterId};
-use switchback_journal::{Journal, ReadError};
+use switchback_journal::{EventHead, Journal, ReadError};
 
 /// A router's history, read so far.
 pub struct RouterReplay {
@@ -35,15 +35,15 @@ impl RouterReplay {
             self.learn_networks(journal, upto)?;
             self.position = 0;
         }
-        let (router, tags, fold, from) = (self.router.0, &self.tags, &mut self.fold, self.position);
-        let wanted: Vec<Id> = tags.iter().copied().collect();
-        journal.read_tagged(&wanted, from, upto, &mut |commit| {
-            for event in commit.events.iter().filter(|event| event.position > from && event.position <= upto) {
-                let other_router = matches!(event.event, Event::Router(_)) && event.stream.id != router;
-                if !other_router && event.tags.iter().any(|tag| tags.contains(tag)) {
-                    fold.apply(event);
-                }
+        let (router, fold) = (self.router.0, &mut self.fold);
+        let wanted: Vec<Id> = self.tags.iter().copied().collect();
+        let bears = |head: &EventHead<'_>| RouterFold::may_bear(head.stream.kind, head.name);
+        journal.replay(Some(&wanted), self.position, upto, &bears, &mut |event| {
+            let other_router = matches!(event.event, Event::Router(_)) && event.stream.id != router;
+            if !other_router {
+                fold.apply(&event);
             }
+            ControlFlow::Continue(())
         })?;
         if self.fold.router.is_some() {
             self.position = upto;
@@ -55,12 +55,13 @@ impl RouterReplay {
 
     fn learn_networks(&mut self, journal: &Journal, upto: Position) -> Result<(), ReadError> {
         let (router, tags) = (self.router.0, &mut self.tags);
-        journal.read_tagged(&[router], 0, upto, &mut |commit| {
-            for event in commit.events.iter().filter(|event| event.position <= upto && event.stream.id == router) {
-                if let Event::Router(RouterEvent::Created { nics, .. }) = &event.event {
-                    tags.extend(nics.iter().map(|nic| nic.l3_network.0));
-                }
+        let created = |head: &EventHead<'_>| head.stream.id == router && head.name == "Created";
+        journal.replay(Some(&[router]), 0, upto, &created, &mut |event| match &event.event {
+            Event::Router(RouterEvent::Created { nics, .. }) if event.stream.id == router => {
+                tags.extend(nics.iter().map(|nic| nic.l3_network.0));
+                ControlFlow::Break(())
             }
+            _ => ControlFlow::Continue(()),
         })
     }
 }
