@@ -1,5 +1,6 @@
 //! A long log of a data centre's life: networks and routers first, then VMs that come, start, stop and go, with
-//! their addresses, the routers' reports about it, name servers, names, tags and hosts that lose touch.
+//! their addresses, the routers' reports about it, name servers, names, tags and hosts that lose touch. One network
+//! is much busier than the others.
 //!
 //! The same seed gives the same events. Ids are as the product's: time first, so that they grow.
 
@@ -17,6 +18,8 @@ const BEGIN: Micros = 1_750_000_000_000_000;
 const MICROS_BETWEEN_COMMITS: u64 = 1_900_000;
 /// One network with its router for so many events.
 const EVENTS_PER_NETWORK: u64 = 2_000;
+/// How much of what happens, in percent, happens on the first network.
+const BUSY_PERCENT: usize = 20;
 const NETWORKS_PER_ZONE: usize = 100;
 const CLUSTERS_PER_ZONE: usize = 4;
 const HOSTS_PER_CLUSTER: usize = 8;
@@ -319,7 +322,7 @@ impl World {
         };
         self.say(commits, "AddIpRange", vec![(range.0, created.into())]);
         let services = L3NetworkEvent::ServicesAttached {
-            provider: NetworkServiceProviderId(Id::of_name("provider VirtualRouter")),
+            provider: built_in_provider("VirtualRouter"),
             services: vec![NetworkServiceType::DHCP, NetworkServiceType::DNS, NetworkServiceType::SNAT],
         };
         self.say(commits, "AttachNetworkServiceToL3Network", vec![(l3.0, services.into())]);
@@ -387,7 +390,7 @@ impl World {
             18..25 => self.destroy_vm(commits),
             25..63 => self.start_or_stop_vm(commits),
             63..83 => {
-                let network = self.below(self.networks.len());
+                let network = self.network();
                 self.report(network, commits);
             }
             83..89 => self.change_dns(commits),
@@ -397,8 +400,13 @@ impl World {
         }
     }
 
+    /// Some network, the first more often than any other.
+    fn network(&mut self) -> usize {
+        if self.below(100) < BUSY_PERCENT { 0 } else { self.below(self.networks.len()) }
+    }
+
     fn create_vm(&mut self, commits: &mut Vec<Draft>) {
-        let network = self.below(self.networks.len());
+        let network = self.network();
         let Network { zone: of, l3, .. } = self.networks[network];
         let Zone { zone, image, offering, .. } = self.zones[of];
         let (cluster, host) = self.place(of);
@@ -484,7 +492,7 @@ impl World {
     }
 
     fn change_dns(&mut self, commits: &mut Vec<Draft>) {
-        let network = self.below(self.networks.len());
+        let network = self.network();
         let dns = Ipv4Addr::new(8, 8, self.below(256) as u8, 8).into();
         let Network { l3, dns: known, .. } = &mut self.networks[network];
         let l3 = l3.0;
