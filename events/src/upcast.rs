@@ -1,22 +1,131 @@
 //! Upcasters: how a payload of an earlier schema version becomes one of today's. Events are written once and
-//! read forever, so a step here is never changed once released; golden bytes of each are in `fixtures/`.
+//! read forever, so a step here is never changed once released; golden bytes of each version are in `fixtures/`.
+//!
+//! A new version of a concept's events is one line in [`STEPS`]: from which version, and how its payload becomes one
+//! of the next. What is written is then of the next version by itself.
 
 use crate::{CodecError, StreamKind};
 use std::borrow::Cow;
 
+/// Makes a payload of the next version.
+type Upcast = fn(&[u8]) -> Result<Vec<u8>, CodecError>;
+
+/// One step: from this version of the events of this concept to the next.
+type Step = (StreamKind, u16, Upcast);
+
+/// All steps ever, those of a concept in order.
+const STEPS: &[Step] = &[];
+
 /// The schema version that is written today for the events of `stream`.
-pub const fn current(_stream: StreamKind) -> u16 {
-    1
+pub fn current(stream: StreamKind) -> u16 {
+    newest(STEPS, stream)
 }
 
 /// Brings `payload` from `schema` to today's version.
 ///
 /// # Errors
-/// [`CodecError::Newer`] for a version above today's.
+/// [`CodecError::Newer`] for a version above today's; [`CodecError::Decode`] for bytes that are no such event.
 pub fn to_current(stream: StreamKind, schema: u16, payload: &[u8]) -> Result<Cow<'_, [u8]>, CodecError> {
-    let known = current(stream);
-    if schema > known || schema == 0 {
-        return Err(CodecError::Newer { stream: stream.stem(), found: schema, known });
+    climb(STEPS, stream, schema, payload)
+}
+
+/// Whether this program knows version `schema` of the events of `stream`.
+///
+/// # Errors
+/// [`CodecError::Newer`] for one above today's.
+pub fn check(stream: StreamKind, schema: u16) -> Result<(), CodecError> {
+    known(STEPS, stream, schema)
+}
+
+fn known(steps: &[Step], stream: StreamKind, schema: u16) -> Result<(), CodecError> {
+    match newest(steps, stream) {
+        known if schema > known || schema == 0 => {
+            Err(CodecError::Newer { stream: stream.stem(), found: schema, known })
+        }
+        _ => Ok(()),
     }
-    Ok(Cow::Borrowed(payload))
+}
+
+fn newest(steps: &[Step], stream: StreamKind) -> u16 {
+    steps.iter().filter(|(of, ..)| *of == stream).map(|(_, from, _)| from + 1).max().unwrap_or(1)
+}
+
+fn climb<'p>(steps: &[Step], stream: StreamKind, schema: u16, payload: &'p [u8]) -> Result<Cow<'p, [u8]>, CodecError> {
+    known(steps, stream, schema)?;
+    let mut payload = Cow::Borrowed(payload);
+    for (_, _, upcast) in steps.iter().filter(|(of, from, _)| *of == stream && *from >= schema) {
+        payload = Cow::Owned(upcast(&payload)?);
+    }
+    Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+    /// A lamp as it was first written, and how it changed since: the colour came, then watts became milliwatts.
+    #[derive(Serialize, Deserialize)]
+    enum LampV1 {
+        Lit { watts: u32 },
+    }
+    #[derive(Serialize, Deserialize)]
+    enum LampV2 {
+        Lit { watts: u32, colour: String },
+    }
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    enum Lamp {
+        Lit { milliwatts: u64, colour: String },
+    }
+
+    const LAMP: StreamKind = StreamKind::Image;
+    const LAMPS: &[Step] = &[
+        (LAMP, 1, |payload| {
+            let LampV1::Lit { watts } = read(payload)?;
+            write(&LampV2::Lit { watts, colour: "white".to_string() })
+        }),
+        (StreamKind::Zone, 1, |_| panic!("a step of another concept")),
+        (LAMP, 2, |payload| {
+            let LampV2::Lit { watts, colour } = read(payload)?;
+            write(&Lamp::Lit { milliwatts: u64::from(watts) * 1000, colour })
+        }),
+    ];
+
+    fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
+        Ok(rmp_serde::from_slice(payload)?)
+    }
+
+    fn write<T: Serialize>(event: &T) -> Result<Vec<u8>, CodecError> {
+        Ok(rmp_serde::to_vec_named(event)?)
+    }
+
+    #[test]
+    fn a_payload_of_any_earlier_version_becomes_one_of_today() {
+        let first = write(&LampV1::Lit { watts: 40 }).unwrap();
+        let second = write(&LampV2::Lit { watts: 7, colour: "red".to_string() }).unwrap();
+        let third = write(&Lamp::Lit { milliwatts: 5, colour: "blue".to_string() }).unwrap();
+        let cases = [(1, first, 40_000, "white"), (2, second, 7_000, "red"), (3, third, 5, "blue")];
+        for (schema, payload, milliwatts, colour) in cases {
+            let lamp: Lamp = read(&climb(LAMPS, LAMP, schema, &payload).unwrap()).unwrap();
+            assert_eq!(lamp, Lamp::Lit { milliwatts, colour: colour.to_string() }, "version {schema}");
+        }
+        assert_eq!((newest(LAMPS, LAMP), newest(LAMPS, StreamKind::Zone), newest(LAMPS, StreamKind::Host)), (3, 2, 1));
+    }
+
+    #[test]
+    fn a_version_of_tomorrow_is_refused_and_not_guessed_at() {
+        for schema in [0, 4, u16::MAX] {
+            let error = climb(LAMPS, LAMP, schema, &[]).unwrap_err();
+            assert!(matches!(error, CodecError::Newer { found, known: 3, .. } if found == schema), "{error}");
+        }
+        let error = climb(LAMPS, LAMP, 1, b"no lamp").unwrap_err();
+        assert!(matches!(error, CodecError::Decode(_)), "{error}");
+    }
+
+    #[test]
+    fn the_steps_of_each_concept_leave_nothing_out() {
+        for (at, (stream, from, _)) in STEPS.iter().enumerate() {
+            assert_eq!(*from, newest(&STEPS[..at], *stream), "{}", stream.stem());
+        }
+    }
 }
