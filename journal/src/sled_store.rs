@@ -18,6 +18,7 @@
 
 use crate::lanes::{Lane, Lanes};
 use crate::segments::Segments;
+use crate::sled_conf;
 use crate::store::{Frame, FrameStore, StoreError, check_order};
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -362,8 +363,11 @@ const CLOSING: Duration = Duration::from_secs(3);
 
 /// sled can panic on files that it did not write; that, too, is only a store that cannot be opened.
 fn open_sled(dir: &Path) -> Result<sled::Db, String> {
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+    let config_of =
+        |dir: &Path| sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+    let config = config_of(dir);
     let deadline = Instant::now() + CLOSING;
+    sled_conf::place(dir, config_of).map_err(|error| error.to_string())?;
     loop {
         let why = match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => return Ok(db),
