@@ -18,6 +18,7 @@ use std::{
 };
 
 const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: usize = 4096;
 
 /// The library that is loaded into the child.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -182,8 +183,10 @@ impl Loss<'_> {
         let mut left = fs::read(self.shadow.join("inodes").join(inode.to_string())).unwrap_or_default();
         let Some(now) = self.now.get(&inode).map(|path| fs::read(path).unwrap()) else { return left };
         if self.survives() {
+            // A length grows with the pages that are written back.
             let grown = now.len().saturating_sub(left.len());
-            left.resize(now.len() - self.random.below(grown), 0);
+            let pages = (now.len() - self.random.below(grown)).next_multiple_of(PAGE_BYTES);
+            left.resize(pages.min(now.len()), 0);
         }
         for (left, now) in left.chunks_mut(SECTOR_BYTES).zip(now.chunks(SECTOR_BYTES)) {
             let same = left.len().min(now.len());

@@ -8,7 +8,7 @@ use super::*;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -24,7 +24,7 @@ const IN_FLIGHT_MAX: usize = 4;
 /// Small enough that heads are signed, the index is checkpointed and frames are sealed all the time.
 fn options() -> Options {
     Options {
-        segment_bytes: 128 * 1024,
+        segment_bytes: 40 * 1024,
         head_commits: 20,
         head_age: Duration::from_millis(20),
         checkpoint_events: 100,
@@ -129,10 +129,10 @@ fn append_decided(journal: &Journal, name: &str) -> Result<Appended, AppendError
 /// When a child is killed.
 #[derive(Clone, Copy, Debug)]
 pub enum Kill {
-    /// So long after its start, it may not be through with opening the log.
+    /// So long after its start: it may not be through with opening the log.
     AfterStart(Duration),
-    /// So long after it has opened the log.
-    AfterOpen(Duration),
+    /// So long after so many acknowledgements.
+    AfterAcknowledged(usize, Duration),
     /// Not at all: it ends when nothing can be appended any more.
     Never,
 }
@@ -140,8 +140,8 @@ pub enum Kill {
 impl Kill {
     pub fn at_random(random: &mut Random) -> Kill {
         let mut within = |millis: usize| Duration::from_micros(random.below(millis * 1_000) as u64);
-        let (early, late) = (within(60), within(250));
-        if random.below(5) == 0 { Kill::AfterStart(early) } else { Kill::AfterOpen(late) }
+        let (early, late) = (within(60), within(5));
+        if random.below(5) == 0 { Kill::AfterStart(early) } else { Kill::AfterAcknowledged(random.below(600), late) }
     }
 }
 
@@ -172,12 +172,19 @@ pub struct History {
     log: Vec<Logged>,
     /// How many acknowledgements came for commands that were in the log before the crash.
     pub repeated: usize,
+    dir: PathBuf,
+    /// The most that was seen of each of [`KEPT`].
+    kept: [u64; 3],
 }
+
+/// What is kept beside the log while it grows.
+const KEPT: [&str; 3] = ["segments", "heads.jsonl", "index.checkpoint"];
 
 impl History {
     /// The next child, not yet started.
     pub fn child(&mut self, dir: &Path) -> Command {
         self.runs += 1;
+        self.dir = dir.to_path_buf();
         let unknown: Vec<&str> =
             self.sent.iter().filter(|name| !self.acknowledged.contains_key(*name)).map(String::as_str).collect();
         let mut child = Command::new(std::env::current_exe().unwrap());
@@ -195,6 +202,13 @@ impl History {
         self.acknowledged.len()
     }
 
+    /// That the load did come to all that there is to be broken.
+    pub fn assert_much_happened(&self) {
+        let [sealed, heads, checkpoint] = self.kept;
+        let enough = self.acknowledged() > 200 && sealed > 4 && heads > 1_000 && checkpoint > 1_000;
+        assert!(enough, "{}, kept {:?}", self.summary(), self.kept);
+    }
+
     /// What came together, for whoever looks on.
     pub fn summary(&self) -> String {
         let (runs, sent, found) = (self.runs, self.sent.len(), self.log.len());
@@ -208,14 +222,16 @@ impl History {
     pub fn run(&mut self, mut child: Command, kill: Kill) -> End {
         let mut child = child.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let (open, opened) = std::sync::mpsc::channel();
+        let (acknowledge, acknowledged) = std::sync::mpsc::channel();
         let killer = std::thread::spawn(move || {
             match kill {
                 Kill::AfterStart(delay) => std::thread::sleep(delay),
-                // The sender is gone when the child has ended by itself.
-                Kill::AfterOpen(delay) if opened.recv().is_ok() => std::thread::sleep(delay),
-                Kill::AfterOpen(_) => {}
-                Kill::Never => _ = opened.iter().count(),
+                // Until the sender is gone, when the child has ended by itself.
+                Kill::AfterAcknowledged(count, delay) => {
+                    acknowledged.iter().take(count).for_each(drop);
+                    std::thread::sleep(delay);
+                }
+                Kill::Never => acknowledged.iter().for_each(drop),
             }
             if !matches!(kill, Kill::Never) {
                 let _ = child.kill();
@@ -229,9 +245,12 @@ impl History {
             let Some((_, line)) = line.split_once('@') else { continue };
             let words: Vec<&str> = line.splitn(3, ' ').collect();
             match words[..] {
-                ["open"] => _ = open.send(()),
+                ["open"] => {}
                 ["sent", name] => _ = self.sent.insert(name.to_string()),
-                ["acknowledged", name, rest] => self.acknowledge(name, rest),
+                ["acknowledged", name, rest] => {
+                    self.acknowledge(name, rest);
+                    let _ = acknowledge.send(());
+                }
                 ["refused", name, why] => end.refusals.push(format!("{name}: {why}")),
                 ["ended", durable, rest] => {
                     let (readable, read_only) = rest.split_once(' ').unwrap();
@@ -243,8 +262,14 @@ impl History {
                 _ => assert!(!matches!(kill, Kill::Never), "{line}"),
             }
         }
-        drop(open);
+        drop(acknowledge);
         killer.join().unwrap();
+        for (most, file) in self.kept.iter_mut().zip(KEPT) {
+            // The length of the file, or the number of entries of the directory.
+            let path = self.dir.join(file);
+            let length = std::fs::read_dir(&path).map(|entries| entries.count() as u64);
+            *most = length.or_else(|_| path.metadata().map(|file| file.len())).unwrap_or(0).max(*most);
+        }
         end
     }
 
@@ -348,14 +373,5 @@ pub fn copy_tree(from: &Path, to: &Path) {
             true => copy_tree(&entry.path(), &to),
             false => _ = std::fs::copy(entry.path(), to).unwrap(),
         }
-    }
-}
-
-/// That the load did come to all that is kept beside the log.
-pub fn assert_all_kept(dir: &Path) {
-    let sealed = std::fs::read_dir(dir.join("segments")).unwrap().count();
-    assert!(sealed > 4, "{sealed} files in segments");
-    for file in ["heads.jsonl", "index.checkpoint"] {
-        assert!(std::fs::metadata(dir.join(file)).unwrap().len() > 1_000, "{file}");
     }
 }
