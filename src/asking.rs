@@ -2,21 +2,72 @@
 
 use crate::{client::Client, failure::Failure};
 use actix_web::{ResponseError, body::MessageBody};
+use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::{
+    io::{self, Cursor, Read},
+    path::Path,
+};
 use switchback::node::{AtRest, Progress};
-use switchback_bus::{Bus, MessageKind, QueryRequest, Refusal, message};
+use switchback_bus::{Bus, LogForm, MessageKind, QueryRequest, Refusal, message};
+use switchback_events::Position;
 use switchback_gateway::Problem;
 
 /// Answers queries and other reads.
 pub trait Asked {
     /// Asks the read or query `name`.
     fn read(&self, name: &str, parameters: &[(String, String)]) -> Result<Value, Failure>;
+    /// The durable log after a position, as bytes.
+    fn log(&self, form: LogForm, after: Position) -> Result<LogBytes<'_>, Failure>;
+}
+
+/// The log as it arrives. An end without an error is the whole.
+pub struct LogBytes<'a> {
+    /// The last position in it.
+    pub upto: Position,
+    /// The bytes.
+    pub reader: Box<dyn Read + 'a>,
+}
+
+/// Reads chunks that come one after the other.
+pub struct Chunks<N> {
+    next: N,
+    chunk: Cursor<Vec<u8>>,
+}
+
+impl<N: FnMut() -> io::Result<Option<Vec<u8>>>> Chunks<N> {
+    /// What `next` gives until it gives nothing.
+    pub fn new(next: N) -> Chunks<N> {
+        Chunks { next, chunk: Cursor::default() }
+    }
+}
+
+impl<N: FnMut() -> io::Result<Option<Vec<u8>>>> Read for Chunks<N> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.chunk.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match (self.next)()? {
+                Some(chunk) => self.chunk = Cursor::new(chunk),
+                None => return Ok(0),
+            }
+        }
+    }
 }
 
 impl Asked for Client {
     fn read(&self, name: &str, parameters: &[(String, String)]) -> Result<Value, Failure> {
         Client::read(self, name, parameters)
+    }
+
+    fn log(&self, form: LogForm, after: Position) -> Result<LogBytes<'_>, Failure> {
+        let path = match form {
+            LogForm::JsonLines => "v1/audit/export",
+            LogForm::Frames => "v1/audit/backup",
+        };
+        Client::log(self, path, after)
     }
 }
 
@@ -60,6 +111,15 @@ impl Asked for Directory {
             self.runtime.block_on(self.at_rest.read(name, Value::Object(map)))
         };
         answer.map_err(failure)
+    }
+
+    fn log(&self, form: LogForm, after: Position) -> Result<LogBytes<'_>, Failure> {
+        let mut copy = self.runtime.block_on(self.at_rest.log(form, after)).map_err(failure)?;
+        let next = move || {
+            let chunk = self.runtime.block_on(copy.chunks.next()).transpose();
+            chunk.map_err(|refusal| io::Error::other(refusal.detail))
+        };
+        Ok(LogBytes { upto: copy.upto, reader: Box::new(Chunks::new(next)) })
     }
 }
 

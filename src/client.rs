@@ -1,7 +1,9 @@
 //! The HTTP client of the command line: which server, which token, one request at a time.
 
 use crate::{
+    asking::{Chunks, LogBytes},
     failure::{Exit, Failure},
+    moment,
     output::Format,
 };
 use clap::Args;
@@ -19,8 +21,8 @@ pub struct ClientArguments {
     /// The same as `-o json`.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Read as of an earlier moment: a position of the log or an RFC 3339 time.
-    #[arg(long, value_name = "MOMENT", global = true)]
+    /// Read as of an earlier moment: a position of the log, or a time: RFC 3339, `14:32`, `2h ago`.
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse, global = true)]
     pub at: Option<String>,
     /// The server [env: SWITCHBACK_SERVER] [default: http://127.0.0.1:8080].
     #[arg(long, value_name = "URL", global = true)]
@@ -197,6 +199,29 @@ impl Client {
         let whole_log = name == "VerifyAudit" || name.starts_with("Replay");
         let seconds = if whole_log { VERIFY_SECONDS } else { REPLY_SECONDS };
         self.send(self.request(Method::GET, &format!("v1/queries/{name}"), parameters)?, seconds)
+    }
+
+    /// The log as bytes, from a route that copies it.
+    pub fn log(&self, path: &str, after: u64) -> Result<LogBytes<'_>, Failure> {
+        let request = self.request(Method::GET, path, &[parameter("after", after)])?;
+        let silence = Duration::from_secs(REPLY_SECONDS);
+        let sent = self.runtime.block_on(async { tokio::time::timeout(silence, request.send()).await });
+        let late =
+            || Failure::new(Exit::Timeout, format!("`{}` did not answer within {REPLY_SECONDS} seconds", self.base));
+        let mut answer = sent.map_err(|_| late())?.map_err(|error| self.unreachable(&error, REPLY_SECONDS))?;
+        let status = answer.status();
+        if !status.is_success() {
+            let body = self.runtime.block_on(answer.bytes()).unwrap_or_default();
+            return Err(Failure::of_answer(status.as_u16(), &body));
+        }
+        let upto = answer.headers().get("X-Switchback-Position").and_then(|value| value.to_str().ok()?.parse().ok());
+        let next = move || {
+            let chunk = self.runtime.block_on(async { tokio::time::timeout(silence, answer.chunk()).await });
+            let chunk = chunk.map_err(|_| std::io::Error::other("the server sends nothing any more"))?;
+            let broken_off = |error| std::io::Error::other(format!("the server broke off: {}", root(&error)));
+            Ok(chunk.map_err(broken_off)?.map(Vec::from))
+        };
+        Ok(LogBytes { upto: upto.unwrap_or_default(), reader: Box::new(Chunks::new(next)) })
     }
 
     /// Follows the event stream: gives each event to `take`, comes again where it was cut off, and returns when all

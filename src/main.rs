@@ -6,6 +6,7 @@ mod audit_views;
 mod client;
 mod commands;
 mod failure;
+mod moment;
 mod output;
 mod progress;
 mod table;
@@ -56,6 +57,12 @@ enum Command {
     Bench(commands::bench::BenchArguments),
     /// What happened and who asked for it; whether the log is still what was written.
     Audit(commands::audit::AuditArguments),
+    /// The log into a directory, while the server runs: full, and then what came since.
+    Backup(commands::backup::BackupArguments),
+    /// A new data directory from backups, as of their end, a position or a time.
+    Restore(commands::restore::RestoreArguments),
+    /// What a data directory holds and whether it is sound; caches made again.
+    Doctor(commands::doctor::DoctorArguments),
     /// One virtual router: its configuration at any moment, its drift.
     Router(commands::router::RouterArguments),
     /// The messages that can be sent, and their parameters.
@@ -76,6 +83,9 @@ fn main() -> ExitCode {
     run(std::env::args_os().collect(), &Environment::of_process(), &mut output)
 }
 
+/// The flags that mean nothing where no server is asked.
+const NO_SERVER: &[&str] = &["at", "server", "token", "dry_run", "reason", "idempotency_key", "no_wait"];
+
 /// The command line as clap knows it. The client's flags may stand before the command or after it, but only where
 /// something talks to a server: an agent has no `--dry-run`.
 fn line() -> clap::Command {
@@ -87,7 +97,10 @@ fn line() -> clap::Command {
     Arguments::command()
         .mut_args(|argument| argument.global(false))
         .mut_subcommand("audit", hide(&["dry_run", "reason", "idempotency_key", "no_wait"]))
-        .mut_subcommand("messages", hide(&["at", "server", "token", "dry_run", "reason", "idempotency_key", "no_wait"]))
+        .mut_subcommand("backup", hide(&["at", "dry_run", "reason", "idempotency_key", "no_wait"]))
+        .mut_subcommand("restore", hide(NO_SERVER))
+        .mut_subcommand("doctor", hide(NO_SERVER))
+        .mut_subcommand("messages", hide(NO_SERVER))
 }
 
 fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> ExitCode {
@@ -113,6 +126,9 @@ fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output
         Command::Lab(command) => Ok(commands::lab::run(command)?),
         Command::Bench(arguments) => Ok(commands::bench::run(arguments, output)?),
         Command::Audit(arguments) => commands::audit::run(arguments, outer, environment, output),
+        Command::Backup(arguments) => commands::backup::run(arguments, outer, environment, output),
+        Command::Restore(arguments) => commands::restore::run(arguments, outer, output),
+        Command::Doctor(arguments) => commands::doctor::run(arguments, outer, output),
         Command::Router(arguments) => commands::router::run(arguments, outer, environment, output),
         Command::Messages(arguments) => commands::message::list(arguments, outer, output),
         Command::Completions(arguments) => commands::completions::completions(arguments, line(), output),

@@ -70,6 +70,14 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Writes bytes as they are. Whether anyone still reads them.
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        match self.stdout.write_all(bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// Writes one line, cut where the terminal ends.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         let text = table::clean(text);

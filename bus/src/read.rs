@@ -112,10 +112,13 @@ messages! {
         /// A position or an RFC 3339 time; all holders there ever were when not given.
         at: Option<String> = Text(64),
     }
-    /// The head of the log: position and chain hash.
+    /// The head of the log, signed: position, chain hash, time, signature and public key. Kept outside it is an anchor.
     Read GetAuditHead "" "" => "" {}
     /// Reads the whole log again and verifies it.
-    Read VerifyAudit "" "" => "" {}
+    Read VerifyAudit "" "" => "" {
+        /// A reply of GetAuditHead that was kept outside, as JSON: the log must still hold it.
+        anchor: Option<String> = Text(2048),
+    }
     /// A token by which the agent of a host at this address joins. A secret.
     Read GetAgentToken "" "" => "" {
         /// Where the agent will listen.

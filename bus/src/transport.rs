@@ -157,6 +157,23 @@ pub struct EventBatch {
 /// Events as they are read. It reads only when polled, so a slow reader slows nobody else.
 pub type EventStream = BoxStream<'static, Result<EventBatch, Refusal>>;
 
+/// The form in which the log is copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogForm {
+    /// JSON lines, one event each, with CloudEvents attributes.
+    JsonLines,
+    /// Frames as they are stored: a backup.
+    Frames,
+}
+
+/// The log as bytes, from where it was asked for to where it ends.
+pub struct LogCopy {
+    /// The last position in it.
+    pub upto: Position,
+    /// The bytes as they are read: only when polled.
+    pub chunks: BoxStream<'static, Result<Vec<u8>, Refusal>>,
+}
+
 /// From who asks to who decides or knows.
 #[async_trait]
 pub trait Bus: Send + Sync {
@@ -169,6 +186,10 @@ pub trait Bus: Send + Sync {
     /// The events that match, as a stream.
     async fn events(&self, _request: EventsRequest) -> Result<EventStream, Refusal> {
         Err(Refusal::not_supported("the event stream"))
+    }
+    /// The durable log after a position, to be kept elsewhere.
+    async fn log(&self, _form: LogForm, _after: Position) -> Result<LogCopy, Refusal> {
+        Err(Refusal::not_supported("a copy of the log"))
     }
     /// Whether the system is ready, by component, each with what was found.
     async fn ready(&self) -> Vec<(String, Result<String, String>)>;

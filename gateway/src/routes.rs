@@ -1,6 +1,6 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
-use crate::{Problem, StreamTimes, Tokens, command, events, guard, health, openapi, query};
+use crate::{Problem, StreamTimes, Tokens, audit, command, events, guard, health, openapi, query};
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     middleware::{DefaultHeaders, from_fn},
@@ -33,8 +33,10 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/routers/{uuid}/config", "The configuration that the log implies for a router."),
     ("GET", "/v1/routers/{uuid}/diff", "The difference of a router's configuration between two moments."),
     ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
-    ("GET", "/v1/audit/head", "The head of the log."),
-    ("GET", "/v1/audit/verify", "The log read and verified."),
+    ("GET", "/v1/audit/head", "The head of the log, signed."),
+    ("GET", "/v1/audit/verify", "The log read and verified; with `anchor`, against a head that was kept outside."),
+    ("GET", "/v1/audit/export", "The log as JSON lines with CloudEvents attributes, after the position `after`."),
+    ("GET", "/v1/audit/backup", "The log as it is stored, after the position `after`: what `switchback backup` keeps."),
     ("GET", "/healthz", "Whether the process answers."),
     ("GET", "/readyz", "Whether the system is ready; with `verbose`, by component."),
     ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
@@ -75,6 +77,8 @@ impl Gateway {
             .service(get("/v1/routers/{uuid}/explain").route(web::get().to(|| not_supported("explain"))))
             .service(get("/v1/audit/head").route(web::get().to(query::audit_head)))
             .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
+            .service(get("/v1/audit/export").route(web::get().to(audit::export)))
+            .service(get("/v1/audit/backup").route(web::get().to(audit::backup)))
             .service(get("/healthz").route(web::get().to(health::healthz)))
             .service(get("/readyz").route(web::get().to(health::readyz)))
             .service(get("/openapi.json").route(web::get().to(openapi::get)))

@@ -4,15 +4,21 @@ use crate::{
     asking::{Asked, Directory},
     audit_views as shown,
     client::{Client, ClientArguments, Environment, inventories, parameter},
-    commands::router,
+    commands::{copies, router},
     failure::{Exit, Failure},
+    moment,
     output::{Format, Output},
+    progress::{bar, moves, spinner},
     views,
 };
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use switchback::node::AtRest;
 
 /// `switchback audit`.
@@ -44,11 +50,11 @@ enum AuditCommand {
         /// One resource and what belongs to it; everything when neither is given.
         #[arg(long, value_name = "UUID")]
         resource: Option<String>,
-        /// A position of the log or an RFC 3339 time.
-        #[arg(long)]
+        /// A position of the log, or a time: RFC 3339, `14:32`, `2h ago`.
+        #[arg(long, value_parser = moment::parse)]
         from: String,
         /// The same; now when not given.
-        #[arg(long)]
+        #[arg(long, value_parser = moment::parse)]
         to: Option<String>,
     },
     /// Fold the log again, up to `--at`: a router, a resource, the inventories, or all, each with its digest.
@@ -72,18 +78,23 @@ enum AuditCommand {
         l3: Option<String>,
     },
     /// Read the whole log and check its chain. A broken chain is exit code 1.
-    Verify,
-    /// The last position and its hash.
-    Head,
-    /// The log as JSON lines (not supported yet).
-    Export {
-        /// Where to.
-        arguments: Vec<String>,
+    Verify {
+        /// A head that was kept outside, by `switchback audit head --json > FILE`: the log must still hold it.
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
     },
-    /// A log from JSON lines (not supported yet).
+    /// The last position and its hash, signed.
+    Head,
+    /// The whole log as JSON lines, one event each, with the attributes of CloudEvents.
+    Export {
+        /// Where to; `-` is stdout.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// A new data directory (`--data`) from an export: the same log, to the same hash.
     Import {
-        /// Where from.
-        arguments: Vec<String>,
+        /// The export; `-` is stdin.
+        file: PathBuf,
     },
 }
 
@@ -104,11 +115,11 @@ struct LogArguments {
     /// Only what belongs to this piece of work.
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
-    /// Only from this RFC 3339 time.
-    #[arg(long, value_name = "TIME")]
+    /// Only from this time: RFC 3339, `14:32`, `2h ago`.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     since: Option<String>,
-    /// Only up to this RFC 3339 time.
-    #[arg(long, value_name = "TIME")]
+    /// Only up to this time.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     until: Option<String>,
     /// Only after this position.
     #[arg(long, value_name = "POSITION")]
@@ -142,12 +153,8 @@ pub fn run(
     if !matches!(arguments.command, AuditCommand::Replay { .. } | AuditCommand::Holder { .. }) {
         flags.refuse_at("this command")?;
     }
-    match &arguments.command {
-        AuditCommand::Export { .. } => {
-            return Err(Failure::not_supported("audit export").hint("audit log -o json shows pages of the log"));
-        }
-        AuditCommand::Import { .. } => return Err(Failure::not_supported("audit import")),
-        _ => {}
+    if let AuditCommand::Import { file } = &arguments.command {
+        return copies::import(file, arguments.data.as_deref(), output);
     }
     let Some(directory) = &arguments.data else {
         let client = Client::new(&flags, environment)?;
@@ -161,23 +168,31 @@ pub fn run(
     if flags.server.is_some() {
         return Err(Failure::usage("--data and --server: one of them answers"));
     }
-    if let AuditCommand::Verify = arguments.command {
-        // A broken log cannot be opened, only checked.
-        return views::verified(&AtRest::verify(directory)?, output);
-    }
     if let AuditCommand::Log(LogArguments { follow: true, .. }) = arguments.command {
         return Err(Failure::usage("--follow needs a server: a directory at rest does not move"));
     }
-    let bar = bar();
-    let progress = {
-        let bar = bar.clone();
-        Arc::new(move |reached, upto| {
-            bar.set_length(upto);
-            bar.set_position(reached);
-        })
-    };
+    let bar = bar("folding");
+    let progress = moves(&bar);
+    if let AuditCommand::Verify { anchor } = &arguments.command {
+        // A broken log cannot be opened, only checked.
+        let anchor = anchor.as_deref().map(read_anchor).transpose()?;
+        let verified = AtRest::verify(directory, anchor.as_deref(), &progress);
+        bar.finish_and_clear();
+        return views::verified(&verified?, output);
+    }
     let asked = Directory::open(directory, progress)?;
     answer(arguments.command, &asked, &flags, output, &bar)
+}
+
+/// A head that was kept outside.
+fn read_anchor(file: &Path) -> Result<String, Failure> {
+    let failed = |error| Failure::new(Exit::Other, format!("read `{}`: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    // Without what an editor or a shell added around it.
+    let head: Value = serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("--anchor = `{}`: {error}", file.display())).hint("switchback audit head --json > FILE")
+    })?;
+    Ok(head.to_string())
 }
 
 fn answer(
@@ -231,11 +246,14 @@ fn answer(
             parameters.extend(l3.map(|l3| parameter("l3NetworkUuid", l3)));
             shown::holders(&asked.read("GetAddressHolder", &parameters)?, output)
         }
-        AuditCommand::Verify => views::verified(&long("VerifyAudit", &[])?, output),
-        AuditCommand::Head => views::read("GetAuditHead", &asked.read("GetAuditHead", &[])?, output),
-        AuditCommand::Export { .. } | AuditCommand::Import { .. } => {
-            Err(Failure::new(Exit::Other, "export and import were answered before"))
+        AuditCommand::Verify { anchor } => {
+            let anchor = anchor.as_deref().map(read_anchor).transpose()?;
+            let parameters: Vec<_> = anchor.map(|anchor| parameter("anchor", anchor)).into_iter().collect();
+            views::verified(&long("VerifyAudit", &parameters)?, output)
         }
+        AuditCommand::Head => views::read("GetAuditHead", &asked.read("GetAuditHead", &[])?, output),
+        AuditCommand::Export { file } => copies::export(asked, &file, output),
+        AuditCommand::Import { .. } => Err(Failure::new(Exit::Other, "an import asks nobody")),
     }
 }
 
@@ -308,18 +326,4 @@ fn follow(client: &Client, log: &LogArguments, output: &mut Output) -> Result<()
         output.note("following; Ctrl-C ends it");
     }
     client.follow(&parameters, after, &mut |event| rows.row(event, output))
-}
-
-/// How far a fold is, on stderr if that is a terminal.
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("folding {bar:30} {pos}/{len} events, {per_sec}, {eta} left");
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    style.map_or(bar.clone(), |style| bar.with_style(style))
-}
-
-/// That a server is at work.
-fn spinner() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} the server reads its log, {elapsed}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    style.map_or(bar.clone(), |style| bar.with_style(style))
 }

@@ -2,9 +2,13 @@
 
 pub mod agent;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod completions;
+pub mod copies;
+pub mod doctor;
 pub mod lab;
 pub mod message;
+pub mod restore;
 pub mod router;
 pub mod serve;

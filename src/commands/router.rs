@@ -5,6 +5,7 @@ use crate::{
     client::{Client, ClientArguments, Environment, body, inventories, parameter},
     commands::message,
     failure::{Exit, Failure},
+    moment,
     output::Output,
     views,
 };
@@ -36,11 +37,11 @@ enum RouterCommand {
     Diff {
         /// Name, uuid or the beginning of it.
         router: String,
-        /// A position of the log or an RFC 3339 time.
-        #[arg(long)]
+        /// A position of the log, or a time: RFC 3339, `14:32`, `2h ago`.
+        #[arg(long, value_parser = moment::parse)]
         from: String,
         /// The same; now when not given.
-        #[arg(long)]
+        #[arg(long, value_parser = moment::parse)]
         to: Option<String>,
     },
     /// Where its kernel and daemons differ from its configuration.

@@ -1,26 +1,29 @@
 //! A data directory without a server: the same answers about the past, from a copy of the log.
 //!
 //! **Invariant:** nothing in the directory is changed. The log's database has no mode for reading only, so its
-//! files are copied to a temporary folder, which goes with the reader; a lock, held while they are copied, keeps a
-//! server from starting meanwhile, and says so where one is running.
+//! files are copied to a temporary folder, which goes with the reader, and what is sealed is linked there; a lock,
+//! held meanwhile, keeps a server from starting, and says so where one is running.
 
 use super::{
     DataDir, Scratch,
-    history::{History, Inventories, blocking, verified},
+    history::{self, History, Inventories, blocking, verified},
 };
 use anyhow::Context;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::ErrorKind,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 use switchback_bus::*;
 use switchback_events::Position;
-use switchback_journal::{Journal, Options, SledStore, verify_dir};
+use switchback_journal::{Journal, Options, SledStore, verify_dir_with};
 use switchback_projections::Projections;
+
+/// The folder of what is sealed, in the log.
+const SEGMENTS: &str = "segments";
 
 /// Is told how far a long fold is: the position reached, and the one to reach.
 pub type Progress = Arc<dyn Fn(Position, Position) + Send + Sync>;
@@ -48,19 +51,23 @@ impl AtRest {
         let scratch = Arc::new(copy(directory)?);
         let log = scratch.0.join("journal");
         let store = SledStore::open(&log).context("open a copy of the log")?;
-        let journal = Journal::open(Arc::new(store), Options::default()).context("read the log")?;
+        // What is sealed is not in the copy, so nothing more is sealed.
+        let options = Options { segment_bytes: u64::MAX, ..Options::default() };
+        let journal = Journal::open(Arc::new(store), options).context("read the log")?;
         let folded = Folded { scratch: scratch.clone(), progress, projections: OnceLock::new() };
         let history = History::new(journal, Inventories::Folded(Arc::new(folded)));
         Ok(AtRest { history, _scratch: scratch })
     }
 
-    /// Checks the log of a data directory from its first byte, as `VerifyAudit` answers.
+    /// Checks the log of a data directory from its first byte, as `VerifyAudit` answers; with `anchor`, a reply of
+    /// `GetAuditHead` that was kept outside, also that the log still holds it.
     ///
     /// # Errors
-    /// No data directory, or a server that has it open. A broken log is an answer.
-    pub fn verify(directory: &Path) -> anyhow::Result<Value> {
-        let scratch = copy(directory)?;
-        Ok(verified(verify_dir(&scratch.0.join("journal"))))
+    /// No data directory, a server that has it open, or an anchor that is none. A broken log is an answer.
+    pub fn verify(directory: &Path, anchor: Option<&str>, progress: &Progress) -> anyhow::Result<Value> {
+        let anchor = anchor.map(history::anchor).transpose().map_err(|refusal| anyhow::anyhow!(refusal.detail))?;
+        let (log, _lock) = locked(directory)?;
+        Ok(verified(verify_dir_with(&log, anchor.as_ref(), |reached, upto| progress(reached, upto))))
     }
 }
 
@@ -106,6 +113,10 @@ impl Bus for AtRest {
         self.history.stream(&request)
     }
 
+    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+        self.history.copy(form, after)
+    }
+
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {
         let head = self.history.journal().durable();
         vec![("journal".to_string(), Ok(format!("a copy, at position {head}")))]
@@ -119,10 +130,13 @@ impl Inventories {
     }
 }
 
-/// A copy of the log in a temporary folder.
-fn copy(directory: &Path) -> anyhow::Result<Scratch> {
-    let source = DataDir::at(directory).journal();
-    let database = source.join("db");
+/// The log of a data directory that no server has open, with the lock that keeps one from starting.
+///
+/// # Errors
+/// No data directory, or a server that has it open.
+pub fn locked(directory: &Path) -> anyhow::Result<(PathBuf, File)> {
+    let log = DataDir::at(directory).journal();
+    let database = log.join("db");
     let lock = match File::open(&database) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -130,28 +144,34 @@ fn copy(directory: &Path) -> anyhow::Result<Scratch> {
         }
         Err(error) => return Err(error).with_context(|| format!("read `{}`", database.display())),
     };
-    if let Err(error) = lock.try_lock_shared() {
-        match error {
-            std::fs::TryLockError::WouldBlock => {
-                anyhow::bail!("`{}` is in use: ask its server, without --data, or stop it first", directory.display())
-            }
-            std::fs::TryLockError::Error(error) => {
-                return Err(error).with_context(|| format!("lock `{}`", database.display()));
-            }
+    match lock.try_lock_shared() {
+        Ok(()) => Ok((log, lock)),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("`{}` is in use: ask its server, without --data, or stop it first", directory.display())
         }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock `{}`", database.display())),
     }
+}
+
+/// A copy of the log in a temporary folder.
+fn copy(directory: &Path) -> anyhow::Result<Scratch> {
+    let (log, _lock) = locked(directory)?;
     let scratch = Scratch::new().context("make a temporary folder")?;
-    copy_folder(&source, &scratch.0.join("journal")).with_context(|| format!("copy `{}`", source.display()))?;
+    let copied = log.canonicalize().and_then(|log| copy_folder(&log, &scratch.0.join("journal"), false));
+    copied.with_context(|| format!("copy `{}`", log.display()))?;
     Ok(scratch)
 }
 
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+/// What is sealed never changes, and is most of a long log: it is linked.
+fn copy_folder(from: &Path, to: &Path, sealed: bool) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            copy_folder(&path, &copy)?;
+            copy_folder(&path, &copy, entry.file_name() == SEGMENTS)?;
+        } else if sealed {
+            std::os::unix::fs::symlink(path, copy)?;
         } else {
             fs::copy(path, copy)?;
         }

@@ -9,7 +9,7 @@ use switchback_actors::{
     reconcilers::Settled,
 };
 use switchback_bus::*;
-use switchback_events::{CommandId, Commit, Id, Provenance};
+use switchback_events::{CommandId, Commit, Id, Position, Provenance};
 use tracing::Instrument;
 
 /// How long a reply waits for hosts and routers.
@@ -45,6 +45,10 @@ impl Bus for Node {
 
     async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
         self.history().stream(&request)
+    }
+
+    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+        self.history().copy(form, after)
     }
 
     async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {

@@ -34,6 +34,11 @@ impl DataDir {
         DataDir(path.to_path_buf())
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The log.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
@@ -52,6 +57,25 @@ impl DataDir {
     /// The certificate authority of the agents.
     pub fn pki(&self) -> PathBuf {
         self.0.join("pki")
+    }
+
+    /// Puts a log in place that `make` makes in the directory it is given: whole, or not at all.
+    ///
+    /// # Errors
+    /// There is a log already; `make` failed; files that cannot be put in place.
+    pub fn put_log<T>(&self, make: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let (log, draft) = (self.journal(), self.0.join("journal.draft"));
+        anyhow::ensure!(!log.exists(), "`{}` holds a log already: name a directory without one", self.0.display());
+        let put = || {
+            if draft.exists() {
+                fs::remove_dir_all(&draft).with_context(|| format!("remove `{}`", draft.display()))?;
+            }
+            let made = make(&draft)?;
+            let renamed = fs::rename(&draft, &log).and_then(|()| fs::File::open(&self.0)?.sync_all());
+            renamed.with_context(|| format!("put the log in place as `{}`", log.display()))?;
+            Ok(made)
+        };
+        put().inspect_err(|_| drop(fs::remove_dir_all(&draft)))
     }
 
     /// The administrator's bearer token, made at first start.

@@ -3,10 +3,11 @@
 //! A stream reads the log by itself, through the journal's subscription, and only when it is polled: what is far
 //! behind and what follows live go the same way, and nobody waits for a slow reader.
 
-use super::history::{History, unreadable};
+use super::history::{History, blocking, unreadable};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, Refusal};
+use std::sync::Arc;
+use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal};
 use switchback_events::{Commit, Envelope, Id, Micros, Position};
 use switchback_journal::{Journal, ReadError, Subscription};
 
@@ -18,8 +19,8 @@ const BATCH: usize = 1024;
 const STREAM_BATCH: usize = 64;
 /// How many commits are shown that one command caused.
 const EFFECTS: usize = 100;
-/// How far behind a commit its effects are looked for: networks and zones are touched by everything.
-const EFFECTS_WITHIN: Position = 10_000;
+/// How far from a commit its causes and effects are looked for, whatever they touch.
+const NEAR: Position = 10_000;
 
 /// An event as the API shows it: with its time as text, too.
 pub(super) fn envelope(envelope: &Envelope) -> Value {
@@ -116,7 +117,7 @@ impl History {
         };
         match request.resource {
             Some(id) => {
-                let mut take = |commit: &std::sync::Arc<Commit>| take(commit, &mut found);
+                let mut take = |commit: &Arc<Commit>| take(commit, &mut found);
                 self.journal().read_tagged(&[id], after, upto, &mut take).map_err(unreadable)?;
             }
             None => {
@@ -159,6 +160,40 @@ impl History {
         Ok(stream::unfold(following, Following::step).boxed())
     }
 
+    /// The log itself, read when it is polled.
+    pub(super) fn copy(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+        let journal = self.journal().clone();
+        let durable = journal.durable();
+        if after > durable {
+            return Err(Refusal::argument("after", after, format!("at most {durable}, the head of the log")));
+        }
+        let failed = |error: &dyn std::fmt::Display| Refusal::internal(format!("copy the log: {error}"));
+        let (head, upto) = match form {
+            LogForm::JsonLines => (None, durable),
+            LogForm::Frames => {
+                let (head, upto) = journal.backup_head(after).map_err(|error| failed(&error))?;
+                (Some(head), upto)
+            }
+        };
+        let next = move |journal: &Journal, reached| match form {
+            LogForm::JsonLines => {
+                let lines = journal.export_lines(reached, upto).map_err(|error| failed(&error))?;
+                Ok(lines.map(|lines| (lines.text, lines.reached)))
+            }
+            LogForm::Frames => journal.backup_frames(reached, upto).map_err(|error| failed(&error)),
+        };
+        let rest = stream::unfold(Some((journal, after)), move |state| async move {
+            let (journal, reached) = state?;
+            let read = blocking("copy the log", move || Ok(next(&journal, reached)?.map(|found| (found, journal))));
+            match read.await {
+                Ok(None) => None,
+                Ok(Some(((bytes, reached), journal))) => Some((Ok(bytes), Some((journal, reached)))),
+                Err(refusal) => Some((Err(refusal), None)),
+            }
+        });
+        Ok(LogCopy { upto, chunks: stream::iter(head.map(Ok)).chain(rest).boxed() })
+    }
+
     /// One event whole: with the others of its commit, what caused it, and what it caused.
     pub(super) fn event(&self, position: Position) -> Result<Value, Refusal> {
         let commit = self.journal().commit_at(position).map_err(unreadable)?;
@@ -186,18 +221,18 @@ fn heading(commit: &Commit) -> Value {
 }
 
 /// What led to `commit`, the nearest first.
-fn causes(journal: &Journal, commit: &Commit) -> Result<Vec<std::sync::Arc<Commit>>, Refusal> {
-    let mut causes: Vec<std::sync::Arc<Commit>> = Vec::new();
+fn causes(journal: &Journal, commit: &Commit) -> Result<Vec<Arc<Commit>>, Refusal> {
+    let mut causes: Vec<Arc<Commit>> = Vec::new();
     let mut next = (commit.provenance.causation, first_of(commit), tags_of(commit));
     while let (Some(id), before, tags) = next {
-        // A cause comes earlier and nearly always touches the same things.
-        let mut found = None;
-        let mut look = |commit: &std::sync::Arc<Commit>| {
-            if commit.provenance.command_id.0 == id {
-                found = Some(commit.clone());
-            }
-        };
-        journal.read_tagged(&tags, 0, before.saturating_sub(1), &mut look).map_err(unreadable)?;
+        let is_it = |commit: &&Arc<Commit>| commit.provenance.command_id.0 == id;
+        // A cause comes a little earlier, or else touches the same things.
+        let near = between(journal, before.saturating_sub(NEAR), before)?;
+        let mut found = near.iter().rfind(is_it).cloned();
+        if found.is_none() {
+            let mut look = |commit: &Arc<Commit>| found = Some(commit).filter(is_it).cloned().or(found.take());
+            journal.read_tagged(&tags, 0, before.saturating_sub(1), &mut look).map_err(unreadable)?;
+        }
         let Some(cause) = found else { break };
         next = (cause.provenance.causation, first_of(&cause), tags_of(&cause));
         causes.push(cause);
@@ -208,20 +243,25 @@ fn causes(journal: &Journal, commit: &Commit) -> Result<Vec<std::sync::Arc<Commi
 /// The commits of the same piece of work that `commit` led to, each by its first event.
 fn effects(journal: &Journal, commit: &Commit) -> Result<Vec<Value>, Refusal> {
     let id = commit.provenance.command_id.0;
-    let mut effects = Vec::new();
-    let mut look = |later: &std::sync::Arc<Commit>| {
+    let last = commit.last_position();
+    let later = between(journal, last, last.saturating_add(NEAR))?;
+    let led_to = later.iter().filter(|later| {
         let made_by = &later.provenance;
-        if effects.len() < EFFECTS
-            && made_by.command_id.0 != id
-            && (made_by.causation == Some(id) || made_by.correlation == id)
-        {
-            effects.push(heading(later));
-        }
-    };
-    let (tags, last) = (tags_of(commit), commit.last_position());
-    let upto = journal.durable().min(last + EFFECTS_WITHIN);
-    journal.read_tagged(&tags, last, upto, &mut look).map_err(unreadable)?;
-    Ok(effects)
+        made_by.causation == Some(id) || made_by.correlation == id
+    });
+    Ok(led_to.take(EFFECTS).map(|effect| heading(effect)).collect())
+}
+
+/// The durable commits after `after` that begin before `before`.
+fn between(journal: &Journal, after: Position, before: Position) -> Result<Vec<Arc<Commit>>, Refusal> {
+    let (mut found, mut reached) = (Vec::new(), after);
+    while reached < before {
+        let commits = journal.read(reached, BATCH).map_err(unreadable)?;
+        let Some(last) = commits.last() else { break };
+        reached = last.last_position();
+        found.extend(commits.into_iter().filter(|commit| first_of(commit) < before));
+    }
+    Ok(found)
 }
 
 fn first_of(commit: &Commit) -> Position {
@@ -260,7 +300,7 @@ impl Following {
         Some((batch, self))
     }
 
-    fn take(&mut self, commits: &[std::sync::Arc<Commit>]) -> EventBatch {
+    fn take(&mut self, commits: &[Arc<Commit>]) -> EventBatch {
         let mut batch = EventBatch { events: vec![], examined: self.filter.after };
         for commit in commits {
             if self.filter.is_over(commit) {

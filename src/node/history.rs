@@ -9,7 +9,7 @@ use switchback_actors::reconcilers::{config_at, replay_router};
 use switchback_appliance::{RouterConfig, RouterFold, hex};
 use switchback_bus::{QueryReply, QueryRequest, Read, Refusal, RefusalKind, code};
 use switchback_events::{Commit, Position, RouterId};
-use switchback_journal::{Journal, ReadError};
+use switchback_journal::{Journal, ReadError, SignedHead};
 use switchback_projections::{Projections, Query, QueryError, catalogue};
 
 /// How long a query waits for the inventories to come up to the log.
@@ -132,17 +132,23 @@ impl History {
             Read::GetAddressHolder(request) => self.holders(&request).await,
             Read::GetEvent(request) => self.event(request.position),
             Read::GetAuditHead(_) => Ok(self.head()),
-            Read::VerifyAudit(_) => {
+            Read::VerifyAudit(request) => {
                 let journal = self.journal.clone();
-                blocking("verify the log", move || Ok(verified(journal.verify(|_| {})))).await
+                let anchor = request.anchor.as_deref().map(anchor).transpose()?;
+                blocking("verify the log", move || Ok(verified(journal.verify_against(anchor.as_ref(), |_| {})))).await
             }
             _ => Err(Refusal::not_supported("this read without a server")),
         }
     }
 
     fn head(&self) -> Value {
-        let (position, hash) = self.journal.chain_head();
-        let mut head = json!({"position": position, "hash": hex(&hash)});
+        let mut head = match self.journal.signed_head() {
+            Some(signed) => signed_head(&signed),
+            None => {
+                let (position, hash) = self.journal.chain_head();
+                json!({"position": position, "hash": hex(&hash)})
+            }
+        };
         if let Some(why) = self.journal.read_only() {
             head["readOnly"] = json!(why);
         }
@@ -224,6 +230,33 @@ impl History {
             "fromDigest": digest(&a), "toDigest": digest(&b),
         }))
     }
+}
+
+/// A signed head as the API shows it.
+fn signed_head(head: &SignedHead) -> Value {
+    let time = jiff::Timestamp::from_microsecond(head.at).map(|time| time.to_string()).unwrap_or_default();
+    json!({
+        "position": head.position, "hash": hex(&head.chain), "at": head.at, "time": time,
+        "signature": hex(&head.signature), "publicKey": hex(&head.key),
+    })
+}
+
+/// Reads what [`signed_head`] writes.
+///
+/// # Errors
+/// A refusal that names what is not there.
+pub(super) fn anchor(text: &str) -> Result<SignedHead, Refusal> {
+    let right = |why: String| Refusal::argument("anchor", "…", format!("the JSON of a signed head: {why}"));
+    let head: Value = serde_json::from_str(text).map_err(|error| right(error.to_string()))?;
+    let of = |name: &str| match &head[name] {
+        Value::Null => Err(right(format!("`{name}` is missing"))),
+        value => Ok(value.clone()),
+    };
+    let head = json!({
+        "position": of("position")?, "at": of("at")?, "chain": of("hash")?, "key": of("publicKey")?,
+        "signature": of("signature")?,
+    });
+    serde_json::from_value(head).map_err(|error| right(error.to_string()))
 }
 
 /// The reply of a verification: a broken log is an answer, too.

@@ -16,12 +16,16 @@ mod fleet;
 mod history;
 mod holders;
 mod inventory;
+mod keys;
 mod reads;
+mod rebuild;
 mod replay;
 
-pub use at_rest::{AtRest, Progress};
+pub use at_rest::{AtRest, Progress, locked as unused_log};
 pub use data_dir::DataDir;
 pub use fleet::Fleet;
+pub use keys::{KEYS, copy_keys, put_keys};
+pub use rebuild::rebuild;
 
 use anyhow::Context;
 use history::{History, Inventories};

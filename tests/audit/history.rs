@@ -166,7 +166,8 @@ async fn a_directory_at_rest_answers_as_the_server_did_and_stays_as_it_was() {
     }
     let again = at_rest(directory.path(), "ReplayInventories", json!({"at": at.to_string()})).await;
     assert_eq!(digests(again), replayed);
-    let verified = AtRest::verify(directory.path()).unwrap();
+    let nothing: switchback::node::Progress = Arc::new(|_, _| {});
+    let verified = AtRest::verify(directory.path(), None, &nothing).unwrap();
     assert_eq!(verified["ok"], true, "{verified}");
     assert!(before == files(directory.path()), "the directory was changed");
 
