@@ -49,7 +49,8 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
                 if record.status != HostStatus::Connected || memory.failures >= most {
                     let reason = Some(problem.to_string());
                     let report = ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason };
-                    let _ = reconcilers.report("host-reconciler", report).await;
+                    let asked = reconcilers.request(host).filter(|_| record.status == HostStatus::Connecting);
+                    let _ = reconcilers.report("host-reconciler", asked, report).await;
                     memory.connected = memory.connected.max(record.connect_requested);
                 }
                 pause = Some(RETRY);
@@ -158,7 +159,7 @@ async fn connected(
         return Err(AgentProblem { code: AgentProblemCode::Failed, section: Some("bridges".to_string()), detail });
     }
     let report = ReportHostStatus { uuid: host, status: "Connected".to_string(), reason: None };
-    let _ = reconcilers.report("host-reconciler", report).await;
+    let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     Ok(())
 }
 
@@ -189,7 +190,8 @@ async fn attachments(
         }
     }
     for report in complete {
-        let _ = reconcilers.report("host-reconciler", report).await;
+        let asked = reconcilers.request(report.l2_network_uuid);
+        let _ = reconcilers.report("host-reconciler", asked, report).await;
     }
 }
 
@@ -239,7 +241,8 @@ async fn appliances(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostC
             .state::<Router>(uuid)
             .is_some_and(|router| matches!(router.state, VmState::Stopping | VmState::Destroying));
         if going {
-            let _ = reconcilers.report("host-reconciler", appliance_report(uuid, "Stopped")).await;
+            let report = appliance_report(uuid, "Stopped");
+            let _ = reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
         }
     }
 }
@@ -278,7 +281,7 @@ async fn vms(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostConfig, 
             .collect()
     };
     for report in found {
-        let _ = reconcilers.report("host-reconciler", report).await;
+        let _ = reconcilers.report("host-reconciler", reconcilers.request(report.uuid), report).await;
     }
 }
 
@@ -296,6 +299,6 @@ async fn expire(reconcilers: &Arc<Reconcilers>, host: HostId) {
     for uuid in late {
         let detail = Some(format!("not done within {} seconds", limit.as_secs()));
         let report = ReportVmStatus { uuid, status: "Failed".to_string(), detail };
-        let _ = reconcilers.report("host-reconciler", report).await;
+        let _ = reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
     }
 }

@@ -64,6 +64,9 @@ struct World {
     converged: HashMap<Id, Position>,
     /// For attachments under way: what each host answered.
     attachments: BTreeMap<(L2NetworkId, ClusterId), BTreeMap<HostId, Result<(), String>>>,
+    /// The last event of each resource that asked for something, or said that its agent is away: what a report of it
+    /// follows from.
+    requests: HashMap<Id, Position>,
     /// The generation of a router's appliance that its host carries.
     appliances: HashMap<RouterId, Position>,
     /// What a host said of an appliance that it could not carry.
@@ -122,6 +125,11 @@ impl Reconcilers {
                 for commit in &commits {
                     for event in &commit.events {
                         world.fold.apply(commit.at, event);
+                        if asks(&event.event) {
+                            world.requests.insert(event.stream.id, event.position);
+                        } else if ends(&event.event) {
+                            world.requests.remove(&event.stream.id);
+                        }
                         hosts.extend(world.fold.touched(&event.event, event.stream));
                         routers.extend(self.routers_touched(event));
                     }
@@ -196,13 +204,24 @@ impl Reconcilers {
     }
 
     /// What was found, as a command of the system. Answers the position of what came of it, 0 for nothing new.
-    async fn report(&self, component: &str, command: impl Into<Command>) -> Result<Position, Refusal> {
+    ///
+    /// `cause` is the position of the last event that the finding follows from: of several requests that one push
+    /// carried out, the latest. The report names the command that made it as its cause, and belongs to the same
+    /// piece of work. `None` for what came by itself.
+    async fn report(
+        &self,
+        component: &str,
+        cause: Option<Position>,
+        command: impl Into<Command>,
+    ) -> Result<Position, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::internal("the server is stopping"));
         }
         let command = command.into();
         let number = self.reports.fetch_add(1, Ordering::Relaxed);
         let command_id = CommandId(Id::of_name(&format!("report:{}:{}:{number}", self.epoch, self.started)));
+        let cause = cause.and_then(|cause| self.states().journal().commit_at(cause).ok()?);
+        let cause = cause.map(|commit| (commit.provenance.command_id.0, commit.provenance.correlation));
         let execute = Execute {
             provenance: Provenance {
                 command_id,
@@ -210,8 +229,8 @@ impl Reconcilers {
                 body: Id::of_name(&format!("{command:?}")),
                 principal: format!("system:{component}"),
                 origin: Origin::System,
-                causation: None,
-                correlation: command_id.0,
+                causation: cause.map(|(command, _)| command),
+                correlation: cause.map_or(command_id.0, |(_, correlation)| correlation),
                 reason: None,
             },
             command: Arc::new(command),
@@ -228,6 +247,11 @@ impl Reconcilers {
                 Err(refusal)
             }
         }
+    }
+
+    /// The last event of a resource that asked for something.
+    fn request(&self, id: impl Into<Id>) -> Option<Position> {
+        self.world.lock().requests.get(&id.into()).copied()
     }
 
     fn converge(&self, id: Id, position: Position) {
@@ -299,6 +323,48 @@ impl Reconcilers {
     fn state<A: Aggregate>(&self, id: impl Into<Id>) -> Option<Arc<A>> {
         self.states().get::<A>(id).ok().map(|(_, state)| state)
     }
+}
+
+/// Whether an event asks for something to be done outside, or says that an agent is to be found again.
+fn asks(event: &Event) -> bool {
+    match event {
+        Event::Host(event) => {
+            let lost = matches!(event, HostEvent::StatusChanged { status: HostStatus::Disconnected, .. });
+            lost || matches!(event, HostEvent::Added { .. } | HostEvent::ReconnectRequested {})
+        }
+        Event::L2Network(event) => matches!(event, L2NetworkEvent::AttachRequested { .. }),
+        Event::Router(event) => matches!(
+            event,
+            RouterEvent::Created { .. }
+                | RouterEvent::StartRequested { .. }
+                | RouterEvent::StopRequested {}
+                | RouterEvent::RebootRequested {}
+                | RouterEvent::ReconnectRequested {}
+                | RouterEvent::ProvisionRequested {}
+                | RouterEvent::DestroyRequested { .. }
+                | RouterEvent::Disconnected { .. }
+        ),
+        Event::VmInstance(event) => matches!(
+            event,
+            VmInstanceEvent::Created { .. }
+                | VmInstanceEvent::StartRequested { .. }
+                | VmInstanceEvent::StopRequested { .. }
+                | VmInstanceEvent::RebootRequested { .. }
+                | VmInstanceEvent::DestroyRequested { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Whether nothing more is reported of a resource.
+fn ends(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Host(HostEvent::Deleted {})
+            | Event::L2Network(L2NetworkEvent::Deleted {})
+            | Event::Router(RouterEvent::Destroyed { .. })
+            | Event::VmInstance(VmInstanceEvent::Destroyed { .. })
+    )
 }
 
 /// The time, for deadlines that the log has begun.

@@ -167,7 +167,7 @@ async fn give_up(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, record: 
     let starting = record.applied == 0;
     let status = if starting { "StartFailed" } else { "Disconnected" };
     let report = ReportApplianceStatus { detail: Some(detail), ..appliance_report(target.id, status) };
-    let _ = reconcilers.report("router-reconciler", report).await;
+    let _ = reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
 }
 
 /// On an explicit reconnect the agent is restarted, as this server's own where its digest differs; on a start or
@@ -202,7 +202,7 @@ async fn renew_agent(
             agent_digest_before: Some(health.agent_digest),
             ..appliance_report(target.id, "AgentUpgraded")
         };
-        let _ = reconcilers.report("router-reconciler", report).await;
+        let _ = reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
     }
     Ok(renewed)
 }
@@ -248,12 +248,17 @@ async fn push(
         ..appliance_report(target.id, if health.is_some() { "Connected" } else { "Applied" })
     };
     let known = !same || health.is_some();
-    if known && let Ok(reported) = reconcilers.report("router-reconciler", report).await {
+    if known && let Ok(reported) = reconcilers.report("router-reconciler", cause(reconcilers, &config), report).await {
         memory.reported = reported;
         memory.connected = record.connect_requested;
     }
     reconcilers.converge(target.id.0, seen);
     Ok(())
+}
+
+/// What a push of `config` follows from: the last event that changed it, or the request to connect after that.
+fn cause(reconcilers: &Reconcilers, config: &RouterConfig) -> Option<Position> {
+    reconcilers.request(config.router).max(Some(config.revision))
 }
 
 fn broken(detail: String) -> AgentProblem {
@@ -272,7 +277,7 @@ async fn failed(
         if !connecting {
             let detail = Some(problem.detail.clone());
             let report = ReportApplianceStatus { detail, ..appliance_report(target.id, "Disconnected") };
-            let _ = reconcilers.report("router-reconciler", report).await;
+            let _ = reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
         }
         return;
     }
@@ -282,7 +287,7 @@ async fn failed(
         detail: Some(problem.detail.clone()),
         ..appliance_report(target.id, "ApplyFailed")
     };
-    let _ = reconcilers.report("router-reconciler", report).await;
+    let _ = reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
     if connecting {
         give_up(reconcilers, target, record, problem.to_string()).await;
     }
@@ -320,5 +325,5 @@ async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mu
         }
     }
     let report = ReportApplianceStatus { detail: last, ..appliance_report(target.id, "Disconnected") };
-    let _ = reconcilers.report("router-reconciler", report).await;
+    let _ = reconcilers.report("router-reconciler", None, report).await;
 }
