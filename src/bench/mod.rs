@@ -1,10 +1,15 @@
-//! The benchmarks of `switchback bench`. Each prints one object, and measures its yardstick in the same run on the
+//! The benchmarks of `switchback bench`. Each gives one object, and measures its yardstick in the same run on the
 //! same machine: a figure alone says little.
 
+pub mod compare;
+pub mod recover;
+pub mod replay;
 pub mod router;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use std::time::Duration;
+use switchback_journal::bench::disk_bytes;
 
 /// The spread of some times, in milliseconds.
 pub fn spread(mut times: Vec<Duration>) -> Value {
@@ -18,5 +23,20 @@ pub fn spread(mut times: Vec<Duration>) -> Value {
 
 /// Milliseconds with three digits after the point.
 pub fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+    round(time.as_secs_f64() * 1e3)
+}
+
+/// Three digits after the point.
+fn round(figure: f64) -> f64 {
+    (figure * 1e3).round() / 1e3
+}
+
+/// The memory that this process holds, and the most that it ever held, bytes.
+fn memory() -> anyhow::Result<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read `/proc/self/status`")?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    Ok((field("VmRSS:"), field("VmHWM:")))
 }

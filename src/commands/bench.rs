@@ -3,8 +3,15 @@
 use crate::output::Output;
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use switchback::{
-    bench::router::{RouterBench, run as run_router},
+    bench::{
+        compare::{self, CompareBench},
+        recover::{self, RecoverBench},
+        replay::{self, ReplayBench},
+        router::{self, RouterBench},
+    },
     lab::LabName,
 };
 
@@ -20,33 +27,32 @@ pub struct BenchArguments {
 enum Bench {
     /// Durable commits through the whole journal, beside raw writes of the same bytes with the same group commit.
     Journal {
-        /// Clients that each wait for their last commit.
-        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-        clients: u16,
-        /// How long to measure, for each of the two.
-        #[arg(long, default_value_t = 5.0)]
-        seconds: f64,
-        /// Where to write; removed at the end. The disk of this directory is what is measured.
-        #[arg(long, default_value = "switchback-bench")]
-        dir: std::path::PathBuf,
-        /// Print one JSON object: what is printed anyway.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        place: Place,
     },
-    /// The log folded from disk into inventories with their history, beside decoding it only.
+    /// The journal's workload on other stores: SQLite and redb, with group commit.
+    Compare {
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The log folded from disk into inventories with their history and into a router's configuration, beside decoding
+    /// it only.
     Replay {
-        /// Events in the log that is made for it.
-        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-        events: u64,
-        /// The seed of the log.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Where to write; removed at the end.
-        #[arg(long, default_value = "switchback-bench")]
-        dir: std::path::PathBuf,
-        /// Print one JSON object: what is printed anyway.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        log: Log,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// From the start of a process until it would answer, with all that is kept beside the log and without it.
+    Recover {
+        #[command(flatten)]
+        log: Log,
+        #[command(flatten)]
+        place: Place,
     },
     /// From a command to the router that does it, in a real namespace. Needs root.
     Router {
@@ -59,40 +65,208 @@ enum Bench {
         /// The name of the lab that it makes and removes.
         #[arg(long, default_value = "bench")]
         name: LabName,
-        /// Print one JSON object: what is printed anyway.
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
+    /// Opens the log of `bench recover`, in a process of its own.
+    #[command(hide = true)]
+    Open {
+        /// Where everything is.
+        directory: PathBuf,
+    },
+}
+
+/// What the clients do.
+#[derive(Args)]
+struct Load {
+    /// Clients that each wait for their last commit.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    clients: u16,
+    /// How long to measure, for each store.
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+}
+
+/// The log that is made for it.
+#[derive(Args)]
+struct Log {
+    /// Events in the log.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    events: u64,
+    /// The seed of the log.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Where it writes, and how it prints.
+#[derive(Args)]
+struct Place {
+    /// A directory on the disk that is to be measured. What is written there is removed at the end.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    match seconds > 0.0 && seconds <= 3600.0 {
+        true => Ok(seconds),
+        false => Err("must be more than 0 and at most 3600".to_string()),
+    }
 }
 
 /// Runs the benchmark and prints its one object.
 pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()> {
-    let figures = match arguments.bench {
-        Bench::Router { entries, rounds, name, json: _ } => {
-            let binary = std::env::current_exe().context("find this program")?;
-            let bench = RouterBench { entries, rounds, lab: name, binary };
-            run_router(&bench, &mut |done| output.note(done))?
+    let mut note = |done: &str| output.note(done);
+    let (figures, json) = match arguments.bench {
+        Bench::Router { entries, rounds, name, json } => {
+            (router::run(&RouterBench { entries, rounds, lab: name, binary: this_program()? }, &mut note)?, json)
         }
-        Bench::Journal { clients, seconds, dir, json: _ } => within(&dir, || {
-            anyhow::ensure!(
-                seconds > 0.0 && seconds <= 3600.0,
-                "--seconds {seconds}: must be more than 0 and at most 3600"
-            );
-            Ok(serde_json::to_value(switchback_journal::bench::bench(usize::from(clients), seconds, &dir)?)?)
-        })?,
-        Bench::Replay { events, seed, dir, json: _ } => within(&dir, || {
-            output.note("writing the log, then measuring: minutes for a million events");
-            Ok(serde_json::to_value(switchback_projections::bench::replay(&dir, events, seed)?)?)
-        })?,
+        Bench::Journal { load: Load { clients, seconds }, place } => {
+            note("measuring the journal and a plain file");
+            let scratch = Scratch::new(&place.dir)?;
+            let measured = switchback_journal::bench::bench(usize::from(clients), seconds, &scratch.0)?;
+            (serde_json::to_value(measured).context("write the figures")?, place.json)
+        }
+        Bench::Compare { load: Load { clients, seconds }, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let bench = CompareBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            (compare::run(&bench, &mut note)?, place.json)
+        }
+        Bench::Replay { log: Log { events, seed }, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            (replay::run(&ReplayBench { events, seed, directory: scratch.0.clone() }, &mut note)?, place.json)
+        }
+        Bench::Recover { log: Log { events, seed }, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let bench = RecoverBench { events, seed, directory: scratch.0.clone(), binary: this_program()? };
+            (recover::run(&bench, &mut note)?, place.json)
+        }
+        Bench::Open { directory } => (recover::open(&directory)?, true),
     };
-    output.text(&format!("{}\n", serde_json::to_string_pretty(&figures)?))?;
+    if json {
+        output.text(&format!("{figures:#}\n"))?;
+    } else {
+        let mut rows = Vec::new();
+        add_rows("", &figures, &mut rows);
+        output.rows(&rows, &["figure", "value"])?;
+    }
     Ok(())
 }
 
-/// Makes a directory that was not there, and removes it after the work.
-fn within<T>(dir: &std::path::Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    std::fs::create_dir(dir).with_context(|| format!("make `{}`, which must not be there yet", dir.display()))?;
-    let done = work();
-    std::fs::remove_dir_all(dir).with_context(|| format!("remove `{}`", dir.display()))?;
-    done
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("find this program")
+}
+
+/// A directory that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path) -> anyhow::Result<Scratch> {
+        let directory = parent.join(format!("switchback-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).with_context(|| format!("make `{}`", directory.display()))?;
+        Ok(Scratch(directory))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A row for each figure, or for each group of figures that has no further groups in it.
+fn add_rows(name: &str, value: &Value, rows: &mut Vec<Value>) {
+    let is_single = |value: &Value| !value.is_object() && !value.is_array();
+    match value {
+        Value::Object(map) if name.is_empty() || !map.values().all(is_single) => {
+            for (key, value) in map {
+                // What a group is of names it.
+                match value {
+                    Value::String(_) if !name.is_empty() => {}
+                    _ => add_rows(format!("{name} {}", words(key)).trim(), value, rows),
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let of = item.as_object().and_then(|map| map.values().find_map(Value::as_str));
+                add_rows(&format!("{name}: {}", of.unwrap_or_default()), item, rows);
+            }
+        }
+        Value::Object(map) => {
+            let figures = map.iter().filter(|(_, value)| !value.is_string() || map.len() <= 2);
+            let figures: Vec<String> = figures.map(|(key, value)| format!("{} {}", words(key), plain(value))).collect();
+            rows.push(json!({"figure": name, "value": figures.join(", ")}));
+        }
+        value => rows.push(json!({"figure": name, "value": plain(value)})),
+    }
+}
+
+/// A figure as people read it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(figure) if figure.abs() >= 100.0 => format!("{figure:.0}"),
+            Some(figure) if figure.fract() != 0.0 => format!("{figure:.3}"),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// `eventsPerSecond` and `events_per_second` as `events per second`.
+fn words(key: &str) -> String {
+    let mut words = String::new();
+    for letter in key.chars() {
+        match letter {
+            '_' => words.push(' '),
+            letter if letter.is_ascii_uppercase() => {
+                words.push(' ');
+                words.push(letter.to_ascii_lowercase());
+            }
+            letter => words.push(letter),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_become_rows() {
+        let figures = json!({
+            "bench": "compare",
+            "rawCommitsPerSecond": 2000.4,
+            "rebuild": {"seconds": 7.75, "eventsPerSecond": 129013},
+            "stores": [{"store": "SQLite", "rate": 5, "latencyMs": {"p50": 0.5}}, {"store": "JetStream", "note": "none"}],
+        });
+        let mut rows = Vec::new();
+        add_rows("", &figures, &mut rows);
+        let text = |row: &Value| format!("{} = {}", row["figure"].as_str().unwrap(), row["value"].as_str().unwrap());
+        let expected = [
+            "bench = compare",
+            "raw commits per second = 2000",
+            "rebuild = events per second 129013, seconds 7.750",
+            "stores: SQLite latency ms = p50 0.500",
+            "stores: SQLite rate = 5",
+            "stores: JetStream = note none, store JetStream",
+        ];
+        assert_eq!(rows.iter().map(text).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_a_benchmark_writes_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(parent.path()).unwrap();
+        std::fs::write(scratch.0.join("file"), "x").unwrap();
+        drop(scratch);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
 }

@@ -14,10 +14,9 @@ use crate::rebuild::{self, RebuildError, Step};
 use crate::store::{Store, StoreError};
 use serde::Serialize;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switchback_events::Position;
-use switchback_journal::{AppendError, Journal, OpenError, Options, ReadError, SledStore};
+use switchback_journal::{Journal, ReadError};
 
 /// How often each query is asked.
 const QUESTIONS: usize = 60;
@@ -27,15 +26,6 @@ const SAMPLES: u64 = 1000;
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The log could not be opened.
-    #[error("open the log")]
-    Open(#[from] OpenError),
-    /// Its store could not.
-    #[error("open the log's store")]
-    Store(#[from] switchback_journal::StoreError),
-    /// The log could not be written.
-    #[error("write the log")]
-    Append(#[from] AppendError),
     /// The log could not be read.
     #[error("read the log")]
     Read(#[from] ReadError),
@@ -137,23 +127,20 @@ impl Latency {
     }
 }
 
-/// Writes a log of `events` events into a new store in `directory` and measures.
-pub fn replay(directory: &Path, events: u64, seed: u64) -> Result<Replay, BenchError> {
-    let open = || -> Result<Journal, BenchError> {
-        let store = SledStore::open(directory.join("log"))?;
-        Ok(Journal::open(Arc::new(store), Options::default())?)
-    };
-    let journal = open()?;
-    write_log(&journal, events, seed)?;
-    // Opened again, so that everything is read as after a start.
-    journal.close();
-    measure(&open()?, directory, seed)
-}
-
-/// Measures with the log that `journal` holds; `directory` takes the databases.
-pub fn measure(journal: &Journal, directory: &Path, seed: u64) -> Result<Replay, BenchError> {
+/// Measures with the log that `journal` holds; `directory` takes the databases, and `progress` hears what is done.
+///
+/// # Errors
+/// A log that cannot be read, or a database that fails.
+pub fn measure(
+    journal: &Journal,
+    directory: &Path,
+    seed: u64,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Replay, BenchError> {
     let events = journal.durable();
+    progress("decoding the log");
     let decode = decode(journal)?;
+    progress("rebuilding the inventories");
     let path = directory.join("rebuilt");
     let (rss, began) = (resident(), Instant::now());
     let (mut folded, mut grown) = (Duration::ZERO, 0);
@@ -168,7 +155,9 @@ pub fn measure(journal: &Journal, directory: &Path, seed: u64) -> Result<Replay,
     let rebuild = Rate::of(events, began.elapsed());
     let (rows, versions) = built.map_or((0, 0), |built| (built.rows, built.versions));
     let database_bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    progress("asking for the past");
     let (at, at_all, at_by_uuid) = ask(journal, &path, seed)?;
+    progress("folding the log commit by commit");
     let (live_fold, live_fold_last_quarter) = live(journal, &directory.join("live"))?;
     Ok(Replay {
         events,
@@ -284,27 +273,21 @@ fn resident() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use switchback_journal::{Options, SledStore};
 
     #[test]
     fn everything_is_measured_on_a_log_of_the_length_asked_for() {
         let directory = tempfile::tempdir().unwrap();
-        let replay = replay(directory.path(), 5_000, 1).unwrap();
+        let store = SledStore::open(directory.path().join("log")).unwrap();
+        let journal = Journal::open(Arc::new(store), Options::default()).unwrap();
+        write_log(&journal, 5_000, 1).unwrap();
+        let replay = measure(&journal, directory.path(), 1, &mut |_| {}).unwrap();
         assert_eq!(replay.events, 5_000);
         assert!(replay.rows > 500 && replay.versions > 1_000, "{replay:?}");
         assert!(replay.at.len() == 9 && replay.at_by_uuid.samples > 0);
         let dump = |name: &str| Store::open(&directory.path().join(name), &[], &|_| None).unwrap().position();
         // Both are of this log, so a store that trusts no log starts them anew.
         assert_eq!((dump("rebuilt"), dump("live")), (0, 0));
-    }
-
-    #[test]
-    #[ignore = "measures, for minutes: EVENTS=1000000, in release"]
-    fn figures() {
-        let events = std::env::var("EVENTS").ok().and_then(|events| events.parse().ok()).unwrap_or(100_000);
-        let directory = tempfile::tempdir().unwrap();
-        let began = Instant::now();
-        let figures = replay(directory.path(), events, 7).unwrap();
-        println!("{}", serde_json::to_string_pretty(&figures).unwrap());
-        println!("all in {:?}", began.elapsed());
     }
 }
