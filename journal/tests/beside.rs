@@ -166,6 +166,77 @@ fn heads_are_signed_every_thousand_commits_and_at_close_and_hold() {
     assert_eq!(again, anchor);
 }
 
+/// Waits until so many heads are kept.
+fn wait_for_heads(dir: &Path, count: usize) {
+    let kept = || std::fs::read_to_string(dir.join(HEADS)).unwrap_or_default().lines().count();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while kept() < count {
+        assert!(std::time::Instant::now() < deadline, "{} of {count} heads", kept());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(kept(), count);
+}
+
+#[test]
+fn a_head_is_signed_by_age_or_by_count_whichever_is_first() {
+    let usual = Options::default();
+    assert!(usual.head_age <= Duration::from_secs(60) && usual.head_commits <= 1_000);
+    let (soon, never) = (Duration::from_millis(20), Duration::from_secs(24 * 3600));
+    let dir = tempfile::tempdir().unwrap();
+    let open = |head_age, head_commits| {
+        let store = Arc::new(SledStore::open(dir.path()).unwrap());
+        Journal::open(store, Options { head_age, head_commits, ..usual }).unwrap()
+    };
+
+    let journal = open(soon, u32::MAX);
+    add(&journal, "1", zone("a"));
+    wait_for_heads(dir.path(), 1);
+    add(&journal, "2", zone("a"));
+    wait_for_heads(dir.path(), 2);
+    journal.close();
+
+    let journal = open(never, 5);
+    (3..16).for_each(|at| _ = add(&journal, &at.to_string(), zone("a")));
+    wait_for_heads(dir.path(), 4);
+    journal.close();
+    wait_for_heads(dir.path(), 5);
+
+    // What a crash left unsigned, though nothing more comes.
+    std::fs::remove_file(dir.path().join(HEADS)).unwrap();
+    let journal = open(soon, u32::MAX);
+    wait_for_heads(dir.path(), 1);
+    drop(journal);
+    verify_dir(dir.path()).unwrap();
+}
+
+/// Lines that were on their way to the disk when the power went have zeros in them.
+#[test]
+fn torn_heads_are_no_fault_wherever_they_are_and_a_key_has_its_name_when_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("head.key.draft"), "half").unwrap();
+    for commands in [0..10, 10..20, 20..30] {
+        let journal = open_dir(dir.path());
+        fill(&journal, commands);
+        journal.close();
+    }
+    let path = dir.path().join(HEADS);
+    let whole = std::fs::read(&path).unwrap();
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    for zeros in [0..100, 100..line, line - 10..line + 10, line + 5..whole.len() - 5] {
+        let mut torn = whole.clone();
+        torn[zeros].fill(0);
+        std::fs::write(&path, &torn).unwrap();
+        verify_dir(dir.path()).unwrap();
+        let journal = open_dir(dir.path());
+        journal.verify(|_| {}).unwrap();
+        journal.close();
+    }
+    let journal = open_dir(dir.path());
+    fill(&journal, 30..40);
+    journal.close();
+    verify_dir(dir.path()).unwrap();
+}
+
 /// Someone writes the whole log anew, key and heads included; or goes back to an older copy of it.
 #[test]
 fn an_anchor_names_a_rewritten_log_and_a_cut_one() {

@@ -7,9 +7,10 @@
  *                            names/<n>   the entries of a directory when its last fsync returned, "<inode> <d or f> <name>"
  *   DISK_IGNORE=call       `fdatasync` or `fsync-dir` says that it is done, and nothing becomes durable
  *   DISK_DELAY_US=max      how long a sync takes at most, at random
- *   DISK_FAIL="call nth errno times"
- *                          the nth call of `write` (pwrite too), `fdatasync` or `fsync` fails, and so often; a
- *                          write that fails leaves half of its bytes; what a failed sync was for counts as clean
+ *   DISK_FAIL="call file nth errno times"
+ *                          the nth call of `write` (pwrite too), `fdatasync` or `fsync` for a file whose name begins
+ *                          so fails, and so often; a write that fails leaves half of its bytes; what a failed sync was
+ *                          for counts as clean
  *   DISK_LOG=file          a line for each call that was made to fail, and for each fdatasync after the first
  *
  * sync_file_range makes nothing durable: it flushes neither the disk's cache nor the file's length. Writes through
@@ -44,7 +45,7 @@ struct dirty {
 
 static const char *disk_dir, *shadow_dir, *ignored, *log_file;
 static long delay_us;
-static char fail_call[16];
+static char fail_call[16], fail_file[64];
 static long fail_nth, fail_errno, fail_times, failed;
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static pthread_mutex_t sync_lock = PTHREAD_MUTEX_INITIALIZER;  /* one sync at a time; taken before table_lock */
@@ -58,7 +59,7 @@ __attribute__((constructor)) static void start(void) {
     log_file = getenv("DISK_LOG");
     delay_us = getenv("DISK_DELAY_US") ? atol(getenv("DISK_DELAY_US")) : 0;
     if (getenv("DISK_FAIL"))
-        sscanf(getenv("DISK_FAIL"), "%15s %ld %ld %ld", fail_call, &fail_nth, &fail_errno, &fail_times);
+        sscanf(getenv("DISK_FAIL"), "%15s %63s %ld %ld %ld", fail_call, fail_file, &fail_nth, &fail_errno, &fail_times);
 }
 
 static void give_up(const char *why) {
@@ -66,14 +67,17 @@ static void give_up(const char *why) {
     abort();
 }
 
+/* The path of the file that `ours` saw last. */
+static __thread char seen[PATH_MAX];
+
 /* Whether `fd` is a file or directory of ours. */
 static int ours(int fd, struct stat *st) {
-    char link[64], path[PATH_MAX];
+    char link[64];
     if (!disk_dir || fstat(fd, st) || !(S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    size_t prefix = strlen(disk_dir);
-    return length >= (ssize_t)prefix && !memcmp(path, disk_dir, prefix);
+    ssize_t length = readlink(link, seen, sizeof seen - 1);
+    seen[length < 0 ? 0 : length] = 0;
+    return !strncmp(seen, disk_dir, strlen(disk_dir));
 }
 
 static void note(const char *what) {
@@ -83,9 +87,11 @@ static void note(const char *what) {
     close(log);
 }
 
-/* Whether this `call` has to fail. */
+/* Whether this `call` has to fail, for the file that `ours` saw. */
 static int fails(const char *call) {
     if (strcmp(call, fail_call)) return 0;
+    const char *file = seen + strlen(disk_dir);
+    if (strncmp(file + (*file == '/'), fail_file, strlen(fail_file))) return 0;
     pthread_mutex_lock(&table_lock);
     int now = --fail_nth <= 0 && fail_times-- > 0;
     failed |= now;

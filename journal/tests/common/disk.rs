@@ -76,7 +76,7 @@ impl Disk {
     }
 
     /// All that is there now is durable.
-    fn settle(&self) {
+    pub fn settle(&self) {
         let shadow = self.shadow();
         let _ = fs::remove_dir_all(&shadow);
         for folder in ["inodes", "names"] {

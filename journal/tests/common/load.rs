@@ -24,6 +24,8 @@ const IN_FLIGHT_MAX: usize = 4;
 /// Small enough that heads are signed, the index is checkpointed and frames are sealed all the time.
 fn options() -> Options {
     Options {
+        // What is older is read from the disk.
+        recent: 16,
         segment_bytes: 40 * 1024,
         head_commits: 20,
         head_age: Duration::from_millis(20),
