@@ -82,7 +82,10 @@ pub enum CodecError {
 }
 
 fn pack<T: Serialize>(event: &T) -> Result<Vec<u8>, CodecError> {
-    Ok(rmp_serde::to_vec_named(event)?)
+    // Room for most of them.
+    let mut payload = Vec::with_capacity(128);
+    rmp_serde::encode::write_named(&mut payload, event)?;
+    Ok(payload)
 }
 
 fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {

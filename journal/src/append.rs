@@ -136,11 +136,14 @@ impl Journal {
             return Err(AppendError::Stale);
         }
         let commit = Arc::new(place(&state, proposal));
-        state.sequence(commit.clone(), payloads);
+        let (queued, _dropped_last) = state.sequence(commit.clone(), payloads, shared.options.recent);
         // Queued and announced first, so that the log is whole even if `sequenced` panics.
-        shared.work.notify_one();
+        if state.queue.len() >= state.wanted {
+            shared.work.notify_one();
+        }
         sequenced(&commit);
         drop(state);
+        queued.prepare();
         Ok(Appended { commit, repeated: false, durability: shared.durability.clone() })
     }
 

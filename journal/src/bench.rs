@@ -5,6 +5,7 @@
 //! Not here: any other store; `switchback bench compare` has those.
 
 use crate::durability::Durability;
+use crate::pace::{Pace, Waiting};
 use crate::store::{Frame, FrameStore, StoreError};
 use crate::{AppendError, Journal, MemoryStore, OpenError, Options, Proposal, ReadOnly, SledStore};
 use parking_lot::{Condvar, Mutex};
@@ -14,7 +15,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -181,33 +182,59 @@ fn journal_rate(
 
 /// The plain file: what waits is written at once, synced, and announced, as the journal does it.
 struct RawLog {
-    waiting: Mutex<(Vec<u8>, Position)>,
+    waiting: Mutex<RawWaiting>,
     work: Condvar,
     durability: Arc<Durability>,
-    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct RawWaiting {
+    bytes: Vec<u8>,
+    commits: usize,
+    last: Position,
+    wanted: usize,
+    closing: bool,
+}
+
+impl Waiting for RawWaiting {
+    fn commits(&self) -> usize {
+        self.commits
+    }
+
+    fn wanted(&mut self) -> &mut usize {
+        &mut self.wanted
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing
+    }
 }
 
 impl RawLog {
     fn run(&self, file: &File) -> std::io::Result<()> {
         let mut end = 0;
         let mut bytes = Vec::new();
+        let mut pace = Pace::default();
         loop {
-            let last = {
+            let (commits, last) = {
                 let mut waiting = self.waiting.lock();
-                while waiting.0.is_empty() {
-                    if self.stop.load(Ordering::SeqCst) {
+                while waiting.commits == 0 {
+                    if waiting.closing {
                         return Ok(());
                     }
                     self.work.wait(&mut waiting);
                 }
+                pace.linger(&self.work, &mut waiting);
                 bytes.clear();
-                std::mem::swap(&mut bytes, &mut waiting.0);
-                waiting.1
+                std::mem::swap(&mut bytes, &mut waiting.bytes);
+                (std::mem::take(&mut waiting.commits), waiting.last)
             };
+            let begin = Instant::now();
             file.write_all_at(&bytes, end)?;
             file.sync_data()?;
             end += bytes.len() as u64;
             self.durability.advance(last);
+            pace = Pace { commits, took: begin.elapsed() };
         }
     }
 }
@@ -220,12 +247,8 @@ fn raw(
     path: &Path,
 ) -> Result<f64, BenchError> {
     let file = File::create(path)?;
-    let log = Arc::new(RawLog {
-        waiting: Mutex::default(),
-        work: Condvar::new(),
-        durability: Arc::new(Durability::new(0)),
-        stop: AtomicBool::new(false),
-    });
+    let log =
+        Arc::new(RawLog { waiting: Mutex::default(), work: Condvar::new(), durability: Arc::new(Durability::new(0)) });
     let writer = std::thread::spawn({
         let log = log.clone();
         move || log.run(&file)
@@ -239,11 +262,14 @@ fn raw(
             while begin.elapsed() < span {
                 let position = {
                     let mut waiting = log.waiting.lock();
-                    waiting.0.extend_from_slice(&bytes);
-                    waiting.1 += 1;
-                    waiting.1
+                    waiting.bytes.extend_from_slice(&bytes);
+                    waiting.commits += 1;
+                    waiting.last += 1;
+                    if waiting.commits >= waiting.wanted {
+                        log.work.notify_one();
+                    }
+                    waiting.last
                 };
-                log.work.notify_one();
                 log.durability.clone().wait(position).await?;
                 done.fetch_add(1, Ordering::Relaxed);
             }
@@ -258,8 +284,7 @@ fn raw(
         Ok::<_, BenchError>(())
     })?;
     let rate = done.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64();
-    log.stop.store(true, Ordering::SeqCst);
-    drop(log.waiting.lock());
+    log.waiting.lock().closing = true;
     log.work.notify_one();
     writer.join().map_err(|_| std::io::Error::other("the writer of the plain file panicked"))??;
     Ok(rate)

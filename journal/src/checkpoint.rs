@@ -15,9 +15,9 @@ use crate::index::{Index, Window};
 use crate::record::{Hash, last_chain};
 use crate::state::State;
 use crate::store::FrameStore;
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     path::Path,

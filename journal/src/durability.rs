@@ -4,7 +4,7 @@
 use crate::ReadOnly;
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     pin::Pin,
     sync::{
         Arc,
@@ -22,12 +22,25 @@ pub(crate) struct Durability {
 
 #[derive(Default)]
 struct Waiting {
-    /// By position, then by the order of coming.
-    wakers: BTreeMap<(Position, u64), Waker>,
+    /// In the order of positions; mostly they come in it.
+    wakers: VecDeque<(Position, u64, Waker)>,
     /// The number of those who came.
     came: u64,
     /// Why nothing more will be durable.
     ended: Option<Arc<str>>,
+}
+
+impl Waiting {
+    fn find(&self, position: Position, place: u64) -> Result<usize, usize> {
+        self.wakers.binary_search_by_key(&(position, place), |(position, place, _)| (*position, *place))
+    }
+
+    fn insert(&mut self, position: Position, place: u64, waker: Waker) {
+        match self.find(position, place) {
+            Ok(at) => self.wakers[at].2 = waker,
+            Err(at) => self.wakers.insert(at, (position, place, waker)),
+        }
+    }
 }
 
 impl Durability {
@@ -45,10 +58,10 @@ impl Durability {
         let woken = {
             let mut waiting = self.waiting.lock();
             self.durable.store(position, Ordering::Release);
-            let rest = waiting.wakers.split_off(&(position + 1, 0));
-            std::mem::replace(&mut waiting.wakers, rest)
+            let count = waiting.wakers.partition_point(|(waits_for, ..)| *waits_for <= position);
+            waiting.wakers.drain(..count).collect::<Vec<_>>()
         };
-        woken.into_values().for_each(Waker::wake);
+        woken.into_iter().for_each(|(.., waker)| waker.wake());
     }
 
     /// Nothing more will be durable.
@@ -58,7 +71,7 @@ impl Durability {
             waiting.ended.get_or_insert_with(|| why.clone());
             std::mem::take(&mut waiting.wakers)
         };
-        woken.into_values().for_each(Waker::wake);
+        woken.into_iter().for_each(|(.., waker)| waker.wake());
     }
 
     /// Waits until `position` is on disk.
@@ -94,7 +107,7 @@ impl Future for WaitDurable {
         let came = waiting.came;
         let place = *this.place.get_or_insert(came);
         waiting.came = came.max(place + 1);
-        waiting.wakers.insert((this.position, place), context.waker().clone());
+        waiting.insert(this.position, place, context.waker().clone());
         Poll::Pending
     }
 }
@@ -104,7 +117,10 @@ impl Drop for WaitDurable {
         if let Some(place) = self.place
             && self.durability.position() < self.position
         {
-            self.durability.waiting.lock().wakers.remove(&(self.position, place));
+            let mut waiting = self.durability.waiting.lock();
+            if let Ok(at) = waiting.find(self.position, place) {
+                waiting.wakers.remove(at);
+            }
         }
     }
 }

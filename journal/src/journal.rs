@@ -48,7 +48,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             max_pending: 4096,
-            recent: 4096,
+            recent: 1024,
             dedup_age: Duration::from_secs(24 * 3600),
             dedup_commands: 1_000_000,
             segment_bytes: 64 * 1024 * 1024,

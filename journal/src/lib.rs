@@ -33,6 +33,7 @@ mod journal;
 mod jsonl;
 mod lanes;
 mod memory_store;
+mod pace;
 mod progress;
 mod read;
 mod record;

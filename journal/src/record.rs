@@ -37,6 +37,9 @@ pub const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const FORMAT: u8 = 2;
 const FORMAT_OF_LONG_KEYS: u8 = 1;
 const HEADER_BYTES: usize = 40;
+/// What a commit, and each of its events beside the payload, often take: the room that is made for them.
+const COMMIT_BYTES: usize = 160;
+const EVENT_BYTES: usize = 64;
 
 /// A commit as it is stored. What all its events share is there once.
 #[derive(Serialize, Deserialize)]
@@ -113,11 +116,11 @@ struct BodyEvent<'a> {
     #[serde(rename = "z")]
     schema: u16,
     /// All but the first when that is the stream's own id, as it always is.
-    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
-    touches: Vec<Id>,
+    #[serde(rename = "g", default, skip_serializing_if = "<[Id]>::is_empty")]
+    touches: Cow<'a, [Id]>,
     /// All of them, should the first be another.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
-    tags: Option<Vec<Id>>,
+    tags: Option<Cow<'a, [Id]>>,
     #[serde(rename = "d", borrow, serialize_with = "as_bytes")]
     payload: &'a [u8],
 }
@@ -171,11 +174,12 @@ impl<'a> Body<'a> {
 }
 
 impl<'a> BodyEvent<'a> {
-    fn of(event: &EventRecord<'a>) -> BodyEvent<'a> {
+    fn of(event: &'a EventRecord<'a>) -> BodyEvent<'a> {
         let (touches, tags) = match event.tags.split_first() {
-            Some((first, touches)) if *first == event.stream.id => (touches.to_vec(), None),
-            _ => (Vec::new(), Some(event.tags.to_vec())),
+            Some((first, touches)) if *first == event.stream.id => (touches, None),
+            _ => (&[][..], Some(Cow::Borrowed(&*event.tags))),
         };
+        let touches = Cow::Borrowed(touches);
         let (stream, version, schema) = ((event.stream.kind, event.stream.id), event.version, event.schema);
         BodyEvent { stream, version, schema, touches, tags, payload: event.payload }
     }
@@ -196,7 +200,10 @@ impl<'a> BodyEvent<'a> {
 
     fn into_record(self) -> EventRecord<'a> {
         let (kind, id) = self.stream;
-        let tags = self.tags.unwrap_or_else(|| std::iter::once(id).chain(self.touches).collect());
+        let tags = match self.tags {
+            Some(tags) => tags.into_owned(),
+            None => std::iter::once(id).chain(self.touches.iter().copied()).collect(),
+        };
         EventRecord {
             stream: StreamKey { kind, id },
             version: self.version,
@@ -385,6 +392,13 @@ impl CommitRecord<'_> {
         self.first + (self.events.len() as u64).saturating_sub(1)
     }
 
+    fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        let payloads: usize = self.events.iter().map(|event| EVENT_BYTES + event.payload.len()).sum();
+        let mut body = Vec::with_capacity(COMMIT_BYTES + payloads);
+        Body::of(self).serialize(&mut rmp_serde::Serializer::new(&mut body).with_struct_map())?;
+        Ok(body)
+    }
+
     /// Checks that this program knows all the schema versions, without reading the payloads.
     pub fn check_schemas(&self) -> Result<(), CodecError> {
         for event in &self.events {
@@ -420,35 +434,22 @@ pub(crate) struct Packer {
     pub frames: Vec<Frame>,
     /// The number of commits in each frame.
     pub counts: Vec<u32>,
-    scratch: Vec<u8>,
 }
 
 impl Packer {
     pub fn new(chain: Hash) -> Packer {
-        Packer { chain, frames: Vec::new(), counts: Vec::new(), scratch: Vec::new() }
+        Packer { chain, frames: Vec::new(), counts: Vec::new() }
     }
 
-    /// Adds `commit`, whose events have the encoded `payloads`.
-    pub fn add(&mut self, commit: &Commit, payloads: &[Vec<u8>]) -> Result<(), rmp_serde::encode::Error> {
-        let first = commit.events.first().map_or(0, |event| event.position);
-        let events = commit.events.iter().zip(payloads);
-        let record = CommitRecord {
-            first,
-            at: commit.at,
-            provenance: Cow::Borrowed(&commit.provenance),
-            reads: Cow::Borrowed(&commit.reads),
-            events: events.map(|(event, payload)| event_record(event, payload)).collect(),
-        };
-        self.add_record(&record)
+    /// Adds the commit with events from `first` to `last`, of which [`encode`] made `body`.
+    pub fn add_commit(&mut self, first: Position, last: Position, body: &[u8]) {
+        self.add_body(FORMAT, first, last, body);
     }
 
     /// Adds a commit in the form in which it is stored.
+    #[cfg(test)]
     pub fn add_record(&mut self, record: &CommitRecord) -> Result<(), rmp_serde::encode::Error> {
-        let mut body = std::mem::take(&mut self.scratch);
-        body.clear();
-        Body::of(record).serialize(&mut rmp_serde::Serializer::new(&mut body).with_struct_map())?;
-        self.add_body(FORMAT, record.first, record.last(), &body);
-        self.scratch = body;
+        self.add_body(FORMAT, record.first, record.last(), &record.encode()?);
         Ok(())
     }
 
@@ -458,7 +459,9 @@ impl Packer {
         let room = self.frames.last().map_or(0, |frame| FRAME_BYTES_MAX.saturating_sub(frame.bytes.len()));
         let other = self.frames.last().is_some_and(|frame| frame.bytes.first() != Some(&format));
         if room < HEADER_BYTES + body.len() || other {
-            self.frames.push(Frame { first, last, bytes: vec![format] });
+            let mut bytes = Vec::with_capacity(1 + HEADER_BYTES + body.len());
+            bytes.push(format);
+            self.frames.push(Frame { first, last, bytes });
             self.counts.push(0);
         }
         if let (Some(frame), Some(count)) = (self.frames.last_mut(), self.counts.last_mut()) {
@@ -470,6 +473,19 @@ impl Packer {
             *count += 1;
         }
     }
+}
+
+/// The body of the record of `commit`, whose events have the encoded `payloads`: what [`Packer::add_commit`] takes.
+pub(crate) fn encode(commit: &Commit, payloads: &[Vec<u8>]) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let events = commit.events.iter().zip(payloads);
+    let record = CommitRecord {
+        first: commit.events.first().map_or(0, |event| event.position),
+        at: commit.at,
+        provenance: Cow::Borrowed(&commit.provenance),
+        reads: Cow::Borrowed(&commit.reads),
+        events: events.map(|(event, payload)| event_record(event, payload)).collect(),
+    };
+    record.encode()
 }
 
 fn event_record<'a>(event: &'a Recorded, payload: &'a [u8]) -> EventRecord<'a> {

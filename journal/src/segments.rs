@@ -311,7 +311,8 @@ impl Segments {
             let next = list.last().map_or(manifest.first, |segment| segment.manifest.last + 1);
             if manifest.first != next || manifest.last < manifest.first || manifest.format != FORMAT {
                 let why = format!("its segment's manifest begins at {}", manifest.first);
-                return Err(StoreError::Damaged { first: next, why });
+                // Whichever of the two manifests is wrong, what is before this is not concerned.
+                return Err(StoreError::Damaged { first: next.min(manifest.first), why });
             }
             list.push(Arc::new(Segment::open(&dir, manifest)?));
         }

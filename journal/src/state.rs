@@ -9,15 +9,17 @@
 
 use crate::durability::Durability;
 use crate::index::{Index, Ordinal};
+use crate::pace::Waiting;
 use crate::progress::Progress;
-use crate::record::{GENESIS, Hash};
+use crate::record::{self, GENESIS, Hash};
 use crate::signed_heads::HeadBook;
 use crate::store::FrameStore;
 use crate::{Options, frame_cache::FrameCache};
 use parking_lot::{Condvar, Mutex};
 use std::{
+    borrow::Cow,
     collections::VecDeque,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 use switchback_events::{Commit, Micros, Position, StreamKey, Version};
 use tokio::sync::watch;
@@ -46,7 +48,31 @@ pub(crate) struct Shared {
 pub(crate) struct Queued {
     pub commit: Arc<Commit>,
     /// The encoded events.
-    pub payloads: Vec<Vec<u8>>,
+    payloads: Vec<Vec<u8>>,
+    /// The body of its record, once whoever appended it has made it.
+    body: OnceLock<Vec<u8>>,
+}
+
+impl Queued {
+    /// Makes the body of the record, so that the writer, which is one for all, need not.
+    pub fn prepare(&self) {
+        if let Ok(body) = record::encode(&self.commit, &self.payloads) {
+            let _ = self.body.set(body);
+        }
+    }
+
+    /// The body of the record; does not wait for one that is being made.
+    pub fn body(&self) -> Result<Cow<'_, [u8]>, rmp_serde::encode::Error> {
+        match self.body.get() {
+            Some(body) => Ok(Cow::Borrowed(body)),
+            None => record::encode(&self.commit, &self.payloads).map(Cow::Owned),
+        }
+    }
+
+    /// The size of the encoded events.
+    pub fn bytes(&self) -> usize {
+        self.payloads.iter().map(Vec::len).sum()
+    }
 }
 
 /// Where a frame begins.
@@ -57,7 +83,9 @@ struct FrameStart {
 
 pub(crate) struct State {
     pub index: Index,
-    pub queue: VecDeque<Queued>,
+    pub queue: VecDeque<Arc<Queued>>,
+    /// The writer need not be woken for fewer.
+    pub wanted: usize,
     /// The number of durable commits.
     pub durable: Ordinal,
     /// The chain at the last durable commit.
@@ -85,6 +113,7 @@ impl State {
         State {
             index,
             queue: VecDeque::new(),
+            wanted: 0,
             durable: 0,
             chain: GENESIS,
             read_only: None,
@@ -112,24 +141,28 @@ impl State {
         self.durable.checked_sub(1).map_or(Micros::MIN, |commit| self.index.time_of(commit))
     }
 
-    /// Puts the next commit in its place.
-    pub fn sequence(&mut self, commit: Arc<Commit>, payloads: Vec<Vec<u8>>) {
+    /// Puts the next commit in its place. Gives up decoded commits beyond `keep`, but none that is not durable: to be
+    /// dropped without the mutex.
+    pub fn sequence(
+        &mut self,
+        commit: Arc<Commit>,
+        payloads: Vec<Vec<u8>>,
+        keep: usize,
+    ) -> (Arc<Queued>, [Option<Arc<Commit>>; 2]) {
         let events = commit.events.iter().map(|event| (event.stream, &event.tags[..]));
         self.index.add(commit.last_position(), commit.at, commit.provenance.command_id, events);
         self.recent.push_back(commit.clone());
-        self.queue.push_back(Queued { commit, payloads });
+        let queued = Arc::new(Queued { commit, payloads, body: OnceLock::new() });
+        self.queue.push_back(queued.clone());
+        // One comes, two go: so there are never many more than `keep`, and nobody has to give up many at once.
+        let keep = keep.max(self.pending());
+        let mut give_up = || (self.recent.len() > keep).then(|| self.recent.pop_front()).flatten();
+        (queued, [give_up(), give_up()])
     }
 
     /// Notes that a frame begins with commit number `commit`.
     pub fn add_frame(&mut self, first: Position, commit: Ordinal) {
         self.frames.push(FrameStart { first, commit });
-    }
-
-    /// Gives up decoded commits beyond `keep`, but none that is not durable: to be dropped without the mutex.
-    #[must_use]
-    pub fn trim(&mut self, keep: usize) -> Vec<Arc<Commit>> {
-        let beyond = self.recent.len().saturating_sub(keep.max(self.pending()));
-        self.recent.drain(..beyond).collect()
     }
 
     /// Forgets all that was sequenced and is not durable.
@@ -149,6 +182,20 @@ impl State {
         let after = self.frames.partition_point(|frame| frame.commit <= commit);
         let frame = &self.frames[after - 1];
         Source::Stored { frame: frame.first, place: (commit - frame.commit) as usize }
+    }
+}
+
+impl Waiting for State {
+    fn commits(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn wanted(&mut self) -> &mut usize {
+        &mut self.wanted
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing
     }
 }
 

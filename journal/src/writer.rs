@@ -7,13 +7,14 @@
 //! A [`Stepper`] does the same without a thread, when its owner says so.
 
 use crate::checkpoint::Checkpoint;
+use crate::pace::Pace;
 use crate::record::{Hash, Packer};
 use crate::state::{Queued, Shared, State};
 use crate::store::StoreError;
 use std::{
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use switchback_events::Position;
 
@@ -33,19 +34,22 @@ enum WriteError {
 struct Group {
     head: Position,
     chain: Hash,
-    commits: Vec<Queued>,
+    commits: Vec<Arc<Queued>>,
 }
 
 /// Runs until the journal is closed or a write fails.
 pub(crate) fn run(shared: &Arc<Shared>, checkpoint: Option<Checkpoint>) {
     let _on_panic = OnPanic { shared };
     let mut beside = Beside { shared: shared.clone(), checkpoint, sealer: None };
+    let mut pace = Pace::default();
     loop {
-        match next_group(shared, beside.due_in()) {
+        match next_group(shared, beside.due_in(), &pace) {
             Next::Group(group) => {
+                let begin = Instant::now();
                 if !write_durably(&mut beside, &group) {
                     return;
                 }
+                pace = Pace { commits: group.commits.len(), took: begin.elapsed() };
             }
             Next::Nothing => {}
             Next::Closing => return beside.finish(),
@@ -124,7 +128,8 @@ impl Beside {
         let Some(checkpoint) = &mut self.checkpoint else { return };
         let firsts = packed.frames.iter().map(|frame| frame.first);
         let mut firsts = firsts.peekable();
-        for Queued { commit, .. } in &group.commits {
+        for queued in &group.commits {
+            let commit = &queued.commit;
             let first = commit.events.first().map_or(0, |event| event.position);
             let begins_frame = firsts.next_if_eq(&first).is_some();
             let events = commit.events.iter().map(|event| (event.stream, &event.tags[..]));
@@ -188,7 +193,7 @@ impl Beside {
 }
 
 /// Waits for commits, at most for `timeout`; for ever when there is none.
-fn next_group(shared: &Shared, timeout: Option<Duration>) -> Next {
+fn next_group(shared: &Shared, timeout: Option<Duration>, pace: &Pace) -> Next {
     let mut state = shared.state.lock();
     while state.queue.is_empty() {
         if state.closing {
@@ -200,6 +205,7 @@ fn next_group(shared: &Shared, timeout: Option<Duration>) -> Next {
             Some(_) => {}
         }
     }
+    pace.linger(&shared.work, &mut state);
     take_group(&mut state).map_or(Next::Nothing, Next::Group)
 }
 
@@ -209,7 +215,7 @@ fn take_group(state: &mut State) -> Option<Group> {
     let mut bytes = 0;
     while commits.len() < GROUP_COMMITS_MAX && bytes < GROUP_BYTES_MAX {
         let Some(queued) = state.queue.pop_front() else { break };
-        bytes += queued.payloads.iter().map(Vec::len).sum::<usize>();
+        bytes += queued.bytes();
         commits.push(queued);
     }
     (!commits.is_empty()).then(|| Group { head: state.durable_position(), chain: state.chain, commits })
@@ -234,7 +240,8 @@ fn write_durably(beside: &mut Beside, group: &Group) -> bool {
 fn write(shared: &Shared, group: &Group) -> Result<Packer, WriteError> {
     let mut packer = Packer::new(group.chain);
     for queued in &group.commits {
-        packer.add(&queued.commit, &queued.payloads)?;
+        let first = queued.commit.events.first().map_or(0, |event| event.position);
+        packer.add_commit(first, queued.commit.last_position(), &queued.body()?);
     }
     shared.store.append(group.head, &packer.frames)?;
     Ok(packer)
@@ -248,7 +255,6 @@ fn advance(shared: &Shared, packed: &Packer) {
         state.durable += count;
     }
     state.chain = packed.chain;
-    let _dropped_last = state.trim(shared.options.recent);
     let durable = state.durable_position();
     drop(state);
     shared.durability.advance(durable);

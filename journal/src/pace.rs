@@ -1,0 +1,37 @@
+//! When a group of commits is large enough to be written.
+
+use parking_lot::{Condvar, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// The part of the time of the last group that is waited for the next to fill.
+const LINGER: u32 = 4;
+
+/// What waits to be written.
+pub(crate) trait Waiting {
+    /// The number of commits.
+    fn commits(&self) -> usize;
+    /// The number of commits below which the writer need not be woken.
+    fn wanted(&mut self) -> &mut usize;
+    /// Whether nothing more comes.
+    fn is_closing(&self) -> bool;
+}
+
+/// How large the last group was, and how long it took to write.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pace {
+    pub commits: usize,
+    pub took: Duration,
+}
+
+impl Pace {
+    /// Waits for as many commits as there were last time: whoever was just answered comes again at once, and two
+    /// small groups take the disk twice as long as a large one. Never longer than a part of what that took.
+    pub fn linger<W: Waiting>(&self, work: &Condvar, waiting: &mut MutexGuard<'_, W>) {
+        let until = Instant::now() + self.took / LINGER;
+        *waiting.wanted() = self.commits;
+        while waiting.commits() < self.commits && !waiting.is_closing() && !work.wait_until(waiting, until).timed_out()
+        {
+        }
+        *waiting.wanted() = 0;
+    }
+}
