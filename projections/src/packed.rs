@@ -21,6 +21,8 @@ const NUMBER: u8 = 1;
 const UUID: u8 = 2;
 const TEXT: u8 = 3;
 const LIST: u8 = 4;
+/// The hexadecimal digits of an id.
+const ID_DIGITS: usize = 32;
 
 /// The values of one row, one after the other.
 #[derive(Clone, PartialEq, Debug)]
@@ -117,12 +119,13 @@ fn pack(bytes: &mut Vec<u8>, value: &Val) {
             bytes.push(NUMBER);
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        Val::Text(text) => match text.parse::<Id>() {
-            Ok(id) => {
+        // The length first: a text that is refused as an id is copied into the refusal.
+        Val::Text(text) => match Some(text).filter(|text| text.len() == ID_DIGITS).and_then(|text| text.parse().ok()) {
+            Some(Id(id)) => {
                 bytes.push(UUID);
-                bytes.extend_from_slice(&id.0);
+                bytes.extend_from_slice(&id);
             }
-            Err(_) => pack_text(bytes, TEXT, text),
+            None => pack_text(bytes, TEXT, text),
         },
         Val::List(members) => pack_text(bytes, LIST, &json_array(members)),
     }

@@ -1,9 +1,9 @@
 //! A whole database from a long log: folded in memory, loaded in bulk, and put in the place of the old one.
 //!
 //! ```text
-//!  a thread: read ──► fold ──► versions closed ──► this thread: tables without indexes
-//!                      │                                               │
-//!                      └── rows of now, in memory ──────────► loaded last ──► indexes ──► rename
+//!  a thread: read ──► a thread: fold ──► versions closed ──► this thread: tables without indexes
+//!                                │                                               │
+//!                                └── rows of now, in memory ──────────► loaded last ──► indexes ──► rename
 //! ```
 //! It is a file of its own until it is complete, so whoever stops or falls on the way leaves the old database as it
 //! was, or, in the last moment, none. Memory grows with the rows that there are now, not with the log.
@@ -26,7 +26,7 @@ use switchback_journal::{Journal, ReadError};
 const PAGE_CACHE_KIB: u32 = 96 * 1024;
 /// How many rows one statement inserts.
 const ROWS_AT_ONCE: usize = 8;
-/// How many commits are read at once, and how many such reads wait to be folded.
+/// How many commits are read at once, and how many such reads wait to be folded, or to be loaded once they are.
 const READ_COMMITS: usize = 1024;
 const READS_AHEAD: usize = 8;
 
@@ -81,16 +81,24 @@ pub(crate) fn build_from(
     defaults: &[ConfigDefault],
     watch: &mut dyn FnMut(Step) -> bool,
 ) -> Result<Option<Rebuilt>, RebuildError> {
-    let mut position = 0;
-    let mut read = move || {
-        if position >= target {
-            return Ok(Vec::new());
-        }
-        let commits = journal.read(position, READ_COMMITS)?;
-        position = commits.last().map_or(target, |commit| commit.last_position());
-        Ok(commits)
-    };
-    build(path, &mut read, defaults, watch)
+    std::thread::scope(|scope| {
+        let (give, reads) = sync_channel(READS_AHEAD);
+        let reader = std::thread::Builder::new().name("projections-read".to_string());
+        let reader = reader.spawn_scoped(scope, move || {
+            let mut position = 0;
+            while position < target {
+                let commits = journal.read(position, READ_COMMITS);
+                let last = commits.as_ref().ok().and_then(|commits| Some(commits.last()?.last_position()));
+                // It ends with the log, with the first failure, or when nobody takes what it reads any more.
+                position = last.unwrap_or(target);
+                if give.send(commits).is_err() {
+                    return;
+                }
+            }
+        });
+        reader.map_err(|source| StoreError::File { path: beside(path), source })?;
+        build(path, &mut move || reads.recv().unwrap_or_else(|_| Ok(Vec::new())), defaults, watch)
+    })
 }
 
 /// Gives the next commits of a log, from its beginning on, and none at its end.

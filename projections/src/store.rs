@@ -397,21 +397,22 @@ pub(crate) fn tables_ddl() -> String {
     sql
 }
 
-/// Their indexes.
+/// Their indexes. Those of history have both ends of a version, so that the versions in force at a position are told
+/// from the others without a look at the rows.
 pub(crate) fn indexes_ddl() -> String {
     let mut sql = String::new();
     for kind in KINDS {
         let name = kind.name;
         sql += &format!(
             "CREATE UNIQUE INDEX \"{name}.uuid\" ON \"{name}\"(\"uuid\");\n\
-             CREATE INDEX \"{name}_h.uuid\" ON \"{name}_h\"(\"uuid\", vt);\n\
-             CREATE INDEX \"{name}_h.id\" ON \"{name}_h\"(id, vt);\n"
+             CREATE INDEX \"{name}_h.uuid\" ON \"{name}_h\"(\"uuid\", vt, vf);\n\
+             CREATE INDEX \"{name}_h.id\" ON \"{name}_h\"(id, vt, vf);\n"
         );
         for field in kind.fields.iter().filter(|field| field.indexed) {
             sql += &format!("CREATE INDEX \"{name}.{0}\" ON \"{name}\"(\"{0}\");\n", field.name);
         }
         for field in kind.fields.iter().filter(|field| is_sought_in_history(kind, field)) {
-            sql += &format!("CREATE INDEX \"{name}_h.{0}\" ON \"{name}_h\"(\"{0}\", vt);\n", field.name);
+            sql += &format!("CREATE INDEX \"{name}_h.{0}\" ON \"{name}_h\"(\"{0}\", vt, vf);\n", field.name);
         }
     }
     sql
