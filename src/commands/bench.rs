@@ -193,8 +193,8 @@ fn add_rows(name: &str, value: &Value, rows: &mut Vec<Value>) {
         }
         Value::Array(items) => {
             for item in items {
-                let of = item.as_object().and_then(|map| map.values().find_map(Value::as_str));
-                add_rows(&format!("{name}: {}", of.unwrap_or_default()), item, rows);
+                let of = item["store"].as_str().or(item["query"].as_str()).unwrap_or_default();
+                add_rows(&format!("{name}: {of}"), item, rows);
             }
         }
         Value::Object(map) => {
