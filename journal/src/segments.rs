@@ -69,7 +69,8 @@ pub(crate) fn write_segment(
     let failed = |error: io::Error| StoreError::io("write a segment", error);
     fs::create_dir_all(dir).and_then(|()| sync_name(dir)).map_err(failed)?;
     let draft = dir.join(DRAFT);
-    let mut file = Hashing { to: BufWriter::new(File::create(&draft).map_err(failed)?), hash: Sha256::new(), bytes: 0 };
+    let file = Steady { file: File::create(&draft).map_err(failed)?, unsynced: 0 };
+    let mut file = Hashing { to: BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
     file.write_all(&MAGIC).map_err(failed)?;
     let mut manifest: Option<Manifest> = None;
     for frame in frames {
@@ -95,7 +96,7 @@ pub(crate) fn write_segment(
     };
     (manifest.bytes, manifest.sha256) = (file.bytes, file.hash.finalize().into());
     let whole = file.to.into_inner().map_err(|error| failed(error.into_error()))?;
-    whole.sync_all().map_err(failed)?;
+    whole.file.sync_all().map_err(failed)?;
     fs::rename(&draft, dir.join(name(manifest.first, "segment"))).map_err(failed)?;
     sync_dir(dir).map_err(failed)?;
     write_manifest(dir, &manifest).map_err(failed)?;
@@ -146,6 +147,31 @@ pub(crate) fn read_frame(reader: &mut dyn Read) -> io::Result<Frame> {
 /// Removes what a failed [`write_segment`] left.
 pub(crate) fn forget_draft(dir: &Path) {
     let _ = fs::remove_file(dir.join(DRAFT));
+}
+
+/// How much of a segment may wait for the disk. A sync of the log that comes meanwhile waits with it.
+const UNSYNCED_BYTES_MAX: usize = 1024 * 1024;
+
+/// A file that is synced as it grows.
+struct Steady {
+    file: File,
+    unsynced: usize,
+}
+
+impl Write for Steady {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written;
+        if self.unsynced >= UNSYNCED_BYTES_MAX {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 struct Hashing<W> {
