@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     output::{Format, Output},
     table::{cell, clean},
-    views::{LOG, count, items, log_rows, time},
+    views::{LOG, count, items, log_rows},
     yaml,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub fn event(reply: &Value, output: &mut Output) -> Result<(), Failure> {
     output.data(reply, |output| {
         let mut event = reply["event"].clone();
-        event["at"] = time(&event["at"]);
+        event["at"] = reply["event"]["time"].clone();
         // A field of the event's own stands on its own line.
         if let (Some(event), Some(payload)) = (event.as_object_mut(), reply["event"]["payload"].as_object()) {
             event.remove("payload");
@@ -27,13 +27,13 @@ pub fn event(reply: &Value, output: &mut Output) -> Result<(), Failure> {
             .cloned()
             .collect();
         for (title, events, columns) in [
-            ("of the same commit", &others[..], &["position", "event", "resource"][..]),
+            ("of the same commit", &others[..], &["position", "event", "name", "resource"][..]),
             ("caused by", items(&reply["causes"]), LOG),
             ("led to", items(&reply["effects"]), LOG),
         ] {
             if !events.is_empty() {
                 output.text(&format!("\n{title}:\n"))?;
-                output.rows(&log_rows(events), columns)?;
+                output.rows(&log_rows(events, output), columns)?;
             }
         }
         Ok(())
@@ -54,7 +54,7 @@ pub fn changes(reply: &Value, output: &mut Output) -> Result<(), Failure> {
             let [kind, name, uuid] = ["kind", "name", "uuid"].map(|member| cell(&resource[member]));
             let by: Vec<String> = items(&resource["positions"]).iter().map(Value::to_string).collect();
             let by = if by.is_empty() { String::new() } else { format!("  (by {})", by.join(", ")) };
-            output.line(&format!("{sign} {kind} {name} {uuid}{by}"))?;
+            output.signed(sign, &format!("{sign} {kind} {name} {uuid}{by}"))?;
             let fields = items(&resource["fields"]);
             let widest = fields.iter().map(|field| cell(&field["path"]).len()).max().unwrap_or(0);
             for field in fields {
@@ -71,7 +71,7 @@ pub fn changes(reply: &Value, output: &mut Output) -> Result<(), Failure> {
         }
         if !events.is_empty() {
             output.text(if resources.is_empty() { "made no difference:\n" } else { "\nmade by:\n" })?;
-            output.rows(&log_rows(events), LOG)?;
+            output.rows(&log_rows(events, output), LOG)?;
         }
         Ok(())
     })?;
@@ -164,7 +164,7 @@ pub fn holders(reply: &Value, output: &mut Output) -> Result<(), Failure> {
             Value::Null => Value::Null,
             moment => json!(format!(
                 "{} by {} ({}, {})",
-                cell(&time(&moment["at"])),
+                cell(&output.time(&moment["at"])),
                 cell(&moment["principal"]),
                 cell(&moment["command"]),
                 moment["position"],
@@ -190,10 +190,10 @@ pub fn holders(reply: &Value, output: &mut Output) -> Result<(), Failure> {
 /// The widths of the columns of a log that is followed: what comes is not known yet.
 const WIDTHS: &[(&str, usize)] = &[
     ("position", 8),
-    ("time", 24),
-    ("principal", 22),
-    ("event", 24),
-    ("resource", 45),
+    ("time", 12),
+    ("principal", 24),
+    ("event", 26),
+    ("resource", 32),
     ("command", 24),
     ("reason", 0),
 ];
@@ -219,7 +219,7 @@ impl Following {
             let names: Vec<String> = WIDTHS.iter().map(|(name, width)| format!("{name:width$}")).collect();
             output.line(names.join("  ").trim_end())?;
         }
-        let rows = log_rows(std::slice::from_ref(event));
+        let rows = log_rows(std::slice::from_ref(event), output);
         let cells: Vec<String> =
             WIDTHS.iter().map(|(name, width)| format!("{:width$}", clean(&cell(&rows[0][*name])))).collect();
         Ok(output.line(cells.join("  ").trim_end())?)

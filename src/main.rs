@@ -80,6 +80,10 @@ fn main() -> ExitCode {
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     let width = comfy_table::Table::new().width();
     let mut output = Output::new(&mut stdout, &mut stderr, width);
+    if width.is_some() {
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        output = output.for_a_person(jiff::Zoned::now(), colours);
+    }
     run(std::env::args_os().collect(), &Environment::of_process(), &mut output)
 }
 

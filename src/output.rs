@@ -2,7 +2,8 @@
 
 use crate::{failure::Failure, table, yaml};
 use clap::ValueEnum;
-use serde_json::Value;
+use jiff::{Timestamp, Zoned};
+use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write};
 
 /// How data is written.
@@ -24,12 +25,56 @@ pub struct Output<'a> {
     stdout: &'a mut dyn Write,
     stderr: &'a mut dyn Write,
     width: Option<u16>,
+    /// For whoever sits before a terminal: what time it is there, and whether signs have colours.
+    person: Option<(Zoned, bool)>,
 }
 
 impl<'a> Output<'a> {
     /// To these two, at this width; none for no limit.
     pub fn new(stdout: &'a mut dyn Write, stderr: &'a mut dyn Write, width: Option<u16>) -> Output<'a> {
-        Output { format: Format::Table, stdout, stderr, width }
+        Output { format: Format::Table, stdout, stderr, width, person: None }
+    }
+
+    /// The same for a person before a terminal, where it is `now`: times are those of the place, and signs may have
+    /// colours.
+    pub fn for_a_person(self, now: Zoned, colours: bool) -> Output<'a> {
+        Output { person: Some((now, colours)), ..self }
+    }
+
+    /// Microseconds since 1970: RFC 3339 with milliseconds in UTC; for a person the time of day, with the date
+    /// where that is not today.
+    pub fn time(&self, micros: &Value) -> Value {
+        let Some(time) = micros.as_i64().and_then(|micros| Timestamp::from_microsecond(micros).ok()) else {
+            return micros.clone();
+        };
+        json!(match &self.person {
+            None => format!("{time:.3}"),
+            Some((now, _)) => {
+                let there = time.to_zoned(now.time_zone().clone());
+                let today = there.date() == now.date();
+                there.strftime(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+            }
+        })
+    }
+
+    /// Whoever asked: for a person without what says that it is a part of the system, which its name says too.
+    pub fn principal(&self, principal: &Value) -> Value {
+        match principal.as_str().and_then(|name| name.strip_prefix("system:")) {
+            Some(component) if self.person.is_some() => json!(component),
+            _ => principal.clone(),
+        }
+    }
+
+    /// Writes a line that says what was added (`+`), removed (`-`) or changed (`~`), cut where the terminal ends.
+    pub fn signed(&mut self, sign: &str, text: &str) -> io::Result<()> {
+        let colour = match (&self.person, sign) {
+            (Some((_, true)), "+") => "32",
+            (Some((_, true)), "-") => "31",
+            (Some((_, true)), "~") => "33",
+            _ => return self.line(text),
+        };
+        let line = self.fitting(text);
+        self.text(&format!("\x1b[{colour}m{line}\x1b[0m\n"))
     }
 
     /// Writes `whole` as JSON or YAML, or else what `table` writes.
@@ -80,14 +125,12 @@ impl<'a> Output<'a> {
 
     /// Writes one line, cut where the terminal ends.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        let text = table::clean(text);
-        match self.width.map(usize::from) {
-            Some(width) if text.chars().count() > width => {
-                let cut: String = text.chars().take(width.saturating_sub(1)).collect();
-                self.text(&format!("{cut}…\n"))
-            }
-            _ => self.text(&format!("{text}\n")),
-        }
+        let line = self.fitting(text);
+        self.text(&format!("{line}\n"))
+    }
+
+    fn fitting(&self, text: &str) -> String {
+        table::cut(&table::clean(text), self.width.map_or(usize::MAX, usize::from))
     }
 
     /// Says something on stderr.

@@ -48,9 +48,18 @@ pub fn rows<C: AsRef<str>>(items: &[Value], columns: &[C], width: Option<u16>) -
         items.iter().map(|item| shown.iter().map(|name| cell(&path(item, name))).collect()).collect();
     let mut left_out = vec![];
     if let Some(width) = width {
+        let mut last = None;
         while shown.len() > 2 && natural_width(&shown, &cells) > usize::from(width) {
-            left_out.extend(shown.pop().map(str::to_string));
-            cells.iter_mut().for_each(|row| row.truncate(shown.len()));
+            let column: Vec<String> = cells.iter_mut().filter_map(Vec::pop).collect();
+            last = shown.pop().zip(Some(column));
+            left_out.extend(last.iter().map(|(name, _)| name.to_string()));
+        }
+        // The first that has no room is shown as far as it has some, unless it is to be copied.
+        let room = usize::from(width).saturating_sub(natural_width(&shown, &cells) + 2);
+        if let Some((name, column)) = last.filter(|(_, column)| room >= CUT_MIN && !column.iter().any(is_uuid)) {
+            shown.push(name);
+            left_out.pop();
+            cells.iter_mut().zip(column).for_each(|(row, text)| row.push(cut(&text, room)));
         }
         left_out.reverse();
     }
@@ -102,9 +111,24 @@ fn text(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end())).collect()
 }
 
+/// A column that is narrower says nothing.
+const CUT_MIN: usize = 8;
+
+fn is_uuid(text: &String) -> bool {
+    text.parse::<switchback_events::Id>().is_ok()
+}
+
+/// A line, cut where there is no more room.
+pub fn cut(text: &str, room: usize) -> String {
+    let text = text.lines().next().unwrap_or_default();
+    if text.chars().count() <= room {
+        return text.to_string();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// A uuid that breaks over two lines cannot be copied.
 fn keep_whole(table: &mut Table, cells: &[Vec<String>]) {
-    let is_uuid = |text: &String| text.parse::<switchback_events::Id>().is_ok();
     for at in 0..cells.first().map_or(0, Vec::len) {
         if cells.iter().any(|row| is_uuid(&row[at]))
             && let Some(column) = table.column_mut(at)

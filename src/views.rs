@@ -1,7 +1,6 @@
 //! How replies look as tables: what a person wants to see first of each kind of reply.
 
 use crate::{audit_views, client::inventories, failure::Failure, output::Output, table, yaml};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io;
 use switchback_bus::{Message, creates};
@@ -99,22 +98,22 @@ pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failur
 
 fn events(reply: &Value, output: &mut Output) -> Result<(), Failure> {
     let events = items(&reply["events"]);
-    output.data(reply, |output| output.rows(&log_rows(events), LOG))?;
+    output.data(reply, |output| output.rows(&log_rows(events, output), LOG))?;
     output.note(&format!("{}, log looked at up to {}", count(events.len(), "event"), reply["position"]));
     Ok(())
 }
 
-/// The columns of events: who and what first, for terminals that have no room for all.
-pub const LOG: &[&str] = &["position", "time", "principal", "event", "resource", "command", "reason"];
+/// The columns of events: when, who, what and why first, for terminals that have no room for all.
+pub const LOG: &[&str] = &["position", "time", "principal", "event", "name", "reason", "command", "resource"];
 
 /// Events as rows of [`LOG`].
-pub fn log_rows(events: &[Value]) -> Vec<Value> {
+pub fn log_rows(events: &[Value], output: &Output) -> Vec<Value> {
     let row = |event: &Value| {
-        let stream = [&event["streamType"], &event["streamId"]].map(|part| part.as_str().unwrap_or("?"));
         json!({
-            "position": event["position"], "time": time(&event["at"]), "principal": event["principal"],
-            "command": event["command"], "event": event["kind"], "resource": stream.join("/"),
-            "reason": event["reason"],
+            "position": event["position"], "time": output.time(&event["at"]),
+            "principal": output.principal(&event["principal"]),
+            "event": event["kind"], "name": event["name"], "reason": event["reason"], "command": event["command"],
+            "resource": event["streamId"],
         })
     };
     events.iter().map(row).collect()
@@ -128,30 +127,52 @@ fn config(reply: &Value, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn diff(reply: &Value, output: &mut Output) -> Result<(), Failure> {
-    let mut rows = vec![];
+    let mut lines = vec![];
     for (section, change) in reply["sections"].as_object().into_iter().flatten() {
-        let mut row = |sign: &str, item: String| rows.push(json!({"section": section, " ": sign, "item": item}));
+        let mut line = |sign: &'static str, item: String| lines.push((section.as_str(), sign, item));
         for (sign, items_of) in [("-", "removed"), ("+", "added")] {
-            items(&change[items_of]).iter().for_each(|item| row(sign, table::cell(item)));
+            items(&change[items_of]).iter().for_each(|removed| line(sign, item(removed)));
         }
         for changed in items(&change["changed"]) {
             let [path, from, to] = ["path", "from", "to"].map(|member| table::cell(&changed[member]));
-            row("~", format!("{path}: {from} → {to}"));
+            line("~", format!("{path}: {from} → {to}"));
         }
     }
     let events = items(&reply["events"]);
+    let widest = lines.iter().map(|(section, ..)| section.len()).max().unwrap_or(0);
     output.data(reply, |output| {
-        output.rows(&rows, &["section", " ", "item"])?;
+        for (section, sign, item) in &lines {
+            output.signed(sign, &format!("{section:widest$}  {sign} {item}"))?;
+        }
         if !events.is_empty() {
-            output.text("\nmade by:\n")?;
-            output.rows(&log_rows(events), LOG)?;
+            output.text(if lines.is_empty() { "made no difference:\n" } else { "\nmade by:\n" })?;
+            output.rows(&log_rows(events, output), LOG)?;
         }
         Ok(())
     })?;
     let [from, to] = ["from", "to"].map(|member| table::cell(&reply[member]));
     let events = count(events.len(), "event");
-    output.note(&format!("{} between {from} and {to}, made by {events}", count(rows.len(), "difference")));
+    output.note(&format!("{} between {from} and {to}, made by {events}", count(lines.len(), "difference")));
     Ok(())
+}
+
+/// An item of a configuration on one line: where it stands, and its fields.
+fn item(item: &Value) -> String {
+    let fields = match &item["item"] {
+        Value::Null => item,
+        inner => inner,
+    };
+    let text = match fields.as_object() {
+        Some(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name} {}", table::cell(value));
+            fields.iter().filter(|(name, _)| *name != "path").map(field).collect::<Vec<_>>().join(", ")
+        }
+        None => table::cell(fields),
+    };
+    match item["path"].as_str() {
+        Some(path) => format!("{}: {text}", table::clean(path)),
+        None => text,
+    }
 }
 
 fn drift(reply: &Value, output: &mut Output) -> Result<(), Failure> {
@@ -179,12 +200,6 @@ pub fn items(value: &Value) -> &[Value] {
 /// A number of things in words.
 pub fn count(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// Microseconds as an RFC 3339 time with milliseconds, in UTC.
-pub fn time(micros: &Value) -> Value {
-    let timestamp = micros.as_i64().and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    timestamp.map_or_else(|| micros.clone(), |timestamp| json!(format!("{timestamp:.3}")))
 }
 
 /// Writes nothing but the error of a broken chain.

@@ -3,12 +3,15 @@
 //! A stream reads the log by itself, through the journal's subscription, and only when it is polled: what is far
 //! behind and what follows live go the same way, and nobody waits for a slow reader.
 
-use super::history::{History, blocking, unreadable};
+use super::{
+    history::{History, blocking, unreadable},
+    replay::STREAMS,
+};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal};
-use switchback_events::{Commit, Envelope, Id, Micros, Position};
+use switchback_events::{Commit, Envelope, Id, Micros, Position, Recorded, StreamKey, StreamKind, Version};
 use switchback_journal::{Journal, ReadError, Subscription};
 
 /// How many events a page has unless asked otherwise.
@@ -213,6 +216,49 @@ impl History {
             "effects": effects(self.journal(), &commit)?,
         }))
     }
+}
+
+/// More events than these of one resource are not read for its name.
+const NAMED_WITHIN: Version = 200;
+
+/// Gives each event of a reply the name that its resource had then, where it has one.
+pub(super) fn name_resources(journal: &Journal, reply: &mut Value) {
+    let mut known = HashMap::new();
+    for place in ["/event", "/events", "/commit/events", "/causes", "/effects"] {
+        let events = match reply.pointer_mut(place) {
+            Some(Value::Array(events)) => &mut events[..],
+            Some(event) => std::slice::from_mut(event),
+            None => continue,
+        };
+        for event in events {
+            let kind = STREAMS.iter().find(|kind| event["streamType"] == kind.stem());
+            let id = event["streamId"].as_str().and_then(|id| id.parse::<Id>().ok());
+            let (Some(kind), Some(id), Some(version)) = (kind, id, event["version"].as_u64()) else { continue };
+            let stream = StreamKey::new(*kind, id);
+            let names = known.entry(stream).or_insert_with(|| names(journal, stream));
+            if let Some((_, name)) = names.iter().rfind(|(since, _)| *since <= version) {
+                event["name"] = json!(name);
+            }
+        }
+    }
+}
+
+/// The names of a resource, each with the version since when it has it. That they cannot be read is said elsewhere.
+fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
+    let recorded: Vec<Recorded> = match stream.kind {
+        StreamKind::MacBlock => vec![],
+        _ if journal.version(stream) <= NAMED_WITHIN => {
+            let events = journal.read_stream(stream, 0).unwrap_or_default();
+            events.into_iter().map(|(_, recorded)| recorded).collect()
+        }
+        _ => {
+            let first = journal.tagged_positions(stream.id).into_iter().next();
+            let commit = first.and_then(|first| journal.commit_at(first).ok()?);
+            commit.map(|commit| commit.events.clone()).unwrap_or_default()
+        }
+    };
+    let named = recorded.iter().filter(|recorded| recorded.stream == stream);
+    named.filter_map(|event| Some((event.version, event.event.to_json()["name"].as_str()?.to_string()))).collect()
 }
 
 /// A commit by its first event.

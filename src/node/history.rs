@@ -2,7 +2,11 @@
 //!
 //! **Invariant:** a server and a data directory without one answer through the same functions.
 
-use super::{at_rest::Folded, diff, events::envelope};
+use super::{
+    at_rest::Folded,
+    diff,
+    events::{envelope, name_resources},
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use switchback_actors::reconcilers::{config_at, replay_router};
@@ -108,6 +112,12 @@ impl History {
 
     /// Answers a read of the past.
     pub(super) async fn read(&self, read: Read) -> Result<Value, Refusal> {
+        let mut reply = self.answer(read).await?;
+        name_resources(&self.journal, &mut reply);
+        Ok(reply)
+    }
+
+    async fn answer(&self, read: Read) -> Result<Value, Refusal> {
         // What reads the log a little is quick for what one asks in person; the gateway's threads may wait for it.
         match read {
             Read::GetVirtualRouterConfig(request) => {

@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-const STREAMS: [StreamKind; 14] = [
+pub(super) const STREAMS: [StreamKind; 14] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,

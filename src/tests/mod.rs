@@ -235,14 +235,13 @@ fn a_diff_names_sections_items_and_events() {
     ] {
         let done = switchback(&server.environment, &line);
         let expected = "\
-section   item
-dhcp     -  {\"ip\":\"10.0.0.5\"}
-dhcp     +  {\"ip\":\"10.0.0.6\"}
-dns      ~  upstream: 1.1.1.1 → 8.8.8.8
+dhcp  - ip 10.0.0.5
+dhcp  + ip 10.0.0.6
+dns   ~ upstream: 1.1.1.1 → 8.8.8.8
 
 made by:
-position  time                      principal  event         resource                               command     reason
-1         2026-11-20T10:00:00.000Z  admin      zone.Created  zone/0123456789abcdef0123456789abcdef  CreateZone  test
+position  time                      principal  event         reason  command     resource
+1         2026-11-20T10:00:00.000Z  admin      zone.Created  test    CreateZone  0123456789abcdef0123456789abcdef
 ";
         let lines = |text: &str| {
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()

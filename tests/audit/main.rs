@@ -5,5 +5,6 @@ mod copies;
 #[allow(dead_code)]
 mod harness;
 mod history;
+mod incident;
 mod program;
 mod stream;
