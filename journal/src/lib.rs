@@ -40,7 +40,7 @@ mod record;
 mod replay;
 mod segments;
 mod signed_heads;
-mod sled_conf;
+mod sled_files;
 mod sled_store;
 mod state;
 mod store;

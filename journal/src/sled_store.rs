@@ -18,7 +18,7 @@
 
 use crate::lanes::{Lane, Lanes};
 use crate::segments::Segments;
-use crate::sled_conf;
+use crate::sled_files;
 use crate::store::{Frame, FrameStore, StoreError, check_order};
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -367,7 +367,7 @@ fn open_sled(dir: &Path) -> Result<sled::Db, String> {
         |dir: &Path| sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
     let config = config_of(dir);
     let deadline = Instant::now() + CLOSING;
-    sled_conf::place(dir, config_of).map_err(|error| error.to_string())?;
+    sled_files::prepare(dir, config_of).map_err(|error| error.to_string())?;
     loop {
         let why = match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => return Ok(db),
