@@ -132,7 +132,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&fresh, path).map_err(failed)
+    fs::rename(&fresh, path).and_then(|()| fs::File::open(directory)?.sync_all()).map_err(failed)
 }
 
 /// An identity on one line.
