@@ -15,6 +15,7 @@ mod world;
 
 use invariants::{Invariant, Violation};
 use std::{
+    collections::BTreeMap,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -29,6 +30,15 @@ const SITE_SEED: u64 = u64::MAX;
 
 /// The commands of one run.
 const COMMANDS: Range<usize> = 10..60;
+
+/// What happens only when agents fail.
+const OUT_OF_THE_ORDINARY: &[&str] = &[
+    "l2_network.AttachFailed",
+    "router.ConfigFailed",
+    "router.Disconnected",
+    "router.StartFailed",
+    "vm_instance.OperationFailed",
+];
 
 /// The log of the site that every run begins with.
 fn site() -> &'static [u8] {
@@ -69,6 +79,7 @@ struct Totals {
     acknowledged: usize,
     conflicts: u64,
     happened: u64,
+    kinds: BTreeMap<String, usize>,
 }
 
 /// What the first seed that fails has broken; no invariant where it panicked.
@@ -120,6 +131,9 @@ impl Totals {
         self.acknowledged += summary.acknowledged;
         self.conflicts += summary.conflicts;
         self.happened += summary.happened;
+        for (kind, count) in &summary.kinds {
+            *self.kinds.entry(kind.clone()).or_default() += count;
+        }
     }
 }
 
@@ -134,10 +148,16 @@ fn every_seed_keeps_every_promise() {
         Ok(totals) => totals,
         Err(Failure { seed, what, .. }) => panic!("seed {seed}: {what}\n{}", alone(seed)),
     };
-    println!("{totals:?}");
+    println!("{totals:#?}");
     // A simulation in which nothing happens would find nothing.
-    let Totals { runs, starts, acknowledged, conflicts, .. } = totals;
-    assert!(starts > 2 * runs && acknowledged as u64 > 5 * runs && conflicts > runs, "too little happens: {totals:?}");
+    let Totals { runs, starts, acknowledged, conflicts, kinds, .. } = &totals;
+    assert!(
+        *starts > 2 * runs && *acknowledged as u64 > 5 * runs && conflicts > runs,
+        "too little happens: {totals:?}"
+    );
+    for kind in OUT_OF_THE_ORDINARY {
+        assert!(kinds.contains_key(*kind), "{kind} never happens");
+    }
 }
 
 #[test]

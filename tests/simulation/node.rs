@@ -72,16 +72,25 @@ impl fmt::Debug for Outcome {
     }
 }
 
+/// Who asks.
+#[derive(Clone, Copy)]
+pub enum By {
+    /// A client, for its command of this number; with or without other parameters than before.
+    Client(usize, bool),
+    /// A worker of the reconcilers reports.
+    Worker(AgentOf),
+}
+
 /// A command on its way through the node.
 pub struct Ask {
-    /// Which client's, with or without other parameters than before; none: a reconciler's.
-    pub asker: Option<(usize, bool)>,
+    pub by: By,
     pub execute: Execute,
 }
 
 /// Somebody who waits for the disk.
 struct Waiting {
-    asker: (usize, bool),
+    number: usize,
+    other_body: bool,
     #[allow(clippy::type_complexity, reason = "it is said once")]
     durable: Pin<Box<dyn Future<Output = Result<Option<Arc<Commit>>, String>>>>,
 }
@@ -147,7 +156,7 @@ impl World {
         if self.node.is_none() {
             return Ok(());
         }
-        let (mut parameters, asker) = (sent.parameters.clone(), (number, other_body));
+        let (mut parameters, by) = (sent.parameters.clone(), By::Client(number, other_body));
         if other_body {
             parameters["description"] = "another body".into();
         }
@@ -155,14 +164,11 @@ impl World {
         // As the bus does: what was done is answered before the words are looked at.
         let found = self.node.as_ref().map(|node| node.journal.lookup(sent.id, body));
         let (command, common) = match found.transpose().map(Option::flatten) {
-            Ok(Some(appended)) => {
-                self.wait(asker, appended);
-                return Ok(());
-            }
-            Err(error) => return self.reply(asker, Outcome::Refused(refusal_of(error))),
+            Ok(Some(appended)) => return self.appended(by, appended),
+            Err(error) => return self.refused(by, refusal_of(error)),
             Ok(None) => match command(sent.name, &parameters) {
                 Ok(parsed) => parsed,
-                Err(refusal) => return self.reply(asker, Outcome::Refused(refusal)),
+                Err(refusal) => return self.refused(by, refusal),
             },
         };
         let execute = Execute {
@@ -181,7 +187,7 @@ impl World {
             if_match: None,
             dry_run: false,
         };
-        self.decide(Ask { asker: Some(asker), execute })
+        self.decide(Ask { by, execute })
     }
 
     /// An actor decides, and will come to sequence it: meanwhile others do, too.
@@ -201,27 +207,52 @@ impl World {
                 self.after(delay, Event::Sequence(run, ticket));
                 Ok(())
             }
-            Ok(Step::Done(Decided::Appended(appended))) => {
-                if let Some(asker) = ask.asker {
-                    self.wait(asker, appended);
-                }
-                Ok(())
-            }
-            Ok(Step::Done(Decided::Unchanged(_) | Decided::Dry(_))) => {
-                if let Some(asker) = ask.asker {
-                    let journal = &self.node().journal;
-                    let durable = journal.wait_durable(journal.head());
-                    let durable = async move { durable.await.map(|()| None).map_err(|lost| lost.0) };
-                    self.node().waiting.push(Waiting { asker, durable: Box::pin(durable) });
-                    self.poll()?;
-                }
-                Ok(())
-            }
-            Err(refusal) => match ask.asker {
-                Some(asker) => self.reply(asker, Outcome::Refused(refusal)),
-                None => Ok(()),
-            },
+            Ok(Step::Done(Decided::Appended(appended))) => self.appended(ask.by, appended),
+            Ok(Step::Done(Decided::Unchanged(_) | Decided::Dry(_))) => self.unchanged(ask.by),
+            Err(refusal) => self.refused(ask.by, refusal),
         }
+    }
+
+    fn refused(&mut self, by: By, refusal: Refusal) -> Checked {
+        match by {
+            By::Client(number, other_body) => self.reply(number, other_body, Outcome::Refused(refusal)),
+            By::Worker(of) => {
+                self.reported(of, 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sequenced; a client hears of it when it is on disk.
+    fn appended(&mut self, by: By, appended: Appended) -> Checked {
+        match by {
+            By::Client(number, other_body) => {
+                if self.plant == Some(Plant::ReplyBeforeSync) {
+                    return self.reply(number, other_body, Outcome::Done(appended.commit));
+                }
+                let durable = Box::pin(async move { appended.durable().await.map(Some).map_err(|lost| lost.0) });
+                self.node().waiting.push(Waiting { number, other_body, durable });
+            }
+            By::Worker(of) => self.reported(of, appended.commit.last_position()),
+        }
+        // What was durable long ago is answered at the writer's next turn, too.
+        self.write_soon();
+        Ok(())
+    }
+
+    /// What there is already must be on disk, too, before it is answered.
+    fn unchanged(&mut self, by: By) -> Checked {
+        match by {
+            By::Client(number, other_body) => {
+                let journal = &self.node().journal;
+                let durable = journal.wait_durable(journal.head());
+                let durable = Box::pin(async move { durable.await.map(|()| None).map_err(|lost| lost.0) });
+                self.node().waiting.push(Waiting { number, other_body, durable });
+                self.write_soon();
+            }
+            By::Worker(of) => self.reported(of, 0),
+        }
+        Ok(())
     }
 
     /// The actor sequences what it has decided, or decides again.
@@ -244,31 +275,14 @@ impl World {
                 if plant == Some(Plant::SequencedSnapshot) && self.rng.u8(0..3) == 0 {
                     self.node().states.clone().snapshot_every(1).snapshot_after(&commit);
                 }
-                if let Some(asker) = ask.asker {
-                    if plant == Some(Plant::ReplyBeforeSync) {
-                        return self.reply(asker, Outcome::Done(commit));
-                    }
-                    self.wait(asker, appended);
-                }
-                self.write_soon();
-                Ok(())
+                self.appended(ask.by, appended)
             }
             Err(AppendError::Conflict { .. } | AppendError::Stale) => {
                 self.conflicts += 1;
                 self.decide(ask)
             }
-            Err(error) => match ask.asker {
-                Some(asker) => self.reply(asker, Outcome::Refused(refusal_of(error))),
-                None => Ok(()),
-            },
+            Err(error) => self.refused(ask.by, refusal_of(error)),
         }
-    }
-
-    fn wait(&mut self, asker: (usize, bool), appended: Appended) {
-        let durable = async move { appended.durable().await.map(Some).map_err(|lost| lost.0) };
-        self.node().waiting.push(Waiting { asker, durable: Box::pin(durable) });
-        // One that was durable long ago is answered by the writer's next turn, too.
-        self.write_soon();
     }
 
     fn write_soon(&mut self) {
@@ -276,6 +290,22 @@ impl World {
             let (run, delay) = (self.run, self.rng.i64(100..12_000));
             self.after(delay, Event::Write(run));
         }
+    }
+
+    /// The node ends as it is told to: what waits is written, and so is what is kept beside the log.
+    pub fn stop(&mut self) -> Checked {
+        let Some(mut node) = self.node.take() else { return Ok(()) };
+        self.tell(|| "the node is told to end".to_string());
+        node.prepared.clear();
+        let Node { journal, stepper, waiting, .. } = node;
+        stepper.finish();
+        if self.disk.lock().power_lost {
+            self.disk.lock().lose_power();
+        }
+        drop((waiting, journal));
+        let delay = self.rng.i64(1..60) * MILLIS;
+        self.after(delay, Event::Restart);
+        Ok(())
     }
 
     /// The writer's turn.
@@ -317,24 +347,24 @@ impl World {
         let mut context = Context::from_waker(Waker::noop());
         self.node().waiting.retain_mut(|waiting| match waiting.durable.as_mut().poll(&mut context) {
             Poll::Ready(answer) => {
-                ready.push((waiting.asker, answer));
+                ready.push((waiting.number, waiting.other_body, answer));
                 false
             }
             Poll::Pending => true,
         });
-        for (asker, answer) in ready {
+        for (number, other_body, answer) in ready {
             let outcome = match answer {
                 Ok(Some(commit)) => Outcome::Done(commit),
                 Ok(None) => Outcome::Unchanged,
                 Err(why) => Outcome::Refused(refusal_of(AppendError::ReadOnly(why))),
             };
-            self.reply(asker, outcome)?;
+            self.reply(number, other_body, outcome)?;
         }
         Ok(())
     }
 
     /// A reply leaves the node: from here on it counts.
-    fn reply(&mut self, (number, other_body): (usize, bool), outcome: Outcome) -> Checked {
+    fn reply(&mut self, number: usize, other_body: bool, outcome: Outcome) -> Checked {
         let id = self.sent[number].id;
         let name = self.sent[number].name;
         let rule = Invariant::OncePerCommand;
@@ -453,8 +483,8 @@ impl World {
 }
 
 fn open(store: Arc<dyn FrameStore>) -> Result<(Journal, Stepper), Violation> {
-    // Few recent commits, so that many are read from the store.
-    let options = Options { recent: 16, ..Options::default() };
+    // Few recent commits, so that many are read from the store; and often what is kept beside the log.
+    let options = Options { recent: 16, head_commits: 5, checkpoint_events: 40, ..Options::default() };
     let opened = Journal::open_stepped(store, options);
     opened.or_else(|error| Invariant::ChainVerifies.broken(format!("the log cannot be opened: {error}")))
 }

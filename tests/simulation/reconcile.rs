@@ -4,7 +4,7 @@
 use crate::{
     agents::{AgentOf, Answer},
     invariants::{Checked, Invariant},
-    node::{Ask, Node},
+    node::{Ask, By, Node},
     world::{Event, MILLIS, World, ticket},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,6 +30,10 @@ pub struct Reconciler {
     /// The generation of a router's appliance that its host carries.
     appliances: BTreeMap<RouterId, Position>,
     reports: u64,
+    /// The reports of each worker that are not sequenced yet; until then it does nothing else.
+    under_way: BTreeMap<AgentOf, usize>,
+    /// The position of each router's last report: until the fold has it, what the fold says is out of date.
+    reported: BTreeMap<RouterId, Position>,
 }
 
 #[derive(Default)]
@@ -100,6 +104,14 @@ fn item(report: &ApplyReport, id: Id) -> Result<Position, String> {
 impl World {
     /// A worker's turn.
     pub fn look(&mut self, of: AgentOf) {
+        let node = self.node();
+        let reported = match of {
+            AgentOf::Host(_) => 0,
+            AgentOf::Router(router) => node.reconciler.reported.get(&router).copied().unwrap_or(0),
+        };
+        if node.reconciler.under_way.contains_key(&of) || node.fold.position() < reported {
+            return self.look_again(of, 5 * MILLIS);
+        }
         match of {
             AgentOf::Host(host) => self.look_at_host(host),
             AgentOf::Router(router) => self.look_at_router(router),
@@ -114,6 +126,7 @@ impl World {
     /// Sends a document, and gives its answer a time to come.
     fn push(&mut self, ticket: u64, of: AgentOf, push: &Push) {
         let run = self.run;
+        self.tell(|| format!("{of:?} is told revision {}", push.revision));
         self.carry(|| Event::Push(run, ticket, of, push.clone()));
         self.after(PATIENCE, Event::Answer(run, ticket, of, None));
     }
@@ -121,6 +134,10 @@ impl World {
     /// An answer, or the end of the time for it.
     pub fn agent_answered(&mut self, ticket: u64, of: AgentOf, answer: Option<Answer>) -> Checked {
         let answer = answer.unwrap_or_else(unreachable);
+        self.tell(|| match &answer {
+            Ok(report) => format!("{of:?} has revision {}", report.revision),
+            Err(problem) => format!("{of:?}: {problem}"),
+        });
         match of {
             AgentOf::Host(host) => self.host_answered(ticket, host, answer),
             AgentOf::Router(router) => self.router_answered(ticket, router, answer),
@@ -128,7 +145,7 @@ impl World {
     }
 
     /// What was found, as a command of the system.
-    fn report(&mut self, command: impl Into<Command>) -> Checked {
+    fn report(&mut self, by: AgentOf, command: impl Into<Command>) -> Checked {
         if self.node.is_none() {
             return Ok(());
         }
@@ -136,6 +153,8 @@ impl World {
         let run = self.run;
         let reports = &mut self.node().reconciler.reports;
         *reports += 1;
+        let reports = *reports;
+        *self.node().reconciler.under_way.entry(by).or_default() += 1;
         let command_id = CommandId(Id::of_name(&format!("report:{run}:{reports}")));
         let provenance = Provenance {
             command_id,
@@ -148,9 +167,25 @@ impl World {
             reason: None,
         };
         self.asked_for.insert(command_id, provenance.principal.clone());
+        self.tell(|| format!("reported: {command:?}"));
         let command = Arc::new(command);
         let execute = Execute { command, common: Common::default(), provenance, if_match: None, dry_run: false };
-        self.decide(Ask { asker: None, execute })
+        self.decide(Ask { by: By::Worker(by), execute })
+    }
+
+    /// A worker's report has its place in the log, or came to nothing.
+    pub fn reported(&mut self, by: AgentOf, position: Position) {
+        let reconciler = &mut self.node().reconciler;
+        if let Some(left) = reconciler.under_way.get_mut(&by) {
+            *left -= 1;
+            if *left == 0 {
+                reconciler.under_way.remove(&by);
+            }
+        }
+        if let AgentOf::Router(router) = by {
+            let last = reconciler.reported.entry(router).or_default();
+            *last = position.max(*last);
+        }
     }
 
     fn look_at_host(&mut self, host: HostId) {
@@ -185,7 +220,7 @@ impl World {
                 if connect {
                     memory.connected = asked;
                     let status = "Connected".to_string();
-                    self.report(ReportHostStatus { uuid: host, status, reason: None })?;
+                    self.report(AgentOf::Host(host), ReportHostStatus { uuid: host, status, reason: None })?;
                 }
                 let answers = self.attachments_asked_of(host);
                 let answers = answers.into_iter().map(|key| (key, item(&report, key.0.0).map(|_| ())));
@@ -201,7 +236,7 @@ impl World {
                 self.attached(host, answers.collect())?;
                 if lost {
                     let (status, reason) = ("Disconnected".to_string(), Some(problem.to_string()));
-                    self.report(ReportHostStatus { uuid: host, status, reason })?;
+                    self.report(AgentOf::Host(host), ReportHostStatus { uuid: host, status, reason })?;
                 }
                 self.look_again(AgentOf::Host(host), RETRY);
             }
@@ -236,7 +271,7 @@ impl World {
                 complete.push(ReportL2Attachment { l2_network_uuid: l2, cluster_uuid: cluster, error });
             }
         }
-        complete.into_iter().try_for_each(|report| self.report(report))
+        complete.into_iter().try_for_each(|report| self.report(AgentOf::Host(host), report))
     }
 
     fn appliances(&mut self, host: HostId, sections: &HostSections, report: &ApplyReport) -> Checked {
@@ -257,7 +292,7 @@ impl World {
             }
             self.look_again(AgentOf::Router(router), 0);
         }
-        gone.into_iter().try_for_each(|router| self.report(of_router(router, "Stopped")))
+        gone.into_iter().try_for_each(|router| self.report(AgentOf::Host(host), of_router(router, "Stopped")))
     }
 
     fn vms(&mut self, host: HostId, sections: &HostSections, report: &ApplyReport) -> Checked {
@@ -276,7 +311,7 @@ impl World {
             }
         });
         let found: Vec<ReportVmStatus> = found.collect();
-        found.into_iter().try_for_each(|report| self.report(report))
+        found.into_iter().try_for_each(|report| self.report(AgentOf::Host(host), report))
     }
 
     fn look_at_router(&mut self, router: RouterId) {
@@ -326,7 +361,7 @@ impl World {
                     config_digest: Some(flight.digest),
                     ..of_router(router, if flight.connecting { "Connected" } else { "Applied" })
                 };
-                self.report(report)?;
+                self.report(AgentOf::Router(router), report)?;
             }
             Err(problem) => {
                 memory.failures += 1;
@@ -352,19 +387,24 @@ impl World {
         if problem.code != AgentProblemCode::Unreachable {
             let (revision, section) = (Some(flight.revision), problem.section.clone());
             let detail = detail.clone();
-            self.report(ReportApplianceStatus { revision, section, detail, ..of_router(router, "ApplyFailed") })?;
+            self.report(
+                AgentOf::Router(router),
+                ReportApplianceStatus { revision, section, detail, ..of_router(router, "ApplyFailed") },
+            )?;
         }
         if !flight.connecting {
             return match problem.code {
-                AgentProblemCode::Unreachable => {
-                    self.report(ReportApplianceStatus { detail, ..of_router(router, "Disconnected") })
-                }
+                AgentProblemCode::Unreachable => self.report(
+                    AgentOf::Router(router),
+                    ReportApplianceStatus { detail, ..of_router(router, "Disconnected") },
+                ),
                 _ => Ok(()),
             };
         }
         let first = self.node().fold.routers().get(&router).is_some_and(|record| record.applied == 0);
         if first && failures >= TRIES {
-            return self.report(ReportApplianceStatus { detail, ..of_router(router, "StartFailed") });
+            return self
+                .report(AgentOf::Router(router), ReportApplianceStatus { detail, ..of_router(router, "StartFailed") });
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ pub enum Event {
     Answer(u64, u64, AgentOf, Option<Answer>),
     /// The process dies; with it, perhaps, the power.
     Crash(bool),
+    /// It is told to end.
+    Stop,
     Restart,
     Disk(Fault),
     Mood(Mood),
@@ -102,6 +104,8 @@ pub struct Summary {
     pub happened: u64,
     pub acknowledged: usize,
     pub conflicts: u64,
+    /// What is in the log, by kind.
+    pub kinds: BTreeMap<String, usize>,
 }
 
 pub struct World {
@@ -245,6 +249,7 @@ impl World {
             }
             Event::Answer(run, ticket, of, answer) if self.is_run(run) => self.agent_answered(ticket, of, answer),
             Event::Crash(power) => self.crash(power),
+            Event::Stop => self.stop(),
             Event::Restart if self.node.is_none() => self.restart(),
             Event::Restart if self.node.as_ref().is_some_and(|node| node.journal.read_only().is_some()) => {
                 self.crash(false)?;
@@ -367,6 +372,10 @@ impl World {
         self.calm_down()?;
         let node = self.node.as_ref().expect("the node runs in the calm");
         let (position, chain) = node.journal.chain_head();
+        let mut kinds = BTreeMap::new();
+        for event in durable_log(&node.journal)?.iter().flat_map(|commit| &commit.events) {
+            *kinds.entry(event.event.kind().to_string()).or_default() += 1;
+        }
         Ok(Summary {
             position,
             chain,
@@ -374,6 +383,7 @@ impl World {
             happened: self.happened,
             acknowledged: self.acknowledged.len(),
             conflicts: self.conflicts,
+            kinds,
         })
     }
 
@@ -404,9 +414,10 @@ impl World {
     }
 
     fn misfortune(&mut self) -> Event {
-        match self.rng.u8(0..16) {
+        match self.rng.u8(0..17) {
             0..=2 => Event::Crash(true),
             3 => Event::Crash(false),
+            16 => Event::Stop,
             4 => Event::Disk(Fault::PowerInWrite),
             5 => Event::Disk(Fault::PowerInSync),
             6 => Event::Disk(Fault::WriteError),
@@ -457,12 +468,27 @@ impl World {
         }
         disk.power_lost = false;
         drop(disk);
+        if power {
+            self.tear_what_is_beside();
+        }
         if self.rng.u8(0..4) == 0 {
             self.snapshots.clear();
         }
         let delay = self.rng.i64(1..60) * MILLIS;
         self.after(delay, Event::Restart);
         Ok(())
+    }
+
+    /// The index checkpoint and the signed heads are not synced: a power failure takes their ends.
+    fn tear_what_is_beside(&mut self) {
+        let Some(dir) = &self.dir else { return };
+        for name in ["index.checkpoint", "heads.jsonl"] {
+            let path = dir.path().join(name);
+            let Ok(bytes) = std::fs::read(&path) else { continue };
+            let kept = self.rng.usize(bytes.len() / 2..=bytes.len());
+            let torn = [&bytes[..kept], &vec![0; self.rng.usize(0..100)]].concat();
+            std::fs::write(&path, torn).expect("a file in a directory of our own");
+        }
     }
 
     /// Whether anything may still go wrong.
