@@ -50,9 +50,6 @@ fn lose_power_again_and_again(seed: u64) {
         let unsynced = if loss == 0 { Unsynced::Lost } else { Unsynced::Torn(random.below(101)) };
         disk.lose_power(unsynced, &mut random);
         if let Err(wrong) = history.check(&disk.dir()) {
-            if let Some(keep) = std::env::var_os("KEEP") {
-                copy_tree(&disk.dir(), &std::path::Path::new(&keep).join(seed.to_string()));
-            }
             panic!("seed {seed}, loss {loss}, {when:?}, {unsynced:?}: {wrong}");
         }
     }

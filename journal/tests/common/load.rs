@@ -290,8 +290,17 @@ impl History {
         self.acknowledged.insert(name.to_string(), positions);
     }
 
-    /// Holds the log in `dir` against what is known, and says what is wrong. The files are not touched.
+    /// Holds the log in `dir` against what is known, and says what is wrong. The files are not touched; those that are
+    /// wrong are kept in the directory that `LOAD_KEEP` names.
     pub fn check(&mut self, dir: &Path) -> Result<(), String> {
+        let found = self.compare(dir);
+        if let (Err(_), Some(keep)) = (&found, std::env::var_os("LOAD_KEEP")) {
+            copy_tree(dir, &Path::new(&keep).join(dir.to_string_lossy().replace('/', "-")));
+        }
+        found
+    }
+
+    fn compare(&mut self, dir: &Path) -> Result<(), String> {
         let copy = tempfile::tempdir().unwrap();
         copy_tree(dir, copy.path());
         // Opening checks CRCs, chain, positions and versions after the checkpoint, verifying those of all.
