@@ -58,7 +58,7 @@ pub fn changes(reply: &Value, output: &mut Output) -> Result<(), Failure> {
             let fields = items(&resource["fields"]);
             let widest = fields.iter().map(|field| cell(&field["path"]).len()).max().unwrap_or(0);
             for field in fields {
-                let [path, from, to] = ["path", "from", "to"].map(|member| cell(&field[member]).replace('\n', " "));
+                let [path, from, to] = ["path", "from", "to"].map(|member| brief(&cell(&field[member])));
                 let said = match resource["change"].as_str() {
                     Some("added") if to == "-" => continue,
                     Some("removed") if from == "-" => continue,
@@ -141,9 +141,17 @@ pub fn inventories(reply: &Value, output: &mut Output) -> Result<(), Failure> {
     differs(kinds.iter())
 }
 
+/// On one line, and of a digest as much as an eye compares.
+fn brief(text: &str) -> String {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { format!("{}…", &text[..DIGEST_SHOWN]) } else { text.replace('\n', " ") }
+}
+
 /// Enough of a digest to compare by eye.
+const DIGEST_SHOWN: usize = 16;
+
 fn short(digest: &Value) -> Value {
-    json!(digest.as_str().unwrap_or("?").chars().take(16).collect::<String>())
+    json!(digest.as_str().unwrap_or("?").chars().take(DIGEST_SHOWN).collect::<String>())
 }
 
 /// A server that lives by something else than its log says is a failure.
@@ -190,7 +198,8 @@ pub fn holders(reply: &Value, output: &mut Output) -> Result<(), Failure> {
 /// The widths of the columns of a log that is followed: what comes is not known yet.
 const WIDTHS: &[(&str, usize)] = &[
     ("position", 8),
-    ("time", 12),
+    // As wide as the first.
+    ("time", 0),
     ("principal", 24),
     ("event", 26),
     ("resource", 32),
@@ -201,12 +210,13 @@ const WIDTHS: &[(&str, usize)] = &[
 /// Rows of events as they come.
 pub struct Following {
     header: bool,
+    time_width: usize,
 }
 
 impl Following {
     /// For the output's format.
     pub fn new(output: &Output) -> Following {
-        Following { header: output.format == Format::Table }
+        Following { header: output.format == Format::Table, time_width: 0 }
     }
 
     /// Writes one event.
@@ -215,13 +225,18 @@ impl Following {
             // A document has an end and this has none, so each event is a line of its own.
             return Ok(output.text(&format!("{event}\n"))?);
         }
+        let row = &log_rows(std::slice::from_ref(event), output)[0];
         if std::mem::take(&mut self.header) {
-            let names: Vec<String> = WIDTHS.iter().map(|(name, width)| format!("{name:width$}")).collect();
-            output.line(names.join("  ").trim_end())?;
+            self.time_width = cell(&row["time"]).len();
+            let names = WIDTHS.iter().map(|(name, width)| self.padded(name, name, *width));
+            output.line(names.collect::<Vec<_>>().join("  ").trim_end())?;
         }
-        let rows = log_rows(std::slice::from_ref(event), output);
-        let cells: Vec<String> =
-            WIDTHS.iter().map(|(name, width)| format!("{:width$}", clean(&cell(&rows[0][*name])))).collect();
-        Ok(output.line(cells.join("  ").trim_end())?)
+        let cells = WIDTHS.iter().map(|(name, width)| self.padded(name, &clean(&cell(&row[*name])), *width));
+        Ok(output.line(cells.collect::<Vec<_>>().join("  ").trim_end())?)
+    }
+
+    fn padded(&self, column: &str, text: &str, width: usize) -> String {
+        let width = if column == "time" { self.time_width } else { width };
+        format!("{text:width$}")
     }
 }

@@ -1,7 +1,8 @@
 //! How far long work is, on stderr if that is a terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::{
+    fmt::Write,
     io::{self, Read},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use switchback::node::Progress;
 
 /// A bar over positions of the log.
 pub fn bar(doing: &str) -> ProgressBar {
-    let template = format!("{doing} {{bar:30}} {{pos}}/{{len}} events, {{per_sec}}, {{eta}} left");
+    let template = format!("{doing} {{bar:30}} {{pos}}/{{len}} events, {{rate}}, {{eta}} left");
     styled(Some(0), &template)
 }
 
@@ -26,7 +27,9 @@ pub fn spinner() -> ProgressBar {
 fn styled(length: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+            let _ = write!(to, "{:.0}/s", state.per_sec());
+        })),
         Err(_) => bar,
     }
 }
@@ -35,7 +38,9 @@ fn styled(length: Option<u64>, template: &str) -> ProgressBar {
 pub fn moves(bar: &ProgressBar) -> Progress {
     let bar = bar.clone();
     Arc::new(move |reached, upto| {
-        bar.set_length(upto);
+        if bar.length() != Some(upto) {
+            bar.set_length(upto);
+        }
         bar.set_position(reached);
     })
 }

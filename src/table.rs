@@ -56,7 +56,9 @@ pub fn rows<C: AsRef<str>>(items: &[Value], columns: &[C], width: Option<u16>) -
         }
         // The first that has no room is shown as far as it has some, unless it is to be copied.
         let room = usize::from(width).saturating_sub(natural_width(&shown, &cells) + 2);
-        if let Some((name, column)) = last.filter(|(_, column)| room >= CUT_MIN && !column.iter().any(is_uuid)) {
+        if let Some((name, column)) =
+            last.filter(|(_, column)| room >= CUT_MIN && !column.iter().any(|text| is_uuid(text)))
+        {
             shown.push(name);
             left_out.pop();
             cells.iter_mut().zip(column).for_each(|(row, text)| row.push(cut(&text, room)));
@@ -114,7 +116,7 @@ fn text(table: &Table) -> String {
 /// A column that is narrower says nothing.
 const CUT_MIN: usize = 8;
 
-fn is_uuid(text: &String) -> bool {
+fn is_uuid(text: &str) -> bool {
     text.parse::<switchback_events::Id>().is_ok()
 }
 
@@ -216,6 +218,19 @@ uuid                              name      state    status
             let text = rows(&routers(), columns("virtualRouter"), Some(width)).text;
             assert!(text.contains("0123456789abcdef0123456789abcdef"), "{width}:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_first_column_without_room_is_cut_where_it_is_not_to_be_copied() {
+        let event = |name: &str| json!({"position": 1, "event": "zone.Created", "name": name, "reason": "because"});
+        let rendered =
+            rows(&[event("a-rather-long-name"), event("z")], &["position", "event", "name", "reason"], Some(34));
+        let expected = "\
+position  event         name
+1         zone.Created  a-rather…
+1         zone.Created  z
+";
+        assert_eq!((rendered.text.as_str(), rendered.left_out), (expected, vec!["reason".to_string()]));
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub fn run(
     if let AuditCommand::Log(LogArguments { follow: true, .. }) = arguments.command {
         return Err(Failure::usage("--follow needs a server: a directory at rest does not move"));
     }
-    let bar = bar("folding");
+    let bar = bar(if matches!(arguments.command, AuditCommand::Verify { .. }) { "verifying" } else { "folding" });
     let progress = moves(&bar);
     if let AuditCommand::Verify { anchor } = &arguments.command {
         // A broken log cannot be opened, only checked.

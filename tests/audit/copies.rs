@@ -1,6 +1,7 @@
 //! The binary's copies of a log, of a server and of a directory at rest: exports, backups, anchors, the doctor.
 
 use crate::harness::{ALL_SERVICES, Site, World, uuid};
+use crate::history::files;
 use crate::program::{Program, Served};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
@@ -76,7 +77,8 @@ async fn a_backup_of_a_running_server_is_continued_and_restored() {
     served.ok(&["CreateZone", "name=one"]);
     assert_eq!(served.json(&["backup", "all"])["kind"], "full");
     let first = served.json(&["audit", "head"]);
-    served.ok(&["CreateZone", "name=two"]);
+    let once = ["CreateZone", "name=two", "--idempotency-key", "once"];
+    let two = served.json(&once);
     let next = served.json(&["backup", "all", "--keys", "data"]);
     assert_eq!((&next["kind"], &next["events"]), (&json!("incremental"), &json!(1)));
     assert_eq!(served.json(&["backup", "all"])["events"], 0);
@@ -95,7 +97,9 @@ async fn a_backup_of_a_running_server_is_continued_and_restored() {
     assert!(program.ok(&["doctor", "--data", "data"]).contains("is in use"));
     let other = Served::start(&program, "other");
     assert!(other.refused(&["backup", "all"], 3).contains("the head of the log"), "a shorter log");
-    ["a", "b", "c", "d"].map(|name| other.ok(&["CreateZone", &format!("name={name}")]));
+    for name in ["a", "b", "c", "d"] {
+        other.ok(&["CreateZone", &format!("name={name}")]);
+    }
     assert!(other.refused(&["backup", "all"], 1).contains("has other events"), "another log");
     drop((served, other));
 
@@ -108,6 +112,9 @@ async fn a_backup_of_a_running_server_is_continued_and_restored() {
     assert_eq!(head(&program.json(&["restore", "all", "rest", "--data", "at-time", "--to", time])), head(&first));
     let served = Served::start(&program, "back");
     assert_eq!(served.json(&["QueryZone", "sort=+name"])["inventories"].as_array().unwrap().len(), 3);
+    // What was done before is known again.
+    assert_eq!(served.json(&once)["position"], two["position"]);
+    assert!(served.refused(&["CreateZone", "name=2", "--idempotency-key", "once"], 4).contains("another body"));
     served.ok(&["CreateZone", "name=four"]);
     served.ok(&["audit", "verify"]);
 }
@@ -167,6 +174,7 @@ async fn all_that_reads_a_directory_at_rest_reads_what_is_sealed() {
     let vm = &program.json(&["audit", "log", "--kind", "vm_instance.Created", "--data", "plain"])["events"][0];
     let (uuid, position) = (vm["streamId"].as_str().unwrap(), vm["position"].to_string());
     let ip = vm["payload"]["nics"][0]["ip"].as_str().unwrap();
+    let before = files(&home.path().join("sealed"));
     for line in [
         &["audit", "log"][..],
         &["audit", "log", "--resource", uuid],
@@ -187,6 +195,7 @@ async fn all_that_reads_a_directory_at_rest_reads_what_is_sealed() {
         };
         assert_eq!(of("sealed"), of("plain"), "{line:?}");
     }
+    assert!(files(&home.path().join("sealed")) == before, "the directory was changed");
 }
 
 /// The same frames, the schema version of the last event raised to 9 and the chain made right again.

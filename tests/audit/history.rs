@@ -19,7 +19,7 @@ fn fields(diff: &Value, uuid: &str) -> Vec<(String, Value, Value)> {
 }
 
 /// The files of a folder with their bytes.
-fn files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+pub fn files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
