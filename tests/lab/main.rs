@@ -3,6 +3,7 @@
 
 mod crash;
 mod harness;
+mod incident;
 mod leftovers;
 mod repair;
 mod router;
