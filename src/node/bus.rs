@@ -100,15 +100,22 @@ impl Node {
             if_match: request.if_match,
             dry_run: request.dry_run,
         };
-        match self.registry.execute(execute).await? {
+        let decided = match self.registry.execute(execute).await {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                if refusal.kind != RefusalKind::Busy {
+                    self.all_durable().await?;
+                }
+                return Err(refusal);
+            }
+        };
+        match decided {
             Decided::Appended(appended) => {
                 let commit = appended.durable().await.map_err(|lost| refusal_of(read_only(lost.0)))?;
                 self.reply(id, message, &commit, request.wait).await
             }
             Decided::Unchanged(decision) => {
-                // What there is already must be on disk too before it is answered.
-                let head = self.journal.head();
-                self.journal.wait_durable(head).await.map_err(|lost| refusal_of(read_only(lost.0)))?;
+                let head = self.all_durable().await?;
                 let inventories = self.inventories(&decision.inventories).await;
                 let version = self.journal.version(decision.target);
                 Ok(reply(id, head, version, true, inventories, vec![]))
@@ -142,9 +149,7 @@ impl Node {
             Wait::Durable => Settled::Pending,
             Wait::Applied => self.reconcilers.settle(commit, APPLIED).await,
         };
-        // What was waited for may have been seen before it was on disk.
-        let head = self.journal.head();
-        self.journal.wait_durable(head).await.map_err(|lost| refusal_of(read_only(lost.0)))?;
+        self.all_durable().await?;
         let applied = match settled {
             Settled::Applied => true,
             Settled::Pending => false,
@@ -165,6 +170,14 @@ impl Node {
         // Of the target as it is now, as its inventory is: what `If-Match` may name next.
         let version = commit.events.first().map_or(0, |event| self.journal.version(event.stream));
         Ok(reply(id, commit.last_position(), version, applied, inventories, events))
+    }
+
+    /// Waits until all that an answer may stand on is on disk: also a "no", or that there is nothing to change, is said
+    /// of what was seen sequenced only. Gives the head.
+    async fn all_durable(&self) -> Result<Position, Refusal> {
+        let head = self.journal.head();
+        self.journal.wait_durable(head).await.map_err(|lost| refusal_of(read_only(lost.0)))?;
+        Ok(head)
     }
 
     async fn inventories(&self, shown: &[(&'static str, Id)]) -> Vec<Value> {
@@ -195,4 +208,94 @@ fn reply(
     let inventory = inventories.first().cloned();
     let several = (inventories.len() > 1).then_some(inventories);
     CommandReply { command_id, position, version, applied, inventory, inventories: several, events }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Fleet, NodeOptions, Scratch};
+    use parking_lot::{Condvar, Mutex};
+    use serde_json::json;
+    use std::time::Duration;
+    use switchback_actors::entity::SystemClock;
+    use switchback_journal::{Frame, FrameStore, MemoryStore, StoreError};
+    use switchback_snapshots::Snapshots;
+
+    /// How a write ends.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Gate {
+        Open,
+        Closed,
+        Broken,
+    }
+
+    /// A store whose writes do not end before somebody says how.
+    struct Gated {
+        frames: MemoryStore,
+        gate: Mutex<Gate>,
+        moved: Condvar,
+    }
+
+    impl Gated {
+        fn set(&self, gate: Gate) {
+            *self.gate.lock() = gate;
+            self.moved.notify_all();
+        }
+    }
+
+    impl FrameStore for Gated {
+        fn append(&self, expected_head: Position, frames: &[Frame]) -> Result<(), StoreError> {
+            let mut gate = self.gate.lock();
+            self.moved.wait_while(&mut gate, |gate| *gate == Gate::Closed);
+            if *gate == Gate::Broken {
+                return Err(StoreError::Io { doing: "write", why: "broken".to_string() });
+            }
+            self.frames.append(expected_head, frames)
+        }
+
+        fn read_from(&self, after: Position, max_frames: usize) -> Result<Vec<Frame>, StoreError> {
+            self.frames.read_from(after, max_frames)
+        }
+
+        fn frame_at(&self, first: Position) -> Result<Option<Frame>, StoreError> {
+            self.frames.frame_at(first)
+        }
+
+        fn head(&self) -> Result<Position, StoreError> {
+            self.frames.head()
+        }
+    }
+
+    fn send(node: &Arc<Node>) -> actix_rt::task::JoinHandle<Result<CommandReply, Refusal>> {
+        let zone = json!({"name": "zone", "resourceUuid": Id::of_name("zone").to_string()});
+        let request = CommandRequest::new("CreateZone", zone, "admin", switchback_events::Origin::Api);
+        let node = node.clone();
+        actix_rt::spawn(async move { node.command(request).await })
+    }
+
+    #[test]
+    fn a_refusal_is_given_only_when_what_it_stands_on_is_on_disk() {
+        actix_rt::System::new().block_on(async {
+            let store = Gated { frames: MemoryStore::default(), gate: Mutex::new(Gate::Open), moved: Condvar::new() };
+            let (store, scratch, clock) = (Arc::new(store), Scratch::new().unwrap(), Arc::new(SystemClock));
+            let (inventories, fleet) = (scratch.0.join("inventories.db"), Fleet::simulated(&NodeOptions::default()));
+            let snapshots = Snapshots::memory();
+            let node = Node::start(store.clone(), snapshots, &inventories, fleet, 1, clock, Some(scratch));
+            let node = Arc::new(node.unwrap());
+            node.all_durable().await.unwrap();
+            store.set(Gate::Closed);
+            let head = node.journal.head();
+            let first = send(&node);
+            while node.journal.head() == head {
+                actix_rt::task::yield_now().await;
+            }
+            let mut second = send(&node);
+            let early = actix_rt::time::timeout(Duration::from_millis(300), &mut second).await;
+            assert!(early.is_err(), "there is a zone, says the answer, and the zone is not on disk: {early:?}");
+            store.set(Gate::Broken);
+            for answer in [first.await.unwrap(), second.await.unwrap()] {
+                assert_eq!(answer.unwrap_err().kind, RefusalKind::ReadOnly);
+            }
+        });
+    }
 }

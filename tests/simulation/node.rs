@@ -6,7 +6,7 @@ use crate::{
     disk::DiskStore,
     invariants::*,
     reconcile::Reconciler,
-    world::{Event, MILLIS, Plant, World, ticket},
+    world::{Event, MILLIS, Plant, Sent, World, ticket},
 };
 use std::{
     collections::BTreeMap,
@@ -91,6 +91,8 @@ pub struct Ask {
 struct Waiting {
     number: usize,
     other_body: bool,
+    /// What it hears then, unless it is of a commit.
+    otherwise: Outcome,
     #[allow(clippy::type_complexity, reason = "it is said once")]
     durable: Pin<Box<dyn Future<Output = Result<Option<Arc<Commit>>, String>>>>,
 }
@@ -208,19 +210,22 @@ impl World {
                 Ok(())
             }
             Ok(Step::Done(Decided::Appended(appended))) => self.appended(ask.by, appended),
-            Ok(Step::Done(Decided::Unchanged(_) | Decided::Dry(_))) => self.unchanged(ask.by),
+            Ok(Step::Done(Decided::Unchanged(_) | Decided::Dry(_))) => self.without_commit(ask.by, Outcome::Unchanged),
             Err(refusal) => self.refused(ask.by, refusal),
         }
     }
 
     fn refused(&mut self, by: By, refusal: Refusal) -> Checked {
-        match by {
-            By::Client(number, other_body) => self.reply(number, other_body, Outcome::Refused(refusal)),
-            By::Worker(of) => {
-                self.reported(of, 0);
-                Ok(())
-            }
+        let outcome = Outcome::Refused(refusal);
+        if let By::Client(number, false) = by
+            && !outcome.is_for_now()
+        {
+            let Sent { id, name, .. } = &self.sent[number];
+            let known = self.node.as_ref().map(|node| node.journal.lookup(*id, Id::NIL));
+            let rule = Invariant::OncePerCommand;
+            rule.holds_if(matches!(known, Some(Ok(None))), || format!("{name} {id} is {outcome}, and is in the log"))?;
         }
+        self.without_commit(by, outcome)
     }
 
     /// Sequenced; a client hears of it when it is on disk.
@@ -231,7 +236,7 @@ impl World {
                     return self.reply(number, other_body, Outcome::Done(appended.commit));
                 }
                 let durable = Box::pin(async move { appended.durable().await.map(Some).map_err(|lost| lost.0) });
-                self.node().waiting.push(Waiting { number, other_body, durable });
+                self.node().waiting.push(Waiting { number, other_body, otherwise: Outcome::Unchanged, durable });
             }
             By::Worker(of) => self.reported(of, appended.commit.last_position()),
         }
@@ -240,14 +245,14 @@ impl World {
         Ok(())
     }
 
-    /// What there is already must be on disk, too, before it is answered.
-    fn unchanged(&mut self, by: By) -> Checked {
+    /// What the answer stands on must be on disk, too, before it is given.
+    fn without_commit(&mut self, by: By, otherwise: Outcome) -> Checked {
         match by {
             By::Client(number, other_body) => {
                 let journal = &self.node().journal;
                 let durable = journal.wait_durable(journal.head());
                 let durable = Box::pin(async move { durable.await.map(|()| None).map_err(|lost| lost.0) });
-                self.node().waiting.push(Waiting { number, other_body, durable });
+                self.node().waiting.push(Waiting { number, other_body, otherwise, durable });
                 self.write_soon();
             }
             By::Worker(of) => self.reported(of, 0),
@@ -347,15 +352,15 @@ impl World {
         let mut context = Context::from_waker(Waker::noop());
         self.node().waiting.retain_mut(|waiting| match waiting.durable.as_mut().poll(&mut context) {
             Poll::Ready(answer) => {
-                ready.push((waiting.number, waiting.other_body, answer));
+                ready.push((waiting.number, waiting.other_body, waiting.otherwise.clone(), answer));
                 false
             }
             Poll::Pending => true,
         });
-        for (number, other_body, answer) in ready {
+        for (number, other_body, otherwise, answer) in ready {
             let outcome = match answer {
                 Ok(Some(commit)) => Outcome::Done(commit),
-                Ok(None) => Outcome::Unchanged,
+                Ok(None) => otherwise,
                 Err(why) => Outcome::Refused(refusal_of(AppendError::ReadOnly(why))),
             };
             self.reply(number, other_body, outcome)?;
@@ -379,10 +384,6 @@ impl World {
             }
             (Outcome::Done(commit), None) => {
                 self.acknowledged.insert(id, commit.clone());
-            }
-            (Outcome::Refused(_), None) if !outcome.is_for_now() => {
-                let known = self.node().journal.lookup(id, Id::NIL);
-                rule.holds_if(matches!(known, Ok(None)), || format!("{name} {id} is refused, and is in the log"))?;
             }
             (_, None) => {}
             (_, Some(_)) if outcome.is_for_now() => {}
