@@ -70,6 +70,17 @@ impl Journal {
         Ok(found)
     }
 
+    /// The first event of `stream`, once it is durable.
+    pub fn first_event(&self, stream: StreamKey) -> Result<Option<Recorded>, ReadError> {
+        let source = {
+            let state = self.shared().state.lock();
+            let first = state.index.commits_of(stream, 0).next().filter(|commit| *commit < state.durable);
+            first.map(|commit| state.find(commit))
+        };
+        let Some(source) = source else { return Ok(None) };
+        Ok(self.load(source)?.events.iter().find(|event| event.stream == stream).cloned())
+    }
+
     /// At most `max_commits` durable commits that hold positions above `after`, in order.
     pub fn read(&self, after: Position, max_commits: usize) -> Result<Vec<Arc<Commit>>, ReadError> {
         let sources: Vec<Source> = {

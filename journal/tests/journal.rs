@@ -150,6 +150,8 @@ fn a_stream_shows_what_is_sequenced_and_all_else_what_is_durable() {
     assert_eq!(journal.read(0, 10).unwrap().len(), 1);
     assert_eq!(journal.read(1, 10).unwrap(), []);
     assert_eq!(journal.commit_at(2).unwrap(), None);
+    let first = |name| journal.first_event(zone(name)).unwrap().map(|event| (event.position, event.version));
+    assert_eq!((first("a"), first("b"), first("c")), (Some((1, 1)), None, None), "`b` is only sequenced");
     assert_eq!(journal.position_at(Micros::MAX), 1);
     assert_eq!(journal.tagged_positions(zone("a").id), [1]);
     let mut tagged = 0;
@@ -158,6 +160,7 @@ fn a_stream_shows_what_is_sequenced_and_all_else_what_is_durable() {
     drop(held);
     wait(pending.durable()).unwrap();
     assert_eq!(journal.read(1, 10).unwrap().len(), 1);
+    assert_eq!(journal.first_event(zone("b")).unwrap().unwrap().position, 3);
 }
 
 /// Enough commits that several threads decode them, some still in memory; then all of them read from the store.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 use switchback_appliance::{RouterConfig, RouterFold};
-use switchback_events::{Event, Id, Position, RouterEvent, RouterId};
+use switchback_events::{Event, Id, Position, Recorded, RouterEvent, RouterId, StreamKey, StreamKind};
 use switchback_journal::{EventHead, Journal, ReadError};
 
 /// A router's history, read so far.
@@ -54,15 +54,13 @@ impl RouterReplay {
     }
 
     fn learn_networks(&mut self, journal: &Journal, upto: Position) -> Result<(), ReadError> {
-        let (router, tags) = (self.router.0, &mut self.tags);
-        let created = |head: &EventHead<'_>| head.stream.id == router && head.name == "Created";
-        journal.replay(Some(&[router]), 0, upto, &created, &mut |event| match &event.event {
-            Event::Router(RouterEvent::Created { nics, .. }) if event.stream.id == router => {
-                tags.extend(nics.iter().map(|nic| nic.l3_network.0));
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        })
+        let first = journal.first_event(StreamKey::new(StreamKind::Router, self.router.0))?;
+        if let Some(Recorded { position, event: Event::Router(RouterEvent::Created { nics, .. }), .. }) = first
+            && position <= upto
+        {
+            self.tags.extend(nics.iter().map(|nic| nic.l3_network.0));
+        }
+        Ok(())
     }
 }
 
