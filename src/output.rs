@@ -156,3 +156,36 @@ impl<'a> Output<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written by someone for whom it is `now`, with or without colours, or into a pipe.
+    fn written(person: Option<bool>) -> (String, Value, Value, Value) {
+        let (mut stdout, mut stderr) = (vec![], vec![]);
+        let mut output = Output::new(&mut stdout, &mut stderr, person.map(|_| 12));
+        if let Some(colours) = person {
+            output = output.for_a_person("2026-11-20T15:00:00+02:00[+02:00]".parse().unwrap(), colours);
+        }
+        let (now, before) = (json!(1_795_168_800_250_000_i64), json!(1_795_082_400_000_000_i64));
+        let (today, yesterday) = (output.time(&now), output.time(&before));
+        let principal = output.principal(&json!("system:router-reconciler"));
+        output.signed("-", "snat  - rules\u{1b}[2J").unwrap();
+        output.line("short").unwrap();
+        (String::from_utf8(stdout).unwrap(), today, yesterday, principal)
+    }
+
+    #[test]
+    fn a_person_gets_times_of_the_place_and_colours_and_a_pipe_gets_neither() {
+        let (text, today, yesterday, principal) = written(Some(true));
+        assert_eq!(text, "\u{1b}[31msnat  - rul…\u{1b}[0m\nshort\n");
+        assert_eq!((today, yesterday), (json!("12:00:00"), json!("2026-11-19 12:00:00")));
+        assert_eq!(principal, "router-reconciler");
+        assert_eq!(written(Some(false)).0, "snat  - rul…\nshort\n");
+        let (text, today, yesterday, principal) = written(None);
+        assert_eq!(text, "snat  - rules\u{fffd}[2J\nshort\n");
+        assert_eq!((today, yesterday), (json!("2026-11-20T10:00:00.250Z"), json!("2026-11-19T10:00:00.000Z")));
+        assert_eq!(principal, "system:router-reconciler");
+    }
+}

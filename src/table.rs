@@ -227,7 +227,7 @@ uuid                              name      state    status
             rows(&[event("a-rather-long-name"), event("z")], &["position", "event", "name", "reason"], Some(34));
         let expected = "\
 position  event         name
-1         zone.Created  a-rather…
+1         zone.Created  a-rathe…
 1         zone.Created  z
 ";
         assert_eq!((rendered.text.as_str(), rendered.left_out), (expected, vec!["reason".to_string()]));

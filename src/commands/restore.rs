@@ -46,6 +46,7 @@ pub fn run(arguments: RestoreArguments, outer: &ClientArguments, output: &mut Ou
     let data = DataDir::open(&arguments.data)?;
     let made = data.put_log(|log| {
         let made = restore_with(&backups, log, upto, |reached, upto| progress(reached, upto))?;
+        anyhow::ensure!(made.head > 0, "restore: the backups hold nothing up to that moment");
         for keys in &keys {
             put_keys(keys, &data, log)?;
         }

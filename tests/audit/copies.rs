@@ -91,6 +91,7 @@ async fn a_backup_of_a_running_server_is_continued_and_restored() {
         (&["restore", "all", "--data", "data"], "holds a log already"),
         (&["restore", "rest", "--data", "x"], "in none of the backups"),
         (&["restore", "nowhere", "--data", "x"], "nowhere"),
+        (&["restore", "all", "--data", "x", "--to", "2020-01-01T00:00:00Z"], "nothing up to that moment"),
     ] {
         assert!(program.refused(line, 1).contains(said), "{line:?}");
     }
