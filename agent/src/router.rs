@@ -38,6 +38,8 @@ use switchback_appliance::{
 use switchback_events::{Position, RouterId};
 
 const LAST_GOOD: &str = "last-good.json";
+/// The highest epoch seen, also where its document could not be applied.
+const EPOCH: &str = "epoch";
 
 /// What a router's agent is told once.
 #[derive(Clone, Debug)]
@@ -126,7 +128,8 @@ impl RouterEngine {
             ),
             None => None,
         };
-        let epoch = good.as_ref().map_or(0, |good| good.epoch);
+        let seen = kernel.read(&settings.state_dir.join(EPOCH))?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let epoch = good.as_ref().map_or(0, |good| good.epoch).max(seen);
         let table = format!("vr_{}", settings.router.0.tail());
         let state = Mutex::new(State { good, epoch, ..State::default() });
         Ok(Self { kernel, settings, build, table, state })
@@ -160,7 +163,10 @@ impl RouterEngine {
             let plan = self.dry_run(&state.applied, &sections).map_err(|failure| failed(failure, None))?;
             return Ok(report(held.revision, &held.sections, &plan, started));
         }
-        state.epoch = epoch;
+        if epoch > state.epoch {
+            self.remember_epoch(epoch).map_err(|failure| failed(failure, None))?;
+            state.epoch = epoch;
+        }
         let good = LastGood { revision, epoch, sections };
         let applied = self.apply(&mut state.applied, &good.sections, Removals::Last).and_then(|plan| {
             if state.good.as_ref() != Some(&good) {
@@ -267,6 +273,12 @@ impl RouterEngine {
         let done = nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table);
         applied.table = Some(done.map_err(in_section(section))?);
         Ok(())
+    }
+
+    /// Before its document is applied: a restart must not open the door again to an earlier run of the server.
+    fn remember_epoch(&self, epoch: u64) -> Result<(), Failure> {
+        let path = self.settings.state_dir.join(EPOCH);
+        self.kernel.write(&path, epoch.to_string().as_bytes(), 0o600).map_err(in_section("interfaces"))
     }
 
     fn persist(&self, good: &LastGood) -> Result<(), Failure> {

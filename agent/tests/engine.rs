@@ -89,6 +89,25 @@ fn neither_revision_nor_epoch_goes_down() {
 }
 
 #[test]
+fn an_epoch_is_remembered_across_a_restart_also_where_its_document_could_not_be_applied() {
+    for good in [false, true] {
+        let mut bench = bench();
+        bench.config.revision = 5;
+        if good {
+            bench.engine.put(push_of_router(&bench.config, 3), false).unwrap();
+        }
+        bench.kernel.fail_next(FailKind::Links);
+        bench.config.sections.interfaces.nics[1].mtu = 1400;
+        bench.engine.put(push_of_router(&bench.config, 7), false).unwrap_err();
+        let again = open(&bench.kernel);
+        assert_eq!(again.held().epoch, 7);
+        let problem = again.put(push_of_router(&bench.config, 6), false).unwrap_err();
+        assert_eq!(problem.code, AgentProblemCode::StaleEpoch);
+        again.put(push_of_router(&bench.config, 7), false).unwrap();
+    }
+}
+
+#[test]
 fn documents_for_others_or_with_wrong_digests_are_refused() {
     let bench = bench();
     let mut other = push_of_router(&bench.config, 1);
