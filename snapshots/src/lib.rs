@@ -14,7 +14,7 @@
 
 #![forbid(unsafe_code)]
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,10 +24,13 @@ use switchback_events::{Id, Position, StreamKey, Version};
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A larger state is folded again.
-const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
+const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
 /// sled writes a leaf of many large values to a file of its own each time one of them changes; small chunks do
 /// not come to that.
 const CHUNK_BYTES: usize = 6 * 1024;
+/// So much is put before it is waited for. sled 0.34.7 stops for ever when its file is to shrink while each of its
+/// few threads has a segment of 512 KiB to write.
+const UNFLUSHED_BYTES_MAX: usize = 512 * 1024;
 
 /// The state of an aggregate at a moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,17 @@ pub struct Snapshots {
 
 enum Kept {
     Memory(RwLock<HashMap<StreamKey, Vec<u8>>>),
-    Sled(sled::Db),
+    Sled {
+        db: sled::Db,
+        /// How many bytes were put since the last flush.
+        unflushed: Mutex<usize>,
+    },
+}
+
+impl Kept {
+    fn sled(db: sled::Db) -> Kept {
+        Kept::Sled { db, unflushed: Mutex::default() }
+    }
 }
 
 impl Snapshots {
@@ -61,7 +74,7 @@ impl Snapshots {
     pub fn open(dir: impl AsRef<Path>) -> Snapshots {
         let dir = dir.as_ref();
         let why = match open_sled(dir) {
-            Ok(db) => return Snapshots { kept: Kept::Sled(db) },
+            Ok(db) => return Snapshots { kept: Kept::sled(db) },
             Err(why) => why,
         };
         let path = dir.display();
@@ -71,7 +84,7 @@ impl Snapshots {
         }
         tracing::warn!(%path, why, "snapshots cannot be opened, begin with none");
         match remove(dir).map_err(|error| error.to_string()).and_then(|()| open_sled(dir)) {
-            Ok(db) => Snapshots { kept: Kept::Sled(db) },
+            Ok(db) => Snapshots { kept: Kept::sled(db) },
             Err(why) => {
                 tracing::warn!(%path, why, "snapshots cannot be created, keep them in memory");
                 Snapshots::memory()
@@ -83,7 +96,7 @@ impl Snapshots {
     pub fn get(&self, stream: StreamKey, schema: Id) -> Option<Snapshot> {
         match &self.kept {
             Kept::Memory(kept) => unpack(kept.read().get(&stream)?, schema),
-            Kept::Sled(db) => match get_chunks(db, stream) {
+            Kept::Sled { db, .. } => match get_chunks(db, stream) {
                 Ok(value) => unpack(&value, schema),
                 Err(error) => {
                     tracing::warn!(%stream, %error, "a snapshot cannot be read");
@@ -103,8 +116,9 @@ impl Snapshots {
             Kept::Memory(kept) => {
                 kept.write().insert(stream, value);
             }
-            Kept::Sled(db) => {
-                if let Err(error) = put_chunks(db, stream, &value) {
+            Kept::Sled { db, unflushed } => {
+                // One after the other, so that no more than one is added to what is unflushed.
+                if let Err(error) = put_chunks(db, &mut unflushed.lock(), stream, &value) {
                     tracing::warn!(%stream, %error, "a snapshot cannot be written");
                 }
             }
@@ -115,7 +129,7 @@ impl Snapshots {
     pub fn clear(&self) {
         match &self.kept {
             Kept::Memory(kept) => kept.write().clear(),
-            Kept::Sled(db) => {
+            Kept::Sled { db, .. } => {
                 if let Err(error) = db.clear() {
                     tracing::warn!(%error, "snapshots cannot be deleted");
                 }
@@ -156,7 +170,7 @@ fn get_chunks(db: &sled::Db, stream: StreamKey) -> sled::Result<Vec<u8>> {
 }
 
 /// Puts the chunks of `value` in place of all earlier ones.
-fn put_chunks(db: &sled::Db, stream: StreamKey, value: &[u8]) -> sled::Result<()> {
+fn put_chunks(db: &sled::Db, unflushed: &mut usize, stream: StreamKey, value: &[u8]) -> sled::Result<()> {
     let mut batch = sled::Batch::default();
     for old in db.scan_prefix(key(stream)).keys() {
         batch.remove(old?);
@@ -164,7 +178,13 @@ fn put_chunks(db: &sled::Db, stream: StreamKey, value: &[u8]) -> sled::Result<()
     for (chunk, bytes) in (0u32..).zip(value.chunks(CHUNK_BYTES)) {
         batch.insert([&key(stream)[..], &chunk.to_be_bytes()].concat(), bytes);
     }
-    db.apply_batch(batch)
+    db.apply_batch(batch)?;
+    *unflushed += value.len();
+    if *unflushed >= UNFLUSHED_BYTES_MAX {
+        db.flush()?;
+        *unflushed = 0;
+    }
+    Ok(())
 }
 
 fn pack(schema: Id, snapshot: &Snapshot) -> Vec<u8> {
@@ -288,7 +308,7 @@ mod tests {
         let path = dir.path().join("snapshots");
         let usable = || {
             let snapshots = Snapshots::open(&path);
-            assert!(matches!(snapshots.kept, Kept::Sled(_)));
+            assert!(matches!(snapshots.kept, Kept::Sled { .. }));
             assert_eq!(snapshots.get(stream("a"), SHAPE), None);
             snapshots.put(stream("a"), SHAPE, snapshot(1));
             assert_eq!(snapshots.get(stream("a"), SHAPE), Some(snapshot(1)));
