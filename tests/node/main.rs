@@ -5,6 +5,9 @@ mod creation;
 mod failures;
 mod flow;
 mod harness;
+#[allow(dead_code, reason = "other tests ask the rest")]
+#[path = "../invariants/mod.rs"]
+mod invariants;
 mod ip_ranges;
 mod offerings;
 mod refusals;

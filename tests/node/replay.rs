@@ -3,22 +3,22 @@
 //! was refused is not in the log.
 
 use crate::harness::{ALL_SERVICES, Site, World, id, request, text, uuid};
+use crate::invariants::*;
 use proptest::{
     collection::vec,
     prelude::any,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 use switchback_actors::{
-    States,
     reconcilers::replay_router,
     state::{State, schema},
 };
 use switchback_agent::kernel::FailKind;
 use switchback_appliance::{HostFold, RouterFold};
 use switchback_bus::{Bus, CommandRequest, GLOBAL_CONFIGS, RefusalKind, Wait};
-use switchback_events::{Event, HostId, Position, RouterId, StreamKey, StreamKind, VmInstanceId};
+use switchback_events::{Event, HostId, Position, RouterId, StreamKind, VmInstanceId};
 use switchback_journal::Journal;
 use switchback_projections::{ConfigDefault, Projections, Query, catalogue::KINDS};
 use switchback_snapshots::{Snapshot, Snapshots};
@@ -173,7 +173,7 @@ impl Case {
             && refusal.kind != RefusalKind::Backend
         {
             let journal = self.world.node.journal();
-            let commits = all_commits(journal);
+            let commits = durable_log(journal).unwrap();
             let traces = commits.iter().filter(|commit| commit.provenance.command_id == command_id);
             assert_eq!(traces.count(), 0, "{name} {parameters} was refused with {refusal} and is in the log");
         }
@@ -212,14 +212,13 @@ impl Case {
             let head = self.world.head();
             self.world.node.journal().wait_durable(head).await.unwrap();
             let position = self.world.node.projections().wait_for(head, Duration::from_secs(5)).await;
-            let live = LiveView {
-                states: states_of(self.world.node.states()),
-                directory: self.world.node.states().directory(),
-            };
-            let log = all_commits(self.world.node.journal());
+            let (journal, states) = (self.world.node.journal(), self.world.node.states());
+            let log = durable_log(journal).unwrap();
             let mut wrong = Wrong::default();
             if position == head {
-                live.equals_replay(self.world.node.journal(), &mut wrong);
+                wrong.unless(log_is_sound(&log));
+                wrong.unless(replay_is_live(&log, states));
+                wrong.unless(snapshots_change_nothing(&log, journal, &half_way(journal, &log)));
                 inventories_equal(&self.world, head, &mut wrong).await;
                 router_configurations_equal(self.world.node.journal(), &log, &mut wrong);
                 hosts_carry_what_should_run(&self.world, &log, &mut wrong);
@@ -239,6 +238,10 @@ impl Case {
 struct Wrong(Vec<String>);
 
 impl Wrong {
+    fn unless(&mut self, checked: Checked) {
+        self.0.extend(checked.err().map(|violation| violation.to_string()));
+    }
+
     fn unless_equal<T: PartialEq + std::fmt::Debug>(&mut self, what: impl FnOnce() -> String, live: &T, replayed: &T) {
         if live != replayed {
             self.0.push(format!("{}:\n  live     {live:?}\n  replayed {replayed:?}", what()));
@@ -246,82 +249,19 @@ impl Wrong {
     }
 }
 
-type Commits = Vec<std::sync::Arc<switchback_events::Commit>>;
-
-fn all_commits(journal: &Journal) -> Commits {
-    let mut commits = Vec::new();
-    let mut after = 0;
-    loop {
-        let more = journal.read(after, 4096).unwrap();
-        let Some(last) = more.last() else { return commits };
-        after = last.last_position();
-        commits.extend(more);
-    }
-}
-
-const STREAM_KINDS: [StreamKind; 14] = [
-    StreamKind::Zone,
-    StreamKind::Cluster,
-    StreamKind::Host,
-    StreamKind::Image,
-    StreamKind::L2Network,
-    StreamKind::L3Network,
-    StreamKind::IpRange,
-    StreamKind::MacBlock,
-    StreamKind::NetworkServiceProvider,
-    StreamKind::Offering,
-    StreamKind::VmInstance,
-    StreamKind::Router,
-    StreamKind::TagSet,
-    StreamKind::GlobalConfig,
-];
-
-fn states_of(states: &States) -> BTreeMap<StreamKey, (u64, State)> {
-    let mut found = BTreeMap::new();
-    for kind in STREAM_KINDS {
-        for id in states.journal().streams(kind) {
-            let stream = StreamKey::new(kind, id);
-            found.insert(stream, states.load(stream).unwrap());
-        }
-    }
-    found
-}
-
 /// A snapshot of every stream as it was after half of its events.
-fn half_way(journal: &Journal) -> Snapshots {
+fn half_way(journal: &Journal, log: &Log) -> Arc<Snapshots> {
     let snapshots = Snapshots::memory();
-    for kind in STREAM_KINDS {
-        for id in journal.streams(kind) {
-            let stream = StreamKey::new(kind, id);
-            let events = journal.read_stream(stream, 0).unwrap();
-            let half = &events[..events.len().div_ceil(2)];
-            let mut state = State::absent(kind);
-            half.iter().for_each(|(_, event)| state.evolve(&event.event, event.version));
-            let last = &half.last().unwrap().1;
-            let bytes = rmp_serde::to_vec_named(&state).unwrap();
-            snapshots.put(stream, schema(), Snapshot { version: last.version, position: last.position, bytes });
-        }
+    for stream in streams(log) {
+        let events = journal.read_stream(stream, 0).unwrap();
+        let half = &events[..events.len().div_ceil(2)];
+        let mut state = State::absent(stream.kind);
+        half.iter().for_each(|(_, event)| state.evolve(&event.event, event.version));
+        let last = &half.last().unwrap().1;
+        let bytes = rmp_serde::to_vec_named(&state).unwrap();
+        snapshots.put(stream, schema(), Snapshot { version: last.version, position: last.position, bytes });
     }
-    snapshots
-}
-
-struct LiveView {
-    states: BTreeMap<StreamKey, (u64, State)>,
-    directory: switchback_actors::directory::Directory,
-}
-
-impl LiveView {
-    fn equals_replay(&self, journal: &Journal, wrong: &mut Wrong) {
-        for snapshots in [Snapshots::memory(), half_way(journal)] {
-            let replayed = States::open(journal.clone(), snapshots).unwrap();
-            for (stream, state) in states_of(&replayed) {
-                wrong.unless_equal(|| stream.to_string(), &self.states.get(&stream), &Some(&state));
-            }
-            if replayed.directory() != self.directory {
-                wrong.0.push("the directories differ".to_string());
-            }
-        }
-    }
+    Arc::new(snapshots)
 }
 
 async fn inventories_equal(world: &World, head: Position, wrong: &mut Wrong) {
@@ -348,7 +288,7 @@ async fn inventories_equal(world: &World, head: Position, wrong: &mut Wrong) {
 }
 
 /// A fold that was shown the whole log, but for other routers, says of a router what its replay says.
-fn router_configurations_equal(journal: &Journal, log: &Commits, wrong: &mut Wrong) {
+fn router_configurations_equal(journal: &Journal, log: &Log, wrong: &mut Wrong) {
     let head = journal.durable();
     for router in journal.streams(StreamKind::Router).into_iter().map(RouterId) {
         let mut live = RouterFold::default();
@@ -370,7 +310,7 @@ fn router_configurations_equal(journal: &Journal, log: &Commits, wrong: &mut Wro
 }
 
 /// What is settled is on its host, and nothing else is.
-fn hosts_carry_what_should_run(world: &World, log: &Commits, wrong: &mut Wrong) {
+fn hosts_carry_what_should_run(world: &World, log: &Log, wrong: &mut Wrong) {
     let mut fold = HostFold::default();
     for commit in log {
         commit.events.iter().for_each(|event| fold.apply(commit.at, event));
