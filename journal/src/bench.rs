@@ -25,12 +25,15 @@ use switchback_events::{
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BenchResult {
     /// How many clients there were.
     pub clients: usize,
     /// Commits of one event, acknowledged as durable, a second.
+    #[serde(rename = "commitsPerSecond")]
     pub commits_per_s: f64,
     /// The same bytes, appended to a plain file.
+    #[serde(rename = "rawCommitsPerSecond")]
     pub raw_commits_per_s: f64,
     /// The journal's rate divided by the file's.
     pub ratio: f64,

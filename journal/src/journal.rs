@@ -51,7 +51,7 @@ impl Default for Options {
             recent: 1024,
             dedup_age: Duration::from_secs(24 * 3600),
             dedup_commands: 1_000_000,
-            segment_bytes: 64 * 1024 * 1024,
+            segment_bytes: 32 * 1024 * 1024,
             head_commits: 1_000,
             head_age: Duration::from_secs(60),
             checkpoint_events: 100_000,

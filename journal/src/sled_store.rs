@@ -38,7 +38,9 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 const TREE: &str = "frames";
 pub(crate) const SEGMENTS: &str = "segments";
-const REMOVED_AT_ONCE: usize = 1_000;
+/// So few are removed before that is written: sled stops for ever when its file is to shrink while each of its few
+/// threads has something to write, and a removal can rewrite a leaf.
+const REMOVED_AT_ONCE: usize = 32;
 const HEADER_BYTES: usize = 12;
 
 /// A frame store in one sled database.
@@ -168,7 +170,7 @@ impl SledStore {
             if count == 0 {
                 return Ok(());
             }
-            self.frames.apply_batch(batch).map_err(failed)?;
+            self.frames.apply_batch(batch).and_then(|()| self.frames.flush()).map_err(failed)?;
         }
     }
 

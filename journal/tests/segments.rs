@@ -143,7 +143,8 @@ fn a_changed_segment_or_manifest_is_found_with_its_position() {
             changed[at] ^= 1 << (step % 7);
             std::fs::write(entry.path(), &changed).unwrap();
             match verify_dir(dir.path()) {
-                Err(broken) => assert!(broken.position <= 120, "{broken}"),
+                // A manifest may now promise what is not there: that is missing from the next position on.
+                Err(broken) => assert!(broken.position <= 121, "{broken}"),
                 // White space in the manifest, or the case of a hexadecimal digit: it says the same.
                 Ok(_) => {
                     let same = changed[at].is_ascii_whitespace() || changed[at].eq_ignore_ascii_case(&whole[at]);
