@@ -12,6 +12,9 @@ use std::{
 use switchback_bus::{COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, Message, Parameter, QUERIES, READS, creates};
 use switchback_events::StreamKind;
 
+#[path = "acceptance/rows.rs"]
+mod rows;
+
 /// Which of our crates each crate may import.
 const ARROWS: &[(&str, &[&str])] = &[
     ("events", &[]),
@@ -273,6 +276,7 @@ fn generated_documents_are_current() {
     let documents: BTreeMap<&str, String> = BTreeMap::from([
         ("docs/reference/messages.md", messages_page()),
         ("docs/reference/global-config.md", global_config_page()),
+        ("docs/reference/acceptance.md", acceptance_page()),
     ]);
     for (path, text) in documents {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -376,4 +380,51 @@ fn global_config_page() -> String {
             .unwrap();
     }
     page
+}
+
+/// The tests of the acceptance rows, by row.
+fn acceptance_tests() -> BTreeMap<String, Vec<String>> {
+    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in files("rs").iter().filter(|path| path.starts_with("tests/acceptance")) {
+        let text = read(path);
+        let mut lines = text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            if !line.starts_with("#[") || !line.ends_with("test]") {
+                continue;
+            }
+            // Other attributes may stand between.
+            let function = lines.by_ref().find(|line| !line.starts_with("#[")).unwrap_or_default();
+            let name = function.trim_start_matches("async ").trim_start_matches("fn ").split('(').next();
+            let name = name.unwrap_or_default().to_string();
+            let row = name.split('_').next().unwrap_or_default().to_uppercase();
+            tests.entry(row).or_default().push(name);
+        }
+    }
+    tests
+}
+
+fn acceptance_page() -> String {
+    let generated = GENERATED.replace("the catalogue", "tests/acceptance");
+    let mut page = format!("# Acceptance\n\n{generated}\n");
+    let mut tests = acceptance_tests();
+    let (mut sections, mut all, mut tested) = (String::new(), 0, 0);
+    for (letter, title, rows) in rows::SECTIONS {
+        write!(sections, "\n## {letter}. {title}\n\n| row | what holds | test |\n|---|---|---|\n").unwrap();
+        for (number, words) in *rows {
+            let row = format!("{letter}{number}");
+            let names = tests.remove(&row).map(|names| format!("`{}`", names.join("`, `")));
+            all += 1;
+            tested += usize::from(names.is_some());
+            writeln!(sections, "| {row} | {} | {} |", cell(words), names.as_deref().unwrap_or("open")).unwrap();
+        }
+    }
+    assert!(tests.is_empty(), "tests in tests/acceptance that are of no row in rows.rs: {tests:?}");
+    writeln!(
+        page,
+        "What the network model must do, and the test that shows it through the public interface: \
+         `cargo test --test acceptance <test>`, or all of them by `./test.sh`. {tested} of {all} rows have a test; the \
+         others are open, most of them because what they are about is not there yet."
+    )
+    .unwrap();
+    page + &sections
 }

@@ -1,0 +1,72 @@
+//! Section C: how addresses are chosen, and many who take them at once.
+
+use crate::scene::Scene;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+fn addresses(range: std::ops::RangeInclusive<u8>) -> Vec<String> {
+    range.map(|last| format!("10.0.0.{last}")).collect()
+}
+
+#[actix_rt::test]
+async fn c7_the_lowest_address_that_was_freed_is_given_again() {
+    let scene = Scene::new().await;
+    scene.strategy("FirstAvailable").await;
+    let (l3, _) = scene.l3_with("10.0.0.10", "10.0.0.20").await;
+    let (first, ip) = scene.vm(&l3).await;
+    assert_eq!(ip, "10.0.0.10");
+    let (second, ip) = scene.vm(&l3).await;
+    assert_eq!(ip, "10.0.0.11");
+    scene.destroy(&second).await;
+    scene.destroy(&first).await;
+    assert_eq!(
+        scene.world.query("QueryIpAddress", &[&format!("l3NetworkUuid={l3}")]).await,
+        Vec::<serde_json::Value>::new()
+    );
+    assert_eq!(scene.vm(&l3).await.1, "10.0.0.10");
+}
+
+#[actix_rt::test]
+async fn c8_many_who_take_and_give_back_leave_nothing() {
+    let scene = Scene::new().await;
+    scene.strategy("FirstAvailable").await;
+    let (l3, range) = scene.l3_with("10.0.0.10", "10.0.0.200").await;
+    for _ in 0..2 {
+        let (made, refused) = scene.vms_at_once(&l3, 20).await;
+        assert_eq!((made, refused.len()), (addresses(10..=29), 0), "the lowest twenty, each once");
+        let vms = scene.world.query("QueryVmInstance", &["state=Running"]).await;
+        let destroy = vms.iter().map(|vm| ("DestroyVmInstance", json!({"uuid": vm["uuid"]}))).collect();
+        assert!(scene.world.at_once(destroy).await.iter().all(Result::is_ok));
+    }
+    let of_range = format!("ipRangeUuid={range}");
+    assert_eq!(scene.world.query("QueryIpAddress", &[&of_range]).await.len(), 0);
+    assert_eq!(scene.free(json!({"ipRangeUuid": range, "limit": -1})).await, addresses(10..=200));
+}
+
+#[actix_rt::test]
+async fn c10_the_random_choice_gives_every_address_once() {
+    let scene = Scene::new().await;
+    scene.strategy("Random").await;
+    let (l3, _) = scene.l3_with("10.0.0.10", "10.0.0.20").await;
+    let mut order = Vec::new();
+    for _ in 0..11 {
+        order.push(scene.vm(&l3).await.1);
+    }
+    assert_eq!(BTreeSet::from_iter(order), BTreeSet::from_iter(addresses(10..=20)));
+    let another = json!({"name": "another", "l3NetworkUuids": [l3]});
+    assert_eq!(scene.world.refused("CreateVmInstance", another).await.code, "L3.1000");
+}
+
+#[actix_rt::test]
+async fn c13_category_and_system_change_together() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    let updated = scene.world.make("UpdateL3Network", json!({"uuid": l3, "category": "Public", "system": false})).await;
+    assert_eq!((&updated["category"], &updated["system"]), (&json!("Public"), &json!(false)));
+    scene.bad("UpdateL3Network", json!({"uuid": l3, "system": true}), "together").await;
+    scene.bad("UpdateL3Network", json!({"uuid": l3, "category": "Private"}), "together").await;
+    scene.bad("UpdateL3Network", json!({"uuid": l3, "category": "Private", "system": true}), "system=true").await;
+    scene.bad("UpdateL3Network", json!({"uuid": l3, "category": "System", "system": false}), "system=false").await;
+    let system = scene.world.make("UpdateL3Network", json!({"uuid": l3, "category": "System", "system": true})).await;
+    assert_eq!((&system["category"], &system["system"]), (&json!("System"), &json!(true)));
+}

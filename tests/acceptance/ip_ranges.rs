@@ -1,0 +1,126 @@
+//! Section A: IP ranges.
+
+use crate::scene::{Scene, cidr, range};
+use serde_json::{Value, json};
+
+const BY_CIDR: &str = "AddIpRangeByNetworkCidr";
+
+#[actix_rt::test]
+async fn a1_a_cidr_that_overlaps_a_sibling_is_refused() {
+    let scene = Scene::new().await;
+    scene.l3_with("192.168.100.10", "192.168.100.100").await;
+    let sibling = scene.l3("Private").await;
+    scene.bad(BY_CIDR, cidr(&sibling, "192.168.100.0/24", None), "overlap").await;
+}
+
+#[actix_rt::test]
+async fn a2_a_cidr_that_contains_a_sibling_is_refused() {
+    let scene = Scene::new().await;
+    scene.l3_with("192.168.100.10", "192.168.100.100").await;
+    let sibling = scene.l3("Private").await;
+    scene.bad(BY_CIDR, cidr(&sibling, "192.168.0.0/16", None), "overlap").await;
+}
+
+#[actix_rt::test]
+async fn a4_a_range_beside_a_sibling_is_accepted() {
+    let scene = Scene::new().await;
+    scene.l3_with("192.168.100.10", "192.168.100.100").await;
+    let sibling = scene.l3("Private").await;
+    scene.world.done("AddIpRange", range(&sibling, "192.168.100.101", "192.168.100.200")).await;
+}
+
+#[actix_rt::test]
+async fn a5_an_empty_network_takes_another_subnet() {
+    let scene = Scene::new().await;
+    scene.l3_with("192.168.100.10", "192.168.100.100").await;
+    scene.l3_with("192.168.101.101", "192.168.101.200").await;
+}
+
+#[actix_rt::test]
+async fn a7_normal_ranges_of_a_network_have_one_cidr() {
+    let scene = Scene::new().await;
+    let (l3, _) = scene.l3_with("192.168.100.10", "192.168.100.100").await;
+    scene.bad("AddIpRange", range(&l3, "192.168.101.10", "192.168.101.20"), "one CIDR per L3 network").await;
+}
+
+#[actix_rt::test]
+async fn a8_cidr_with_the_last_address_as_gateway_gives_one_range() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    let ranges = scene.by_cidr(&l3, "192.168.211.0/24", Some("192.168.211.254")).await;
+    assert_eq!(ranges, [["192.168.211.1", "192.168.211.253", "192.168.211.254"]]);
+}
+
+#[actix_rt::test]
+async fn a10_cidr_without_a_gateway_takes_the_first_address() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    let ranges = scene.by_cidr(&l3, "192.168.213.0/24", None).await;
+    assert_eq!(ranges, [["192.168.213.2", "192.168.213.254", "192.168.213.1"]]);
+}
+
+#[actix_rt::test]
+async fn a11_cidr_with_gateway_in_the_middle_gives_two_ranges() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    let ranges = scene.by_cidr(&l3, "192.168.214.0/24", Some("192.168.214.100")).await;
+    let wanted = [
+        ["192.168.214.1", "192.168.214.99", "192.168.214.100"],
+        ["192.168.214.101", "192.168.214.254", "192.168.214.100"],
+    ];
+    assert_eq!(ranges, wanted);
+}
+
+#[actix_rt::test]
+async fn a13_a_range_that_overlaps_one_of_its_network_is_refused() {
+    let scene = Scene::new().await;
+    let (l3, _) = scene.l3_with("10.0.0.100", "10.0.0.200").await;
+    scene.bad("AddIpRange", range(&l3, "10.0.0.100", "10.0.0.150"), "overlap").await;
+}
+
+#[actix_rt::test]
+async fn a14_a_range_that_ends_outside_of_its_subnet_is_refused() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    scene.bad("AddIpRange", range(&l3, "10.0.0.100", "10.0.1.20"), "subnet").await;
+}
+
+#[actix_rt::test]
+async fn a16_an_address_says_why_it_is_not_available() {
+    let scene = Scene::new().await;
+    scene.strategy("FirstAvailable").await;
+    let (l3, _) = scene.l3_with("10.0.0.10", "10.0.0.20").await;
+    let (_, used) = scene.vm(&l3).await;
+    for (ip, reason) in [
+        ("10.0.0.1", json!("gateway")),
+        ("10.0.0.30", json!("not in this range")),
+        ("10.0.0.11", Value::Null),
+        (&used, json!("used")),
+    ] {
+        let answer = scene.world.read("CheckIpAvailability", json!({"l3NetworkUuid": l3, "ip": ip})).await;
+        assert_eq!((&answer["available"], &answer["reason"]), (&json!(reason.is_null()), &reason), "{ip}");
+    }
+}
+
+#[actix_rt::test]
+async fn a25_a_range_of_one_address_serves_one_vm() {
+    let scene = Scene::new().await;
+    let (l3, _) = scene.l3_with("10.0.0.10", "10.0.0.10").await;
+    assert_eq!(scene.vm(&l3).await.1, "10.0.0.10");
+    let another = json!({"name": "another", "l3NetworkUuids": [l3]});
+    assert_eq!(scene.world.refused("CreateVmInstance", another).await.code, "L3.1000");
+}
+
+#[actix_rt::test]
+async fn a26_three_more_ranges_of_one_address_serve_three_more() {
+    let scene = Scene::new().await;
+    let (l3, _) = scene.l3_with("10.0.0.10", "10.0.0.10").await;
+    scene.vm(&l3).await;
+    let more = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
+    for ip in more {
+        scene.world.done("AddIpRange", range(&l3, ip, ip)).await;
+    }
+    let (made, refused) = scene.vms_at_once(&l3, 4).await;
+    assert_eq!(made, more);
+    assert_eq!(refused.iter().map(|refusal| refusal.code.as_str()).collect::<Vec<_>>(), ["L3.1000"]);
+}

@@ -1,0 +1,11 @@
+//! What the network model must do, through the public bus with simulated hosts: one test a row of [`rows`], named
+//! after it. `docs/reference/acceptance.md` shows which rows have one.
+
+mod allocation;
+#[allow(dead_code, reason = "other tests ask the rest")]
+#[path = "../node/harness.rs"]
+mod harness;
+mod ip_ranges;
+#[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
+mod rows;
+mod scene;
