@@ -7,10 +7,12 @@ use crate::signed_heads::{SignedHead, read_heads};
 use crate::sled_store::SEGMENTS;
 use crate::store::{Frame, FrameStore, StoreError};
 use crate::{Journal, Manifest, SledStore, checkpoint};
+use foldhash::{HashMap, HashMapExt};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::mpsc,
 };
 use switchback_events::{Micros, Position, StreamKey, Version};
 
@@ -260,19 +262,30 @@ pub(crate) fn scan(
 ) -> Result<Verified, (Position, Fault)> {
     let Start { reached, time, versions } = start;
     let mut scan = Scan { reached, time, versions, visit };
-    loop {
-        let next = scan.reached.head + 1;
-        if next > head {
-            return Ok(scan.reached);
+    let begin = scan.reached.head;
+    // While one batch is checked the next is read.
+    std::thread::scope(|threads| {
+        let (send, batches) = mpsc::sync_channel(1);
+        threads.spawn(move || {
+            let mut next = begin + 1;
+            while next <= head {
+                let batch = read(store, next);
+                let last = batch.as_ref().ok().and_then(|frames| frames.last()).map(|frame| frame.last);
+                let gone = send.send(batch).is_err();
+                match last {
+                    // A frame that ends before it begins is found to be damaged by whoever checks it.
+                    Some(last) if last >= next && last < head && !gone => next = last + 1,
+                    _ => return,
+                }
+            }
+        });
+        for batch in batches {
+            for frame in batch?.iter().take_while(|frame| frame.first <= head) {
+                scan.frame(frame).map_err(|defect| (scan.reached.head + 1, Fault::Defect(defect)))?;
+            }
         }
-        let frames = read(store, next)?;
-        if frames.is_empty() {
-            return Ok(scan.reached);
-        }
-        for frame in frames.iter().take_while(|frame| frame.first <= head) {
-            scan.frame(frame).map_err(|defect| (scan.reached.head + 1, Fault::Defect(defect)))?;
-        }
-    }
+        Ok(scan.reached)
+    })
 }
 
 /// The frames from position `next` on. A frame that the store itself finds damaged does not hide the place of
