@@ -1,6 +1,10 @@
 //! IP range: its bounds never change; it owns the allocations of its addresses, so that an address has one holder.
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
+mod reads;
+
+pub use reads::{Capacity, availability, capacity, free_addresses, used_addresses};
+
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use ipnet::Ipv4Net;
 use roaring::RoaringBitmap;
@@ -100,12 +104,18 @@ impl IpRange {
         }
     }
 
-    /// Whether the address can be given to someone: in the range, free, and neither network nor broadcast address.
+    /// Whether the address can be given to someone: usable, and free.
     pub fn is_free(&self, ip: Ipv4Addr) -> bool {
+        self.is_usable(ip) && !self.used.0.contains(u32::from(ip))
+    }
+
+    /// Whether the address can ever be given to someone: in the range, neither network nor broadcast address, and not
+    /// the gateway, which a pool does not have.
+    fn is_usable(&self, ip: Ipv4Addr) -> bool {
         let Some(bounds) = self.bounds else { return false };
-        let reserved =
+        let outer =
             bounds.subnet().is_some_and(|net| net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast()));
-        bounds.contains(ip) && !reserved && ip != bounds.gateway && !self.used.0.contains(u32::from(ip))
+        bounds.contains(ip) && !outer && (self.pool || ip != bounds.gateway)
     }
 
     /// The first free address from `from` on.
@@ -467,68 +477,6 @@ pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owne
         mac_block::release(decision, facts, nic)?;
     }
     Ok(())
-}
-
-/// Free addresses of an L3 network or of one range, ascending.
-pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRangeId, Ipv4Addr, Bounds)>, Refusal> {
-    let facts = states.facts();
-    let ranges = match (request.l3_network_uuid, request.ip_range_uuid) {
-        (_, Some(range)) => {
-            rules::existing::<IpRange>(&facts, "ipRangeUuid", range)?;
-            vec![range.0]
-        }
-        (Some(l3), None) => {
-            rules::existing::<L3Network>(&facts, "l3NetworkUuid", l3)?;
-            facts.peek_members(Relation::RangesOfL3, l3)
-        }
-        (None, None) => return Err(Refusal::missing("l3NetworkUuid", "give l3NetworkUuid or ipRangeUuid")),
-    };
-    let limit = match request.limit {
-        Some(limit) if limit < 0 => usize::MAX,
-        Some(limit) => limit as usize,
-        None => 100,
-    };
-    let mut found = Vec::new();
-    let mut ordered = Vec::new();
-    for id in ranges {
-        let range = facts.peek::<IpRange>(id)?;
-        if let Some(bounds) = range.bounds {
-            ordered.push((bounds.start, IpRangeId(id), bounds, range));
-        }
-    }
-    ordered.sort_by_key(|(start, ..)| *start);
-    for (start, id, bounds, range) in ordered {
-        let mut next = range.free_from(request.start.unwrap_or(start));
-        while let Some(ip) = next.filter(|_| found.len() < limit) {
-            found.push((id, ip, bounds));
-            next = u32::from(ip).checked_add(1).and_then(|ip| range.free_from(ip.into()));
-        }
-    }
-    Ok(found)
-}
-
-/// Whether an address is free, and if not, why: `gateway`, `not in this range`, `used`.
-pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Option<&'static str>, Refusal> {
-    if request.arp_check == Some(true) {
-        return Err(Refusal::not_supported("arpCheck"));
-    }
-    let facts = states.facts();
-    rules::existing::<L3Network>(&facts, "l3NetworkUuid", request.l3_network_uuid)?;
-    let mut inside = false;
-    for id in facts.peek_members(Relation::RangesOfL3, request.l3_network_uuid) {
-        let range = facts.peek::<IpRange>(id)?;
-        let Some(bounds) = range.bounds else { continue };
-        if bounds.gateway == request.ip {
-            return Ok(Some("gateway"));
-        }
-        if bounds.contains(request.ip) {
-            inside = true;
-            if !range.is_free(request.ip) {
-                return Ok(Some("used"));
-            }
-        }
-    }
-    Ok(if inside || request.ip_range_check == Some(false) { None } else { Some("not in this range") })
 }
 
 #[cfg(test)]

@@ -170,6 +170,8 @@ macro_rules! reads {
 reads!(
     GetFreeIp,
     CheckIpAvailability,
+    GetIpAddressCapacity,
+    GetL3NetworkIpStatistic,
     GetNetworkServiceTypes,
     GetL2NetworkTypes,
     GetL3NetworkTypes,

@@ -2,7 +2,7 @@
 
 use crate::{Check::*, messages};
 use std::net::Ipv4Addr;
-use switchback_events::{Id, IpRangeId, L3NetworkId, RouterId};
+use switchback_events::{Id, IpRangeId, L3NetworkId, RouterId, ZoneId};
 
 messages! {
     /// Free addresses of an L3 network or of a range, ascending.
@@ -13,8 +13,12 @@ messages! {
         ip_range_uuid: Option<IpRangeId> = Uuid,
         /// The first address to look at.
         start: Option<Ipv4Addr> = Ipv4,
-        /// How many at most; negative: all.
+        /// How many at most, 100 when not given; negative: all.
         limit: Option<i64> = Int(i64::MIN, i64::MAX),
+        /// Only of ranges of this type.
+        ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
+        /// Only 4: IPv6 is not supported yet.
+        ip_version: Option<u8> = Int(4, 6),
     }
     /// Whether an address of an L3 network is free, and if not, why.
     Read CheckIpAvailability "GET" "/l3-networks/{l3NetworkUuid}/ip/{ip}/availability" => "" {
@@ -26,6 +30,36 @@ messages! {
         arp_check: Option<bool> = Bool,
         /// Whether it must lie in a range.
         ip_range_check: Option<bool> = Bool,
+    }
+    /// How many addresses there are, free and used. Of several lists the narrowest counts.
+    Read GetIpAddressCapacity "GET" "/ip-capacity" => "" {
+        /// Of these zones.
+        zone_uuids: Option<Vec<ZoneId>> = List(&Uuid),
+        /// Of these L3 networks.
+        l3_network_uuids: Option<Vec<L3NetworkId>> = List(&Uuid),
+        /// Of these ranges.
+        ip_range_uuids: Option<Vec<IpRangeId>> = List(&Uuid),
+        /// Of all zones, where no list is given.
+        all: Option<bool> = Bool,
+    }
+    /// The used addresses of an L3 network with who has them, a page at a time.
+    Read GetL3NetworkIpStatistic "GET" "/l3-networks/{l3NetworkUuid}/ip-statistic" => "" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// Whose addresses; all when not given. There are no VIPs yet.
+        resource_type: Option<String> = Enum(&["All", "VIP", "VM"]),
+        /// Only addresses with this in their text.
+        ip: Option<String> = Text(15),
+        /// `Ip` when not given.
+        sort_by: Option<String> = Enum(&["Ip", "CreateTime"]),
+        /// `asc` when not given.
+        sort_direction: Option<String> = Enum(&["asc", "desc"]),
+        /// How many to pass over.
+        start: Option<u32> = Int(0, 2_147_483_647),
+        /// How many at most, 20 when not given.
+        limit: Option<u32> = Int(0, 1000),
+        /// How many there are in all, too.
+        reply_with_count: Option<bool> = Bool,
     }
     /// The types of network service.
     Read GetNetworkServiceTypes "GET" "/network-services/types" => "" {}

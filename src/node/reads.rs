@@ -10,7 +10,9 @@ use switchback_events::{NetworkServiceType, RouterId};
 impl Node {
     pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
         let asked = read(name, parameters)?;
-        if matches!(asked, Read::GetFreeIp(_) | Read::CheckIpAvailability(_)) {
+        use Read::{CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic};
+        if matches!(asked, GetFreeIp(_) | CheckIpAvailability(_) | GetIpAddressCapacity(_) | GetL3NetworkIpStatistic(_))
+        {
             // They answer from sequenced states: what those rest on must be on disk before it is said.
             let head = self.journal.head();
             let lost =
@@ -32,6 +34,15 @@ impl Node {
                 let reason = ip_range::availability(self.states(), &request)?;
                 Ok(json!({"available": reason.is_none(), "reason": reason}))
             }
+            Read::GetIpAddressCapacity(request) => {
+                let (kind, all, each) = ip_range::capacity(self.states(), &request)?;
+                let parts = each.into_iter().map(|(id, own)| counted(&own, ("resourceUuid", json!(id))));
+                let parts: Vec<Value> = parts.collect();
+                let mut reply = counted(&all, ("resourceType", json!(kind)));
+                reply["capacityData"] = json!(parts);
+                Ok(reply)
+            }
+            Read::GetL3NetworkIpStatistic(request) => self.ip_statistic(&request).await,
             Read::GetNetworkServiceTypes(_) => {
                 let mut types = serde_json::Map::new();
                 for (provider, services) in providers() {
@@ -55,6 +66,65 @@ impl Node {
         }
     }
 
+    /// The page that is asked for, in its order: of the addresses from the ranges, of the times from the inventories.
+    async fn ip_statistic(&self, request: &GetL3NetworkIpStatistic) -> Result<Value, Refusal> {
+        let l3 = request.l3_network_uuid;
+        let descending = request.sort_direction.as_deref() == Some("desc");
+        let (start, limit) = (request.start.unwrap_or(0), request.limit.unwrap_or(20));
+        let page = (start as usize, limit as usize);
+        let part = request.ip.as_deref();
+        if let Some(bad) = part.filter(|part| !part.bytes().all(|c| c.is_ascii_digit() || c == b'.')) {
+            return Err(Refusal::argument("ip", bad, "a part of an IPv4 address: digits and dots"));
+        }
+        let (ips, total) = ip_range::used_addresses(self.states(), l3, part, descending, page)?;
+        let (total, rows) = if request.resource_type.as_deref() == Some("VIP") {
+            (0, Vec::new())
+        } else if request.sort_by.as_deref() == Some("CreateTime") {
+            let mut q = vec![format!("l3NetworkUuid={l3}")];
+            q.extend(part.map(|part| format!("ip~=%{part}%")));
+            let sort = Some(if descending { "-createDate" } else { "+createDate" }.to_string());
+            let name = "QueryIpAddress".to_string();
+            let query =
+                QueryRequest { name, q, sort, start: start.into(), limit: Some(limit.into()), ..Default::default() };
+            (total, self.history().query(query).await?.inventories)
+        } else {
+            let texts: Vec<String> = ips.iter().map(ToString::to_string).collect();
+            let mut rows = self.those("QueryIpAddress", "ip", &texts, &[format!("l3NetworkUuid={l3}")]).await?;
+            rows.sort_by_cached_key(|row| texts.iter().position(|ip| row["ip"] == ip.as_str()));
+            (total, rows)
+        };
+        let nics = self.those("QueryVmNic", "uuid", &texts_of(&rows, "vmNicUuid"), &[]).await?;
+        let owners = texts_of(&nics, "vmInstanceUuid");
+        let mut vms = self.those("QueryVmInstance", "uuid", &owners, &[]).await?;
+        vms.extend(self.those("QueryVirtualRouterVm", "uuid", &owners, &[]).await?);
+        let find = |rows: &[Value], uuid: &Value| rows.iter().find(|row| row["uuid"] == *uuid).cloned();
+        let statistics = rows.iter().map(|row| {
+            let vm = find(&nics, &row["vmNicUuid"]).and_then(|nic| find(&vms, &nic["vmInstanceUuid"]));
+            let vm = vm.unwrap_or_default();
+            let types: &[&str] = if vm.is_null() { &[] } else { &["VM"] };
+            json!({
+                "ip": row["ip"], "resourceTypes": types, "createDate": row["createDate"], "vmInstanceUuid": vm["uuid"],
+                "vmInstanceName": vm["name"], "vmInstanceType": vm["type"], "state": vm["state"],
+            })
+        });
+        let mut reply = json!({ "ipStatistics": statistics.collect::<Vec<_>>() });
+        if request.reply_with_count == Some(true) {
+            reply["total"] = json!(total);
+        }
+        Ok(reply)
+    }
+
+    /// The inventories whose `field` is one of `values`, at most a thousand.
+    async fn those(&self, name: &str, field: &str, values: &[String], q: &[String]) -> Result<Vec<Value>, Refusal> {
+        if values.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut q = q.to_vec();
+        q.push(format!("{field}?={}", values.join(",")));
+        let query = QueryRequest { name: name.to_string(), q, ..QueryRequest::default() };
+        Ok(self.history().query(query).await?.inventories)
+    }
+
     async fn router_drift(&self, router: RouterId) -> Result<Value, Refusal> {
         let target = self.reconcilers.router_target(router);
         let target = target.ok_or_else(|| Refusal::not_found("uuid", "virtual router", router))?;
@@ -62,6 +132,25 @@ impl Node {
         let drift = self.fleet.router_drift(&target).await.map_err(|problem| agent_refusal(&problem))?;
         Ok(serde_json::to_value(drift).unwrap_or_default())
     }
+}
+
+/// The texts of a field, each once.
+fn texts_of(rows: &[Value], field: &str) -> Vec<String> {
+    let texts = rows.iter().filter_map(|row| row[field].as_str()).map(str::to_string);
+    texts.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// A capacity in the reference's words: all of it is IPv4.
+fn counted(capacity: &ip_range::Capacity, (field, value): (&str, Value)) -> Value {
+    let mut counted = json!({
+        "totalCapacity": capacity.total_capacity, "availableCapacity": capacity.available_capacity,
+        "usedIpAddressNumber": capacity.used_ip_address_number,
+        "ipv4TotalCapacity": capacity.total_capacity, "ipv4AvailableCapacity": capacity.available_capacity,
+        "ipv4UsedIpAddressNumber": capacity.used_ip_address_number,
+        "ipv6TotalCapacity": 0, "ipv6AvailableCapacity": 0, "ipv6UsedIpAddressNumber": 0,
+    });
+    counted[field] = value;
+    counted
 }
 
 fn agent_refusal(problem: &AgentProblem) -> Refusal {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Site, World, text, uuid};
 use serde_json::{Map, Value, json};
-use switchback_bus::Refusal;
+use switchback_bus::{Bus, Refusal};
 
 /// A data centre of one simulated host, and an L2 network.
 pub struct Scene {
@@ -78,6 +78,13 @@ impl Scene {
         let all = reply.inventories.unwrap_or_else(|| vec![first.clone()]);
         assert_eq!(all[0], first);
         all.iter().map(|range| ["startIp", "endIp", "gateway"].map(|field| text(range, field))).collect()
+    }
+
+    pub async fn refused_read(&self, name: &str, parameters: Value) -> Refusal {
+        match self.world.node.read(name, parameters.clone()).await {
+            Ok(reply) => panic!("{name} {parameters} was not refused: {reply}"),
+            Err(refusal) => refusal,
+        }
     }
 
     /// A request that is refused for its argument, in these words.

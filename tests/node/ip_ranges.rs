@@ -1,7 +1,8 @@
-//! IP ranges: the rules of MODEL.md 3.2 in their order, ranges by CIDR, and what is taken from them.
+//! IP ranges: their rules in order, ranges by CIDR, and what is taken from them.
 
 use crate::harness::{Site, World, text, uuid};
 use serde_json::{Value, json};
+use switchback_bus::Bus;
 
 /// An L2 network with L3 networks on it.
 struct Scene {
@@ -130,7 +131,6 @@ async fn a_pool_may_have_another_cidr_but_overlaps_nothing() {
     assert_eq!(refusal.code, "SYS.1006", "the last Normal range stays while there is a pool: {refusal}");
 }
 
-/// CASES.md A1 to A14.
 #[actix_rt::test]
 async fn ranges_are_added_by_cidr() {
     let scene = Scene::new().await;
@@ -203,7 +203,6 @@ async fn ranges_are_added_by_cidr() {
     assert_eq!(world.refused("AddIpRange", outside).await.field.as_deref(), Some("endIp"));
 }
 
-/// CASES.md A25 and A26.
 #[actix_rt::test]
 async fn ranges_of_one_address_hold_one_vm_each() {
     let scene = Scene::new().await;
@@ -222,7 +221,6 @@ async fn ranges_of_one_address_hold_one_vm_each() {
     assert_eq!(world.refused("CreateVmInstance", create(99)).await.code, "L3.1000");
 }
 
-/// CASES.md A16 and B1 to B7.
 #[actix_rt::test]
 async fn free_addresses_are_listed_and_an_address_says_why_it_is_not() {
     let scene = Scene::new().await;
@@ -256,4 +254,52 @@ async fn free_addresses_are_listed_and_an_address_says_why_it_is_not() {
     }
     world.done("DestroyVmInstance", json!({"uuid": uuid(&vm)})).await;
     assert_eq!(free(json!({})).await[0], "10.0.0.10", "what was given back is the lowest free address again");
+}
+
+#[actix_rt::test]
+async fn the_used_addresses_are_listed_with_their_holders() {
+    let scene = Scene::new().await;
+    let (world, l3) = (&scene.world, &scene.private);
+    scene.add(l3, "10.0.0.8", "10.0.0.20", "10.0.0.1").await;
+    // Not in the order of the addresses, and not in the order of their texts.
+    for (name, ip) in [("c", "10.0.0.10"), ("a", "10.0.0.8"), ("d", "10.0.0.20"), ("b", "10.0.0.9")] {
+        let tag = format!("staticIp::{l3}::{ip}");
+        world.done("CreateVmInstance", json!({"name": name, "l3NetworkUuids": [l3], "systemTags": [tag]})).await;
+    }
+    let page = |extra: Value| {
+        let mut parameters = json!({"l3NetworkUuid": l3});
+        parameters.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        async move {
+            let found = world.read("GetL3NetworkIpStatistic", parameters).await;
+            let rows = found["ipStatistics"].as_array().unwrap().clone();
+            let names = rows.iter().map(|row| text(row, "vmInstanceName")).collect::<Vec<_>>().join("");
+            (names, found["total"].as_u64(), rows)
+        }
+    };
+    let (names, total, rows) = page(json!({})).await;
+    assert_eq!((names.as_str(), total), ("abcd", None));
+    assert_eq!((&rows[0]["ip"], &rows[0]["resourceTypes"]), (&json!("10.0.0.8"), &json!(["VM"])));
+    assert_eq!((&rows[0]["vmInstanceType"], &rows[0]["state"]), (&json!("UserVm"), &json!("Running")));
+    for (asked, wanted) in [
+        (json!({"sortDirection": "desc"}), ("dcba", 4)),
+        (json!({"sortBy": "CreateTime"}), ("cadb", 4)),
+        (json!({"sortBy": "CreateTime", "sortDirection": "desc", "start": 1, "limit": 2}), ("da", 4)),
+        (json!({"start": 1, "limit": 2}), ("bc", 4)),
+        (json!({"ip": ".0.2"}), ("d", 1)),
+        (json!({"ip": "10.0.0.1", "sortBy": "CreateTime"}), ("c", 1)),
+        (json!({"resourceType": "VM"}), ("abcd", 4)),
+        (json!({"resourceType": "VIP"}), ("", 0)),
+        (json!({"limit": 0}), ("", 4)),
+    ] {
+        let mut counted = asked.clone();
+        counted["replyWithCount"] = json!(true);
+        let (names, total, _) = page(counted).await;
+        assert_eq!((names.as_str(), total.unwrap()), wanted, "{asked}");
+    }
+    for (parameters, field) in
+        [(json!({"l3NetworkUuid": scene.l2}), "l3NetworkUuid"), (json!({"l3NetworkUuid": l3, "ip": "%"}), "ip")]
+    {
+        let refusal = world.node.read("GetL3NetworkIpStatistic", parameters).await.unwrap_err();
+        assert_eq!(refusal.field.as_deref(), Some(field), "{refusal}");
+    }
 }

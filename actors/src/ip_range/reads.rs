@@ -1,0 +1,215 @@
+//! What can be read of ranges and their addresses: from the sequenced states, not from the inventories.
+
+use super::{Bounds, IpRange};
+use crate::{L3Network, Zone, directory::Relation, facts::Facts, rules, states::States};
+use std::{net::Ipv4Addr, ops::AddAssign, sync::Arc};
+use switchback_bus::*;
+use switchback_events::*;
+
+/// Free addresses of an L3 network or of one range, ascending.
+///
+/// # Errors
+/// Neither is named, or what is named does not exist.
+pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRangeId, Ipv4Addr, Bounds)>, Refusal> {
+    if request.ip_version == Some(6) {
+        return Err(Refusal::not_supported("ipVersion 6"));
+    }
+    let facts = states.facts();
+    let ranges = match (request.l3_network_uuid, request.ip_range_uuid) {
+        (_, Some(range)) => {
+            rules::existing::<IpRange>(&facts, "ipRangeUuid", range)?;
+            vec![range.0]
+        }
+        (Some(l3), None) => {
+            rules::existing::<L3Network>(&facts, "l3NetworkUuid", l3)?;
+            facts.peek_members(Relation::RangesOfL3, l3)
+        }
+        (None, None) => return Err(Refusal::missing("l3NetworkUuid", "give l3NetworkUuid or ipRangeUuid")),
+    };
+    let limit = match request.limit {
+        Some(limit) if limit < 0 => usize::MAX,
+        Some(limit) => limit as usize,
+        None => 100,
+    };
+    let pool = request.ip_range_type.as_deref().map(|word| word == "AddressPool");
+    let mut found = Vec::new();
+    for (id, bounds, range) in ordered(&facts, ranges)? {
+        if pool.is_some_and(|pool| pool != range.pool) {
+            continue;
+        }
+        let mut next = range.free_from(request.start.unwrap_or(bounds.start));
+        while let Some(ip) = next.filter(|_| found.len() < limit) {
+            found.push((id, ip, bounds));
+            next = u32::from(ip).checked_add(1).and_then(|ip| range.free_from(ip.into()));
+        }
+    }
+    Ok(found)
+}
+
+/// Ranges by their first address.
+fn ordered(facts: &Facts, ranges: Vec<Id>) -> Result<Vec<(IpRangeId, Bounds, Arc<IpRange>)>, Refusal> {
+    let mut ordered = Vec::new();
+    for id in ranges {
+        let range = facts.peek::<IpRange>(id)?;
+        if let Some(bounds) = range.bounds {
+            ordered.push((IpRangeId(id), bounds, range));
+        }
+    }
+    ordered.sort_by_key(|(_, bounds, _)| bounds.start);
+    Ok(ordered)
+}
+
+/// Whether an address is free, and if not, why: `gateway`, `not in this range`, `used`.
+///
+/// # Errors
+/// There is no such network; a probe by ARP is asked for.
+pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Option<&'static str>, Refusal> {
+    if request.arp_check == Some(true) {
+        return Err(Refusal::not_supported("arpCheck"));
+    }
+    let facts = states.facts();
+    rules::existing::<L3Network>(&facts, "l3NetworkUuid", request.l3_network_uuid)?;
+    let mut inside = false;
+    for id in facts.peek_members(Relation::RangesOfL3, request.l3_network_uuid) {
+        let range = facts.peek::<IpRange>(id)?;
+        let Some(bounds) = range.bounds else { continue };
+        if !range.pool && bounds.gateway == request.ip {
+            return Ok(Some("gateway"));
+        }
+        if bounds.contains(request.ip) {
+            inside = true;
+            if !range.is_free(request.ip) {
+                return Ok(Some("used"));
+            }
+        }
+    }
+    Ok(if inside || request.ip_range_check == Some(false) { None } else { Some("not in this range") })
+}
+
+/// How many addresses there are, all of them IPv4.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Of all ranges.
+    pub total_capacity: u64,
+    /// Of these free.
+    pub available_capacity: u64,
+    /// Of these not free.
+    pub used_ip_address_number: u64,
+}
+
+impl AddAssign for Capacity {
+    fn add_assign(&mut self, other: Capacity) {
+        self.total_capacity += other.total_capacity;
+        self.available_capacity += other.available_capacity;
+        self.used_ip_address_number += other.used_ip_address_number;
+    }
+}
+
+impl IpRange {
+    /// How many addresses it can give, and how many are free.
+    fn capacity(&self) -> Capacity {
+        let Some(bounds) = self.bounds else { return Capacity::default() };
+        let size = u64::from(u32::from(bounds.end) - u32::from(bounds.start)) + 1;
+        let ends = bounds.subnet().map(|net| [net.network(), net.broadcast(), bounds.gateway]);
+        let mut never: Vec<Ipv4Addr> = ends.into_iter().flatten().collect();
+        never.sort_unstable();
+        never.dedup();
+        never.retain(|ip| bounds.contains(*ip) && !self.is_usable(*ip));
+        let total = size - never.len() as u64;
+        let used = self.used.0.len();
+        Capacity { total_capacity: total, available_capacity: total - used.min(total), used_ip_address_number: used }
+    }
+}
+
+/// How many addresses ranges, L3 networks or zones have, each and in all. Of several lists the narrowest counts; `all`
+/// without a list asks for every zone. The word is the kind of what the parts are of.
+///
+/// # Errors
+/// Nothing is named, or what is named does not exist.
+pub fn capacity(
+    states: &States,
+    request: &GetIpAddressCapacity,
+) -> Result<(&'static str, Capacity, Vec<(Id, Capacity)>), Refusal> {
+    let facts = states.facts();
+    let of_l3 = |l3: Id| facts.peek_members(Relation::RangesOfL3, l3);
+    let of_zone = |zone: Id| {
+        let l2s = facts.peek_members(Relation::L2sOfZone, zone);
+        let l3s = l2s.into_iter().flat_map(|l2| facts.peek_members(Relation::L3sOfL2, l2));
+        l3s.flat_map(of_l3).collect::<Vec<_>>()
+    };
+    let mut parts: Vec<(Id, Vec<Id>)> = Vec::new();
+    let kind = if let Some(ranges) = named(&request.ip_range_uuids) {
+        for range in ranges {
+            rules::existing::<IpRange>(&facts, "ipRangeUuids", *range)?;
+            parts.push((range.0, vec![range.0]));
+        }
+        "IpRangeVO"
+    } else if let Some(l3s) = named(&request.l3_network_uuids) {
+        for l3 in l3s {
+            rules::existing::<L3Network>(&facts, "l3NetworkUuids", *l3)?;
+            parts.push((l3.0, of_l3(l3.0)));
+        }
+        "L3NetworkVO"
+    } else if let Some(zones) = named(&request.zone_uuids) {
+        for zone in zones {
+            rules::existing::<Zone>(&facts, "zoneUuids", *zone)?;
+            parts.push((zone.0, of_zone(zone.0)));
+        }
+        "ZoneVO"
+    } else if request.all == Some(true) {
+        let zones = facts.peek_members(Relation::All(StreamKind::Zone), Id::NIL);
+        parts.extend(zones.into_iter().map(|zone| (zone, of_zone(zone))));
+        "ZoneVO"
+    } else {
+        let one_of = "give ipRangeUuids, l3NetworkUuids or zoneUuids, or all=true";
+        return Err(Refusal::missing("zoneUuids", one_of));
+    };
+    let mut all = Capacity::default();
+    let mut each = Vec::new();
+    for (id, ranges) in parts {
+        let mut own = Capacity::default();
+        for range in ranges {
+            own += facts.peek::<IpRange>(range)?.capacity();
+        }
+        all += own;
+        each.push((id, own));
+    }
+    Ok((kind, all, each))
+}
+
+fn named<T>(list: &Option<Vec<T>>) -> Option<&[T]> {
+    list.as_deref().filter(|list| !list.is_empty())
+}
+
+/// The used addresses of an L3 network in order that contain `part` as text: a page of them, and how many in all.
+///
+/// # Errors
+/// There is no such network.
+pub fn used_addresses(
+    states: &States,
+    l3: L3NetworkId,
+    part: Option<&str>,
+    descending: bool,
+    (start, limit): (usize, usize),
+) -> Result<(Vec<Ipv4Addr>, u64), Refusal> {
+    let facts = states.facts();
+    rules::existing::<L3Network>(&facts, "l3NetworkUuid", l3)?;
+    let mut ranges = ordered(&facts, facts.peek_members(Relation::RangesOfL3, l3))?;
+    if descending {
+        ranges.reverse();
+    }
+    let in_order = ranges.iter().flat_map(|(_, _, range)| {
+        let up = range.used.0.iter();
+        let each: Box<dyn Iterator<Item = u32>> = if descending { Box::new(up.rev()) } else { Box::new(up) };
+        each.map(Ipv4Addr::from)
+    });
+    let Some(part) = part else {
+        let total = ranges.iter().map(|(_, _, range)| range.used.0.len()).sum();
+        return Ok((in_order.skip(start).take(limit).collect(), total));
+    };
+    let mut matching = in_order.filter(|ip| ip.to_string().contains(part));
+    let before = matching.by_ref().take(start).count() as u64;
+    let page: Vec<Ipv4Addr> = matching.by_ref().take(limit).collect();
+    let total = before + page.len() as u64 + matching.count() as u64;
+    Ok((page, total))
+}
