@@ -4,7 +4,7 @@ use parking_lot::{Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The part of the time of the last group that is waited for the next to fill.
-const LINGER: u32 = 4;
+const LINGER: u32 = 2;
 
 /// What waits to be written.
 pub(crate) trait Waiting {
