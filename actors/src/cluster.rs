@@ -70,9 +70,11 @@ pub(crate) fn cascade_state(decision: &mut Decision, facts: &Facts, id: Id, stat
     if facts.get::<Cluster>(id)?.disabled != disabled {
         decision.add(id, ClusterEvent::StateChanged { state });
     }
-    for host in facts.members(Relation::HostsOfCluster, id) {
-        if facts.get::<Host>(host)?.disabled != disabled {
-            decision.add(host, HostEvent::StateChanged { state });
+    for id in facts.members(Relation::HostsOfCluster, id) {
+        let host = facts.get::<Host>(id)?;
+        // Who works on a host has taken it out himself, and gives it back himself.
+        if host.state != HostState::from(state) && !host.maintained() {
+            decision.add(id, HostEvent::StateChanged { state: state.into() });
         }
     }
     Ok(())

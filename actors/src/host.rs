@@ -1,6 +1,8 @@
-//! Host: state `Enabled ⇄ Disabled`, status `Connecting → Connected ⇄ Disconnected`, then deleted.
+//! Host: a state ([`HostState`]), a status `Connecting → Connected ⇄ Disconnected`, then deleted.
 //!
-//! The host reconciler connects it and reports what it found.
+//! The host reconciler connects it and reports what it found. A host that is to be maintained is emptied first: what
+//! runs on it is told to stop, and may start elsewhere. A host in maintenance is left alone; when it is taken back it
+//! is connected anew, and told all that it missed.
 
 use crate::{
     context::Context,
@@ -26,7 +28,7 @@ pub struct Host {
     pub cluster: ClusterId,
     pub management_ip: Option<Ipv4Addr>,
     pub agent_port: u16,
-    pub disabled: bool,
+    pub state: HostState,
     pub status: Option<HostStatus>,
     pub reason: Option<String>,
     pub deleted: bool,
@@ -44,7 +46,7 @@ impl Host {
                 self.status = Some(HostStatus::Connecting);
             }
             HostEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
-            HostEvent::StateChanged { state } => self.disabled = *state == Enabled::Disabled,
+            HostEvent::StateChanged { state } => self.state = *state,
             HostEvent::ReconnectRequested {} => self.status = Some(HostStatus::Connecting),
             HostEvent::StatusChanged { status, reason } => {
                 (self.status, self.reason) = (Some(*status), reason.clone());
@@ -56,6 +58,11 @@ impl Host {
     /// Its agent answers, as far as the log knows.
     pub fn connected(&self) -> bool {
         self.status == Some(HostStatus::Connected)
+    }
+
+    /// It is in maintenance, or on the way there.
+    pub fn maintained(&self) -> bool {
+        matches!(self.state, HostState::PreMaintenance | HostState::Maintenance)
     }
 }
 
@@ -127,26 +134,89 @@ pub(crate) fn update(command: &UpdateHost, facts: &Facts) -> Result<Decision, Re
 
 pub(crate) fn change_state(command: &ChangeHostState, facts: &Facts) -> Result<Decision, Refusal> {
     let host = rules::existing::<Host>(facts, "uuid", command.uuid)?;
-    if command.state_event == "maintain" {
-        return Err(Refusal::not_supported("stateEvent maintain"));
-    }
-    let state = rules::state_event(&command.state_event);
     let decision = Decision::about(StreamKind::Host, command.uuid).show("host");
-    if host.disabled == (state == Enabled::Disabled) {
+    if command.state_event == "maintain" {
+        return maintain(decision, facts, &host);
+    }
+    let state = HostState::from(rules::state_event(&command.state_event));
+    if host.state == state {
         return Ok(decision);
     }
-    Ok(decision.event(HostEvent::StateChanged { state }))
+    let decision = decision.event(HostEvent::StateChanged { state });
+    Ok(if host.maintained() { decision.event(HostEvent::ReconnectRequested {}) } else { decision })
+}
+
+fn maintain(mut decision: Decision, facts: &Facts, host: &Host) -> Result<Decision, Refusal> {
+    if host.maintained() {
+        return Ok(decision);
+    }
+    let id = decision.target.id;
+    decision = decision.event(HostEvent::StateChanged { state: HostState::PreMaintenance });
+    let busy = empty(&mut decision, facts, id)?;
+    if !host.connected() {
+        // Nobody would answer for what is told to stop.
+        rules::unblocked("host, which is not Connected,", busy)?;
+    }
+    Ok(decision)
+}
+
+/// Stops what runs on a host that is to be maintained; where nothing does any more, it is in maintenance. Answers what
+/// is still there.
+fn empty(decision: &mut Decision, facts: &Facts, id: Id) -> Result<Vec<Blocker>, Refusal> {
+    let mut busy = Vec::new();
+    for vm_id in facts.members(Relation::VmsOnHost, id) {
+        let vm = facts.get::<VmInstance>(vm_id)?;
+        if vm.state == VmState::Running {
+            decision.add(vm_id, VmInstanceEvent::StopRequested { l3_networks: vm.l3_networks() });
+        }
+        if vm.state != VmState::Stopped {
+            busy.extend(rules::blockers::<VmInstance>(facts, vec![vm_id])?);
+        }
+    }
+    for router_id in facts.members(Relation::RoutersOnHost, id) {
+        let router = facts.get::<Router>(router_id)?;
+        if router.state == VmState::Running {
+            decision.add(router_id, RouterEvent::StopRequested {});
+        }
+        if router.state != VmState::Stopped {
+            busy.extend(rules::blockers::<Router>(facts, vec![router_id])?);
+        }
+    }
+    if busy.is_empty() {
+        decision.add(id, HostEvent::StateChanged { state: HostState::Maintenance });
+    }
+    Ok(busy)
+}
+
+/// A host that could not be emptied is not maintained: it stays Disabled.
+pub(crate) fn not_emptied(decision: &mut Decision, facts: &Facts, id: HostId) -> Result<(), Refusal> {
+    if facts.get::<Host>(id)?.state == HostState::PreMaintenance {
+        decision.add(id, HostEvent::StateChanged { state: HostState::Disabled });
+    }
+    Ok(())
 }
 
 pub(crate) fn reconnect(command: &ReconnectHost, facts: &Facts) -> Result<Decision, Refusal> {
-    rules::existing::<Host>(facts, "uuid", command.uuid)?;
+    let host = rules::existing::<Host>(facts, "uuid", command.uuid)?;
+    if host.maintained() {
+        let detail = format!("host {} is in {:?} and is not connected before it is enabled", command.uuid, host.state);
+        return Err(Refusal::operation(detail));
+    }
     Ok(Decision::about(StreamKind::Host, command.uuid).show("host").event(HostEvent::ReconnectRequested {}))
 }
 
 pub(crate) fn report(command: &ReportHostStatus, facts: &Facts) -> Result<Decision, Refusal> {
     let host = rules::existing::<Host>(facts, "uuid", command.uuid)?;
-    let status = if command.status == "Connected" { HostStatus::Connected } else { HostStatus::Disconnected };
-    let decision = Decision::about(StreamKind::Host, command.uuid);
+    let mut decision = Decision::about(StreamKind::Host, command.uuid);
+    let status = match command.status.as_str() {
+        "Idle" if host.state == HostState::PreMaintenance => {
+            empty(&mut decision, facts, command.uuid.0)?;
+            return Ok(decision);
+        }
+        "Idle" => return Ok(decision),
+        "Connected" => HostStatus::Connected,
+        _ => HostStatus::Disconnected,
+    };
     if host.status == Some(status) && host.reason == command.reason {
         return Ok(decision);
     }
@@ -162,4 +232,70 @@ pub(crate) fn delete(command: &DeleteHost, facts: &Facts) -> Result<Decision, Re
     blockers.extend(rules::blockers::<Router>(facts, facts.members(Relation::RoutersOnHost, command.uuid))?);
     rules::unblocked("host", blockers)?;
     Ok(decision.event(HostEvent::Deleted {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, id};
+
+    fn host() -> HostEvent {
+        HostEvent::Added {
+            zone: id("zone"),
+            cluster: id("cluster"),
+            name: "host".to_string(),
+            description: None,
+            management_ip: [10, 0, 0, 1].into(),
+            agent_port: 1,
+            hypervisor_type: HypervisorType::Simulator,
+        }
+    }
+
+    fn vm() -> VmInstanceEvent {
+        VmInstanceEvent::Created {
+            zone: id("zone"),
+            cluster: id("cluster"),
+            host: id("host"),
+            hypervisor_type: HypervisorType::Simulator,
+            name: "vm".to_string(),
+            description: None,
+            hostname: "vm".to_string(),
+            image: None,
+            offering: None,
+            default_l3_network: id("l3"),
+            nics: vec![],
+        }
+    }
+
+    fn changed(state: HostState) -> Event {
+        HostEvent::StateChanged { state }.into()
+    }
+
+    fn idle() -> ReportHostStatus {
+        ReportHostStatus { uuid: id("host"), status: "Idle".to_string(), reason: None }
+    }
+
+    #[test]
+    fn a_host_is_in_maintenance_when_the_last_vm_has_stopped() {
+        let stop = VmInstanceEvent::StopRequested { l3_networks: vec![] };
+        let given = Given::nothing()
+            .event("host", host())
+            .event("host", HostEvent::StatusChanged { status: HostStatus::Connected, reason: None })
+            .event("vm", vm());
+        let maintain = ChangeHostState { uuid: id("host"), state_event: "maintain".to_string() };
+        // A VM that is about to run is stopped when it does.
+        assert_eq!(given.when(maintain.clone()).unwrap(), [changed(HostState::PreMaintenance)]);
+        let given = given.event("vm", VmInstanceEvent::Started { host: id("host") });
+        assert_eq!(given.when(maintain).unwrap(), [changed(HostState::PreMaintenance), stop.clone().into()]);
+        assert_eq!(given.when(idle()).unwrap(), []);
+        let given = given.event("host", HostEvent::StateChanged { state: HostState::PreMaintenance });
+        assert_eq!(given.when(idle()).unwrap(), [stop.clone().into()]);
+        let given = given.event("vm", stop);
+        assert_eq!(given.when(idle()).unwrap(), []);
+        let failed = ReportVmStatus { uuid: id("vm"), status: "Failed".to_string(), detail: None };
+        let kept = given.when(failed).unwrap();
+        assert_eq!(kept[1..], [changed(HostState::Disabled)], "a host that cannot be emptied is not maintained");
+        let given = given.event("vm", VmInstanceEvent::Stopped { l3_networks: vec![] });
+        assert_eq!(given.when(idle()).unwrap(), [changed(HostState::Maintenance)]);
+    }
 }

@@ -176,7 +176,8 @@ pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Resul
     }
     let mut hosts = Vec::new();
     for host in facts.members(Relation::HostsOfCluster, cluster_id) {
-        if facts.get::<Host>(host)?.connected() {
+        let state = facts.get::<Host>(host)?;
+        if state.connected() && !state.maintained() {
             hosts.push(HostId(host));
         }
     }

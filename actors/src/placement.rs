@@ -55,7 +55,8 @@ pub(crate) fn choose(facts: &Facts, zone: ZoneId, l2s: &[L2NetworkId], wish: &Wi
         for id in facts.peek_members(Relation::HostsOfCluster, id) {
             let host_id = HostId(id);
             let host = facts.peek::<Host>(id)?;
-            if wish.host.is_some_and(|asked| asked != host_id) || host.disabled || !host.connected() {
+            if wish.host.is_some_and(|asked| asked != host_id) || host.state != HostState::Enabled || !host.connected()
+            {
                 continue;
             }
             let load = facts.peek_count(Relation::VmsOnHost, id) + facts.peek_count(Relation::RoutersOnHost, id);

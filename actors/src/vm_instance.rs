@@ -376,10 +376,11 @@ pub(crate) fn fail(decision: &mut Decision, facts: &Facts, id: Id, detail: &str)
     };
     let (code, detail, l3_networks) = (code.to_string(), detail.to_string(), vm.l3_networks());
     decision.add(id, VmInstanceEvent::OperationFailed { operation, code, detail, l3_networks });
-    if operation == VmOperation::Create {
-        destroyed(decision, facts, &vm, id)?;
+    match operation {
+        VmOperation::Create => destroyed(decision, facts, &vm, id),
+        VmOperation::Stop => host::not_emptied(decision, facts, vm.host),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 pub(crate) fn report(command: &ReportVmStatus, facts: &Facts) -> Result<Decision, Refusal> {

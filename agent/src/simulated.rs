@@ -125,6 +125,13 @@ impl SimulatedFleet {
         state.settle(&self.options);
     }
 
+    /// The bridges that a host has, in the order of their names.
+    pub fn bridges(&self, host: HostId) -> Vec<String> {
+        let kernel = self.state.lock().hosts.get(&host).map(|held| held.kernel.clone());
+        let links = kernel.and_then(|kernel| crate::kernel::Kernel::links(kernel.as_ref()).ok()).unwrap_or_default();
+        links.into_iter().map(|link| link.name).filter(|name| name.starts_with("br_")).collect()
+    }
+
     /// Takes an interface out of a host.
     pub fn unplug(&self, host: HostId, interface: &str) {
         let mut state = self.state.lock();

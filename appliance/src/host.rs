@@ -36,6 +36,8 @@ pub struct HostRecord {
     pub agent_port: u16,
     /// Real or simulated.
     pub hypervisor_type: HypervisorType,
+    /// What it is there for.
+    pub state: HostState,
     /// Whether its agent answers.
     pub status: HostStatus,
     /// The position of the last event that asked for a new connection.
@@ -243,6 +245,7 @@ impl HostFold {
                     management_ip: *management_ip,
                     agent_port: *agent_port,
                     hypervisor_type: *hypervisor_type,
+                    state: HostState::Enabled,
                     status: HostStatus::Connecting,
                     connect_requested: position,
                 };
@@ -262,7 +265,12 @@ impl HostFold {
             HostEvent::Deleted {} => {
                 self.hosts.remove(&id);
             }
-            HostEvent::Updated { .. } | HostEvent::StateChanged { .. } => {}
+            HostEvent::StateChanged { state } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.state = *state;
+                }
+            }
+            HostEvent::Updated { .. } => {}
         }
     }
 

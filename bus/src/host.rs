@@ -44,11 +44,11 @@ messages! {
         /// A long description.
         description: Option<String> = FreeText(2048),
     }
-    /// Enables or disables a host.
+    /// Enables or disables a host, or empties it for maintenance: what runs on it is stopped, then it is left alone.
     Command ChangeHostState "PUT" "/hosts/{uuid}/actions" => "host" {
         /// The host.
         uuid: HostId = Uuid,
-        /// `enable` or `disable`; `maintain` is not supported yet.
+        /// `enable`, `disable` or `maintain`.
         state_event: String = Enum(&["enable", "disable", "maintain"]),
     }
     /// Connects a host again: its agent is asked for its state and told the whole configuration.
@@ -61,12 +61,12 @@ messages! {
         /// The host.
         uuid: HostId = Uuid,
     }
-    /// A host's agent was found to answer, or not to.
+    /// A host's agent was found to answer, or not to; or the host has nothing under way while it is being emptied.
     Command ReportHostStatus "" "" => "" [internal] {
         /// The host.
         uuid: HostId = Uuid,
         /// What was found.
-        status: String = Enum(&["Connected", "Disconnected"]),
+        status: String = Enum(&["Connected", "Disconnected", "Idle"]),
         /// Why.
         reason: Option<String> = FreeText(2048),
     }

@@ -13,6 +13,33 @@ pub enum HostStatus {
     Disconnected,
 }
 
+/// What a host is there for.
+///
+/// ```text
+/// Enabled ⇄ Disabled ──► PreMaintenance ──nothing runs any more──► Maintenance ──► Enabled or Disabled
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum HostState {
+    /// New VMs and routers are placed on it.
+    #[default]
+    Enabled,
+    /// What is there goes on; nothing new comes.
+    Disabled,
+    /// It is being emptied.
+    PreMaintenance,
+    /// It is left alone: its agent is neither asked nor told anything.
+    Maintenance,
+}
+
+impl From<Enabled> for HostState {
+    fn from(state: Enabled) -> HostState {
+        match state {
+            Enabled::Enabled => HostState::Enabled,
+            Enabled::Disabled => HostState::Disabled,
+        }
+    }
+}
+
 /// Events of a host.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
@@ -33,7 +60,7 @@ pub enum HostEvent {
         description: Option<String>,
     },
     StateChanged {
-        state: Enabled,
+        state: HostState,
     },
     /// An operator asked for a new connection.
     ReconnectRequested {},

@@ -254,7 +254,9 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("full", added(some("d"), kvm).into());
     add("sparse", added(None, simulator).into());
     add("full", HostEvent::Updated { name: some("h"), description: some("d") }.into());
-    add("full", HostEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", HostEvent::StateChanged { state: HostState::Disabled }.into());
+    add("emptied", HostEvent::StateChanged { state: HostState::PreMaintenance }.into());
+    add("maintained", HostEvent::StateChanged { state: HostState::Maintenance }.into());
     add("full", HostEvent::ReconnectRequested {}.into());
     add("connecting", HostEvent::StatusChanged { status: HostStatus::Connecting, reason: None }.into());
     add("connected", HostEvent::StatusChanged { status: HostStatus::Connected, reason: None }.into());

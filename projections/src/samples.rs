@@ -135,7 +135,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             (cluster.0, event.into())
         }
         2 => {
-            let event = match random.below(6) {
+            let event = match random.below(7) {
                 0 | 1 => HostEvent::Added {
                     zone,
                     cluster,
@@ -148,6 +148,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 2 => HostEvent::ReconnectRequested {},
                 3 => HostEvent::StatusChanged { status: HostStatus::Connected, reason: None },
                 4 => HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: maybe(random) },
+                5 => HostEvent::StateChanged { state: state.into() },
                 _ => HostEvent::Deleted {},
             };
             (host.0, event.into())

@@ -5,6 +5,7 @@ mod creation;
 mod failures;
 mod flow;
 mod harness;
+mod hosts;
 #[allow(dead_code, reason = "other tests ask the rest")]
 #[path = "../invariants/mod.rs"]
 mod invariants;

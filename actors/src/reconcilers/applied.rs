@@ -91,6 +91,10 @@ impl Reconcilers {
         };
         for host in hosts {
             let Some(state) = self.state::<Host>(host).filter(|state| state.exists()) else { continue };
+            // It is told when it is taken back.
+            if state.state == HostState::Maintenance {
+                continue;
+            }
             let connected = state.connected();
             let connecting = state.status == Some(HostStatus::Connecting);
             take(self.converged(host.0, position, connected, connecting));
@@ -167,6 +171,16 @@ impl Reconcilers {
                 Some(host) if host.status == Some(HostStatus::Connecting) => Progress::Waiting,
                 _ => Progress::Done,
             },
+            Event::Host(HostEvent::StateChanged { state: HostState::PreMaintenance }) => {
+                match self.state::<Host>(id).map(|host| host.state) {
+                    Some(HostState::PreMaintenance) => Progress::Waiting,
+                    Some(HostState::Disabled) => {
+                        let detail = format!("host {id} could not be emptied: a VM did not stop");
+                        Progress::Failed(Refusal::new(RefusalKind::Backend, code::OPERATION, detail))
+                    }
+                    _ => Progress::Done,
+                }
+            }
             _ => Progress::Done,
         }
     }

@@ -38,6 +38,11 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
         let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("host", "ping.interval"));
         let pinged = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
         let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else { break };
+        if record.state == HostState::Maintenance {
+            memory = Memory::default();
+            pass_over(&reconcilers, host).await;
+            continue;
+        }
         let target = reconcilers.host_target(host, &record);
         match step(&reconcilers, &target, &record, &mut memory).await {
             Ok(()) => memory.failures = 0,
@@ -117,6 +122,10 @@ async fn step(
     appliances(reconcilers, host, &config, &report).await;
     vms(reconcilers, host, &config, &report).await;
     reconcilers.converge(host.0, config.revision);
+    if record.state == HostState::PreMaintenance {
+        let report = ReportHostStatus { uuid: host, status: "Idle".to_string(), reason: None };
+        let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
+    }
     Ok(())
 }
 
@@ -197,10 +206,19 @@ async fn attachments(
 
 /// A host that cannot be told cannot carry what is being attached either: an attachment waits for nobody.
 async fn refuse_attachments(reconcilers: &Arc<Reconcilers>, host: HostId, problem: &AgentProblem) {
+    answer_attachments(reconcilers, host, &Err(format!("host {host}: {problem}"))).await;
+}
+
+/// A host in maintenance holds up no attachment that asked it before: it realises it when it is taken back.
+async fn pass_over(reconcilers: &Arc<Reconcilers>, host: HostId) {
+    answer_attachments(reconcilers, host, &Ok(())).await;
+}
+
+async fn answer_attachments(reconcilers: &Arc<Reconcilers>, host: HostId, answer: &Result<(), String>) {
     let answers: BTreeMap<_, _> = {
         let world = reconcilers.world.lock();
         let asked = world.fold.attachments().filter(|(.., hosts)| hosts.contains(&host));
-        asked.map(|(l2, cluster, _)| ((l2, cluster), Err(format!("host {host}: {problem}")))).collect()
+        asked.map(|(l2, cluster, _)| ((l2, cluster), answer.clone())).collect()
     };
     if !answers.is_empty() {
         attachments(reconcilers, host, answers).await;

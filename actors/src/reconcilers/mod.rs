@@ -330,7 +330,8 @@ fn asks(event: &Event) -> bool {
     match event {
         Event::Host(event) => {
             let lost = matches!(event, HostEvent::StatusChanged { status: HostStatus::Disconnected, .. });
-            lost || matches!(event, HostEvent::Added { .. } | HostEvent::ReconnectRequested {})
+            let emptied = HostEvent::StateChanged { state: HostState::PreMaintenance };
+            lost || *event == emptied || matches!(event, HostEvent::Added { .. } | HostEvent::ReconnectRequested {})
         }
         Event::L2Network(event) => matches!(event, L2NetworkEvent::AttachRequested { .. }),
         Event::Router(event) => matches!(

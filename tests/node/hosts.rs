@@ -1,0 +1,90 @@
+//! Hosts that are taken out of use and back.
+
+use crate::harness::{ALL_SERVICES, Site, World, id, text, uuid};
+use serde_json::json;
+use switchback_events::HostId;
+
+fn state(uuid: &str, event: &str) -> serde_json::Value {
+    json!({"uuid": uuid, "stateEvent": event})
+}
+
+#[actix_rt::test]
+async fn a_host_that_is_to_be_maintained_is_emptied_and_left_alone_until_it_is_taken_back() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let vm = site.vm("vm", &l3).await;
+    let host = text(&vm, "hostUuid");
+    let other = site.hosts.iter().find(|other| **other != host).unwrap();
+    let before = world.head();
+    let maintained = world.make("ChangeHostState", state(&host, "maintain")).await;
+    assert_eq!(text(&maintained, "state"), "Maintenance");
+    assert_eq!(text(&world.get("QueryVmInstance", &uuid(&vm)).await, "state"), "Stopped");
+    let changes = world.kinds_after(before).await;
+    assert_eq!(changes.iter().filter(|kind| *kind == "host.StateChanged").count(), 2, "{changes:?}");
+    assert_eq!(world.done("ChangeHostState", state(&host, "maintain")).await.events.len(), 0);
+
+    // Nobody asks it for anything, and it holds up nothing.
+    world.fleet().unplug(HostId(id(&host)), "eth2");
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    world.done("AttachL2NetworkToCluster", json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster})).await;
+    assert!(!world.fleet().bridges(HostId(id(&host))).contains(&"br_eth2".to_string()));
+    assert!(world.fleet().bridges(HostId(id(other))).contains(&"br_eth2".to_string()));
+    world.done("DetachL2NetworkFromCluster", json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster})).await;
+    let started = world.make("StartVmInstance", json!({"uuid": uuid(&vm)})).await;
+    assert_eq!(text(&started, "hostUuid"), *other);
+    assert_eq!(world.refused("ReconnectHost", json!({"uuid": host})).await.code, "SYS.1006");
+
+    // A state that comes from above does not end the work on it.
+    for event in ["disable", "enable"] {
+        world.done("ChangeZoneState", state(&site.zone, event)).await;
+        assert_eq!(text(&world.get("QueryHost", &host).await, "state"), "Maintenance");
+    }
+    let back = world.make("ChangeHostState", state(&host, "enable")).await;
+    assert_eq!((text(&back, "state").as_str(), text(&back, "status").as_str()), ("Enabled", "Connected"));
+    world.done("ChangeHostState", state(other, "disable")).await;
+    assert_eq!(text(&site.vm("next", &l3).await, "hostUuid"), host);
+}
+
+#[actix_rt::test]
+async fn a_host_that_does_not_answer_is_maintained_only_when_nothing_runs_on_it() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let site = Site::bare(&world, 2).await;
+    let l3 = site.network("quiet", "10.50.0.0/24").await;
+    let vm = site.vm("vm", &l3).await;
+    let host = text(&vm, "hostUuid");
+    for host in &site.hosts {
+        world.fleet().unreachable(id(host), true);
+        world.until_is("QueryHost", host, "status", "Disconnected").await;
+    }
+    let refusal = world.refused("ChangeHostState", state(&host, "maintain")).await;
+    assert_eq!(refusal.code, "SYS.1006");
+    assert_eq!(refusal.blockers[0].uuid, id(&uuid(&vm)), "{refusal}");
+    let other = site.hosts.iter().find(|other| **other != host).unwrap();
+    let maintained = world.send("ChangeHostState", state(other, "maintain")).await.unwrap();
+    assert_eq!(text(&maintained.inventory.unwrap(), "state"), "Maintenance");
+}
+
+#[actix_rt::test]
+async fn a_state_goes_down_in_one_commit_and_children_change_alone_afterwards() {
+    let world = World::new();
+    let site = Site::bare(&world, 2).await;
+    let l3 = site.network("quiet", "10.50.0.0/24").await;
+    let before = world.head();
+    let reply = world.done("ChangeZoneState", state(&site.zone, "disable")).await;
+    assert_eq!(reply.events.len(), 4, "the zone, its cluster and its hosts: {:?}", reply.events);
+    assert_eq!(world.head(), before + 4);
+    assert_eq!(text(&world.get("QueryCluster", &site.cluster).await, "state"), "Disabled");
+    let create = json!({"name": "vm", "l3NetworkUuids": [l3]});
+    assert_eq!(world.refused("CreateVmInstance", create.clone()).await.code, "HOST_ALLOCATION.1000");
+    world.done("ChangeHostState", state(&site.hosts[1], "enable")).await;
+    assert_eq!(text(&world.get("QueryHost", &site.hosts[0]).await, "state"), "Disabled");
+    assert_eq!(world.refused("CreateVmInstance", create.clone()).await.code, "HOST_ALLOCATION.1000");
+    world.done("ChangeZoneState", state(&site.zone, "enable")).await;
+    world.done("ChangeHostState", state(&site.hosts[0], "disable")).await;
+    assert_eq!(text(&world.make("CreateVmInstance", create.clone()).await, "hostUuid"), site.hosts[1]);
+    world.done("ChangeClusterState", state(&site.cluster, "disable")).await;
+    assert_eq!(world.refused("CreateVmInstance", create).await.code, "HOST_ALLOCATION.1000");
+}
