@@ -3,7 +3,7 @@
 
 mod reads;
 
-pub use reads::{Capacity, availability, capacity, free_addresses, used_addresses};
+pub use reads::{Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use ipnet::Ipv4Net;

@@ -35,7 +35,7 @@ impl Node {
                 Ok(json!({"available": reason.is_none(), "reason": reason}))
             }
             Read::GetIpAddressCapacity(request) => {
-                let (kind, all, each) = ip_range::capacity(self.states(), &request)?;
+                let ip_range::Capacities { kind, all, each } = ip_range::capacity(self.states(), &request)?;
                 let parts = each.into_iter().map(|(id, own)| counted(&own, ("resourceUuid", json!(id))));
                 let parts: Vec<Value> = parts.collect();
                 let mut reply = counted(&all, ("resourceType", json!(kind)));

@@ -121,15 +121,22 @@ impl IpRange {
     }
 }
 
+/// The capacities of several resources of one kind.
+pub struct Capacities {
+    /// The kind, in ZStack's words: `L3NetworkVO`.
+    pub kind: &'static str,
+    /// All together.
+    pub all: Capacity,
+    /// Each.
+    pub each: Vec<(Id, Capacity)>,
+}
+
 /// How many addresses ranges, L3 networks or zones have, each and in all. Of several lists the narrowest counts; `all`
-/// without a list asks for every zone. The word is the kind of what the parts are of.
+/// without a list asks for every zone.
 ///
 /// # Errors
 /// Nothing is named, or what is named does not exist.
-pub fn capacity(
-    states: &States,
-    request: &GetIpAddressCapacity,
-) -> Result<(&'static str, Capacity, Vec<(Id, Capacity)>), Refusal> {
+pub fn capacity(states: &States, request: &GetIpAddressCapacity) -> Result<Capacities, Refusal> {
     let facts = states.facts();
     let of_l3 = |l3: Id| facts.peek_members(Relation::RangesOfL3, l3);
     let of_zone = |zone: Id| {
@@ -174,7 +181,7 @@ pub fn capacity(
         all += own;
         each.push((id, own));
     }
-    Ok((kind, all, each))
+    Ok(Capacities { kind, all, each })
 }
 
 fn named<T>(list: &Option<Vec<T>>) -> Option<&[T]> {
