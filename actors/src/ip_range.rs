@@ -1,11 +1,13 @@
 //! IP range: its bounds never change; it owns the allocations of its addresses, so that an address has one holder.
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
+mod allocator;
 mod reads;
 
 pub use reads::{Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use allocator::{Strategy, View};
 use ipnet::Ipv4Net;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,6 +25,8 @@ pub struct IpRange {
     pub pool: bool,
     pub bounds: Option<Bounds>,
     pub used: Used,
+    /// Where the delayed recycler goes on, and the version of the global configuration that chose it.
+    pub cursor: Option<(Ipv4Addr, Version)>,
     pub deleted: bool,
 }
 
@@ -100,6 +104,7 @@ impl IpRange {
             IpRangeEvent::AddressReleased { ip, .. } => {
                 self.used.0.remove(u32::from(*ip));
             }
+            IpRangeEvent::CursorMoved { next, chosen_at } => self.cursor = Some((*next, *chosen_at)),
             IpRangeEvent::Deleted { .. } => self.deleted = true,
         }
     }
@@ -395,6 +400,20 @@ pub(crate) fn used_ip_id(range: IpRangeId, ip: Ipv4Addr) -> Id {
     Id::of_name(&format!("used-ip:{range}:{ip}"))
 }
 
+/// A range, and what the decision has done to it already.
+fn look(decision: &Decision, facts: &Facts, id: IpRangeId) -> Result<View, Refusal> {
+    let range = facts.get::<IpRange>(id)?;
+    let mut view = View { cursor: range.cursor, range, taken: Vec::new() };
+    for (_, event) in decision.events.iter().filter(|(stream, _)| stream.id == id.0) {
+        match event {
+            Event::IpRange(IpRangeEvent::AddressAllocated { ip, .. }) => view.taken.push(*ip),
+            Event::IpRange(IpRangeEvent::CursorMoved { next, chosen_at }) => view.cursor = Some((*next, *chosen_at)),
+            _ => {}
+        }
+    }
+    Ok(view)
+}
+
 /// Takes an address of an L3 network for `nic` of `owner`, and adds the event. `required` is the address that it must
 /// be; `taken` are addresses that the same decision has taken already.
 pub(crate) fn allocate(
@@ -406,56 +425,39 @@ pub(crate) fn allocate(
     (nic, owner): (NicId, Id),
 ) -> Result<Taken, Refusal> {
     let none = |detail: String| Refusal::conflict(code::L3_ALLOCATE, detail);
+    let strategy = Strategy::in_force(facts)?;
     let mut ranges = Vec::new();
     for id in facts.members(Relation::RangesOfL3, l3) {
         let range = facts.peek::<IpRange>(id)?;
-        if !range.pool && !range.deleted {
-            ranges.push(IpRangeId(id));
+        if let Some(bounds) = range.bounds.filter(|_| !range.pool && !range.deleted) {
+            ranges.push((bounds, IpRangeId(id)));
         }
     }
-    let taken_now = |range: IpRangeId, ip: Ipv4Addr| {
-        let id = used_ip_id(range, ip);
-        decision.events.iter().any(|(_, event)| {
-            matches!(event, Event::IpRange(IpRangeEvent::AddressAllocated { used_ip, .. }) if *used_ip == id)
-        })
-    };
-    let mut found = None;
-    if let Some(ip) = required {
-        for id in &ranges {
-            let range = facts.get::<IpRange>(*id)?;
-            let Some(bounds) = range.bounds.filter(|bounds| bounds.contains(ip)) else { continue };
-            if !range.is_free(ip) || taken_now(*id, ip) {
-                return Err(none(format!("ip {ip} of L3 network {l3} is not available: it is in use or reserved")));
-            }
-            found = Some((*id, ip, bounds));
-        }
-        if found.is_none() {
+    let found = if let Some(ip) = required {
+        let Some((_, id)) = ranges.iter().find(|(bounds, _)| bounds.contains(ip)) else {
             return Err(none(format!("cannot find an IP range of L3 network {l3} that has ip {ip}")));
+        };
+        let view = look(decision, facts, *id)?;
+        if !view.range.is_free(ip) || view.taken.contains(&ip) {
+            return Err(none(format!("ip {ip} of L3 network {l3} is not available: it is in use or reserved")));
         }
+        Some((*id, ip))
     } else {
-        let random = facts.config("l3Network", "ipAllocateStrategy")? == "RandomIpAllocatorStrategy";
-        let turn = if random && !ranges.is_empty() { context.choice() as usize % ranges.len() } else { 0 };
-        ranges.rotate_left(turn);
-        for id in &ranges {
-            let range = facts.get::<IpRange>(*id)?;
-            let Some(bounds) = range.bounds else { continue };
-            let size = u64::from(u32::from(bounds.end) - u32::from(bounds.start)) + 1;
-            let offset = if random { (context.choice() % size) as u32 } else { 0 };
-            let from = Ipv4Addr::from(u32::from(bounds.start) + offset);
-            let mut candidate = range.free_from(from).or_else(|| range.free_from(bounds.start));
-            // A decision takes few addresses of one range, so this loop is short.
-            while let Some(ip) = candidate.filter(|ip| taken_now(*id, *ip)) {
-                candidate = u32::from(ip).checked_add(1).and_then(|next| range.free_from(next.into()));
-            }
-            if let Some(ip) = candidate {
-                found = Some((*id, ip, bounds));
-                break;
-            }
-        }
-    }
-    let Some((range, ip, bounds)) = found else {
+        let starts = ranges.iter().map(|(bounds, id)| (bounds.start, *id)).collect();
+        allocator::choose(strategy, starts, context, &mut |id| look(decision, facts, id))?
+    };
+    let Some((range, ip)) = found else {
         return Err(none(format!("no ip is available on L3 network {l3}")));
     };
+    let view = look(decision, facts, range)?;
+    let Some(bounds) = view.range.bounds else {
+        return Err(none(format!("no ip is available on L3 network {l3}")));
+    };
+    if let Strategy::AscDelayRecycle(since) = strategy
+        && let Some((next, chosen_at)) = view.moved(ip, since)
+    {
+        decision.add(range, IpRangeEvent::CursorMoved { next, chosen_at });
+    }
     let used_ip = used_ip_id(range, ip);
     decision.add(range, IpRangeEvent::AddressAllocated { l3_network: l3, ip, used_ip, nic, owner });
     Ok(Taken { range, ip, netmask: bounds.netmask, gateway: bounds.gateway, used_ip })
