@@ -11,13 +11,21 @@ use switchback_events::*;
 #[allow(missing_docs)]
 pub struct GlobalConfig {
     pub values: BTreeMap<(String, String), String>,
+    /// The version at which each was last changed.
+    pub changed: BTreeMap<(String, String), Version>,
 }
 
 impl GlobalConfig {
     /// Takes the next event.
-    pub fn evolve(&mut self, event: &GlobalConfigEvent, _version: Version) {
+    pub fn evolve(&mut self, event: &GlobalConfigEvent, version: Version) {
         let GlobalConfigEvent::Changed { category, name, value } = event;
         self.values.insert((category.clone(), name.clone()), value.clone());
+        self.changed.insert((category.clone(), name.clone()), version);
+    }
+
+    /// The version of the configuration at which the entry was last changed; 0 for never.
+    pub fn changed_at(&self, category: &str, name: &str) -> Version {
+        self.changed.get(&(category.to_string(), name.to_string())).copied().unwrap_or(0)
     }
 
     /// The value in force; empty for an entry that the catalogue does not have.

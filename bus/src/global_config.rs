@@ -78,8 +78,8 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         "l3Network",
         "ipAllocateStrategy",
         "RandomIpAllocatorStrategy",
-        Enum(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy"]),
-        "how a free address is chosen",
+        Enum(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy", "AscDelayRecycleIpAllocatorStrategy"]),
+        "how a free address is chosen: at random, the lowest, or ascending, so that a freed one rests for a round",
     ),
 ];
 

@@ -143,7 +143,7 @@ impl Event {
                 IpRangeEvent::AddressAllocated { used_ip, nic, owner, .. }
                 | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => vec![*used_ip, nic.0, *owner],
                 IpRangeEvent::Deleted { l3_network } => vec![l3_network.0],
-                IpRangeEvent::Updated { .. } => vec![],
+                IpRangeEvent::Updated { .. } | IpRangeEvent::CursorMoved { .. } => vec![],
             },
             Event::MacBlock(MacBlockEvent::Allocated { nic, .. } | MacBlockEvent::Released { nic, .. }) => vec![nic.0],
             Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {

@@ -1,6 +1,6 @@
 //! What happens to a range of addresses. The range owns its allocations, so an address has at most one holder.
 
-use crate::{Id, L2NetworkId, L3NetworkId, NicId};
+use crate::{Id, L2NetworkId, L3NetworkId, NicId, Version};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -47,6 +47,12 @@ pub enum IpRangeEvent {
         used_ip: Id,
         nic: NicId,
         owner: Id,
+    },
+    /// Where the delayed recycler goes on. `chosen_at` is the version of the global configuration that chose this
+    /// allocator: another choice begins anew.
+    CursorMoved {
+        next: Ipv4Addr,
+        chosen_at: Version,
     },
     Deleted {
         l3_network: L3NetworkId,

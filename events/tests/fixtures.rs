@@ -384,6 +384,7 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let (l3_network, used_ip, nic, owner) = (id(0x22), id(0x25), id(0x21), id(0x26));
     add("full", IpRangeEvent::AddressAllocated { l3_network, ip: ip(5), used_ip, nic, owner }.into());
     add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::CursorMoved { next: ip(6), chosen_at: 7 }.into());
     add("full", IpRangeEvent::Deleted { l3_network }.into());
 
     add("full", MacBlockEvent::Allocated { mac: MAC, nic }.into());

@@ -53,6 +53,7 @@ pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<V
             ]
         }
         IpRangeEvent::AddressReleased { used_ip, .. } => vec![RowChange::delete(&USED_IP, used_ip)],
+        IpRangeEvent::CursorMoved { .. } => vec![],
         IpRangeEvent::Deleted { l3_network } => {
             let own = id.to_string();
             let addresses = rows.find(&USED_IP, "ipRangeUuid", &own)?;

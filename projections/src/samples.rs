@@ -210,7 +210,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         7 | 8 => {
             let n = random.below(6);
             let (used_ip, nic, owner) = (id("ip", n), NicId(id("nic", n)), id("vm", few(random)));
-            let event = match random.below(6) {
+            let event = match random.below(7) {
+                6 => IpRangeEvent::CursorMoved { next: address(n), chosen_at: 1 },
                 0 | 1 => IpRangeEvent::Created {
                     l3_network: l3,
                     l2_network: l2,

@@ -7,6 +7,7 @@ use switchback_bus::{Bus, Refusal};
 /// A data centre of one simulated host, and an L2 network.
 pub struct Scene {
     pub world: World,
+    pub site: Site,
     pub l2: String,
 }
 
@@ -15,7 +16,7 @@ impl Scene {
         let world = World::new();
         let site = Site::bare(&world, 1).await;
         let l2 = site.l2("l2").await;
-        Scene { world, l2 }
+        Scene { world, site, l2 }
     }
 
     /// An L3 network without ranges.
