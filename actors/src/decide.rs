@@ -2,25 +2,46 @@
 
 use crate::{context::Context, decision::Decision, facts::Facts, rules::Exists, *};
 use switchback_bus::{Command, Refusal};
-use switchback_events::{Id, StreamKey, StreamKind, TagSetEvent};
+use switchback_events::*;
 
 /// Decides a command: the events that shall have happened, or why not.
 ///
 /// # Errors
 /// The refusal; nothing has changed.
 pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
-    let mut decision = by_concept(command, facts, context)?;
+    let cascade = if context.common.enforcing { cascade::decide(command, facts)? } else { None };
+    let mut decision = match cascade {
+        Some(decision) => decision,
+        None => by_concept(command, facts, context)?,
+    };
     let message = command.message();
     if switchback_bus::creates(message) && !message.name.ends_with("Tag") {
         tag_set::add_common(&mut decision, facts, context)?;
     }
     // Tags go with their resource.
-    if message.name.starts_with("Delete") && message.name != "DeleteTag" && !decision.events.is_empty() {
-        for tag in facts.tags(decision.target.id)?.tags.keys() {
-            decision.add(decision.target.id, TagSetEvent::Deleted { tag: *tag });
+    let deleted: Vec<Id> =
+        decision.events.iter().filter(|(_, event)| deletes(event)).map(|(stream, _)| stream.id).collect();
+    for id in deleted {
+        for tag in facts.tags(id)?.tags.keys() {
+            decision.add(id, TagSetEvent::Deleted { tag: *tag });
         }
     }
     Ok(decision)
+}
+
+/// Whether a resource is deleted. VMs and routers, which end otherwise, take their tags along themselves.
+fn deletes(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Zone(ZoneEvent::Deleted {})
+            | Event::Cluster(ClusterEvent::Deleted {})
+            | Event::Host(HostEvent::Deleted {})
+            | Event::Image(ImageEvent::Deleted {})
+            | Event::L2Network(L2NetworkEvent::Deleted {})
+            | Event::L3Network(L3NetworkEvent::Deleted {})
+            | Event::IpRange(IpRangeEvent::Deleted { .. })
+            | Event::Offering(OfferingEvent::Deleted {})
+    )
 }
 
 fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {

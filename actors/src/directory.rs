@@ -114,6 +114,7 @@ impl Directory {
                 StreamKind::L2Network | StreamKind::TagSet => true,
                 StreamKind::Offering if head.name == "Updated" => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
+                StreamKind::VmInstance if head.name == "NicDetached" => true,
                 _ => matches!(head.name, "Created" | "Added" | "Deleted" | "Destroyed"),
             }
     }
@@ -172,6 +173,9 @@ impl Directory {
                 }
             }
             Event::VmInstance(VmInstanceEvent::StartRequested { host, .. }) => self.move_to(VmsOnHost, *host, id),
+            Event::VmInstance(VmInstanceEvent::NicDetached { l3_network, .. }) => {
+                self.remove((VmsOnL3, l3_network.0), id);
+            }
             Event::Router(RouterEvent::Created { host, nics, .. }) => {
                 self.add(RoutersOnHost, *host, id);
                 for nic in nics {

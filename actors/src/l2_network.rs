@@ -206,17 +206,23 @@ pub(crate) fn report(command: &ReportL2Attachment, facts: &Facts) -> Result<Deci
     }))
 }
 
-pub(crate) fn detach(command: &DetachL2NetworkFromCluster, facts: &Facts) -> Result<Decision, Refusal> {
+/// Whether there is an attachment to end.
+pub(crate) fn detachable(command: &DetachL2NetworkFromCluster, facts: &Facts) -> Result<(), Refusal> {
     let (id, cluster) = (command.l2_network_uuid, command.cluster_uuid);
     let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", id)?;
     rules::existing::<Cluster>(facts, "clusterUuid", cluster)?;
     match l2.clusters.get(&cluster) {
-        None => return Err(Refusal::operation(format!("L2 network {id} has not been attached to cluster {cluster}"))),
+        None => Err(Refusal::operation(format!("L2 network {id} has not been attached to cluster {cluster}"))),
         Some(L2Attachment::Requested) => {
-            return Err(Refusal::operation(format!("L2 network {id} is being attached to cluster {cluster}")));
+            Err(Refusal::operation(format!("L2 network {id} is being attached to cluster {cluster}")))
         }
-        Some(L2Attachment::Attached) => {}
+        Some(L2Attachment::Attached) => Ok(()),
     }
+}
+
+pub(crate) fn detach(command: &DetachL2NetworkFromCluster, facts: &Facts) -> Result<Decision, Refusal> {
+    let (id, cluster) = (command.l2_network_uuid, command.cluster_uuid);
+    detachable(command, facts)?;
     // The reference takes the nics away without asking; we name what stands in the way.
     let mut blockers = Vec::new();
     for l3 in facts.members(Relation::L3sOfL2, id) {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agents;
+mod cascade;
 pub mod cluster;
 pub mod context;
 pub mod decide;

@@ -111,7 +111,7 @@ fn defaults_of(facts: &Facts, zone: ZoneId, except: Id) -> Result<Vec<Id>, Refus
     Ok(defaults)
 }
 
-fn changed_default(is_default: bool) -> OfferingEvent {
+pub(crate) fn changed_default(is_default: bool) -> OfferingEvent {
     OfferingEvent::Updated { name: None, description: None, is_default: Some(is_default), image: None }
 }
 

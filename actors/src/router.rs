@@ -340,7 +340,8 @@ pub(crate) fn reboot(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
     }
 }
 
-fn destroyed(decision: &mut Decision, facts: &Facts, router: &Router, id: Id) -> Result<(), Refusal> {
+/// Ends a router: its addresses are free again, and its tags go.
+pub(crate) fn destroyed(decision: &mut Decision, facts: &Facts, router: &Router, id: Id) -> Result<(), Refusal> {
     decision.add(id, RouterEvent::Destroyed { l3_networks: router.l3_networks() });
     ip_range::release(decision, facts, &router.nics, id)?;
     for tag in facts.tags(id)?.tags.keys() {

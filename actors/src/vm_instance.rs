@@ -54,6 +54,7 @@ pub struct VmInstance {
     pub cluster: ClusterId,
     pub host: HostId,
     pub nics: Vec<Nic>,
+    pub default_l3_network: L3NetworkId,
     /// The last operation that failed: version of the event, code, why.
     pub failed: Option<(Version, String, String)>,
 }
@@ -75,7 +76,8 @@ impl VmInstance {
     /// Takes the next event.
     pub fn evolve(&mut self, event: &VmInstanceEvent, version: Version) {
         match event {
-            VmInstanceEvent::Created { zone, cluster, host, name, hostname, nics, .. } => {
+            VmInstanceEvent::Created { zone, cluster, host, name, hostname, nics, default_l3_network, .. } => {
+                self.default_l3_network = *default_l3_network;
                 (self.zone, self.cluster, self.host) = (*zone, *cluster, *host);
                 (self.name, self.hostname, self.nics) = (name.clone(), hostname.clone(), nics.clone());
                 (self.state, self.creating) = (VmState::Starting, true);
@@ -90,6 +92,10 @@ impl VmInstance {
             VmInstanceEvent::Started { .. } => (self.state, self.creating) = (VmState::Running, false),
             VmInstanceEvent::Stopped { .. } => self.state = VmState::Stopped,
             VmInstanceEvent::Destroyed { .. } => self.state = VmState::Destroyed,
+            VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
+                self.nics.retain(|own| own.nic != *nic);
+                self.default_l3_network = default_l3_network.unwrap_or_default();
+            }
             VmInstanceEvent::OperationFailed { operation, code, detail, .. } => {
                 self.failed = Some((version, code.clone(), detail.clone()));
                 self.state = match operation {
@@ -333,7 +339,8 @@ pub(crate) fn reboot(id: Id, facts: &Facts, context: &Context) -> Result<Decisio
     Ok(decision)
 }
 
-fn destroyed(decision: &mut Decision, facts: &Facts, vm: &VmInstance, id: Id) -> Result<(), Refusal> {
+/// Ends a VM: its addresses are free again, and its tags go.
+pub(crate) fn destroyed(decision: &mut Decision, facts: &Facts, vm: &VmInstance, id: Id) -> Result<(), Refusal> {
     decision.add(id, VmInstanceEvent::Destroyed { l3_networks: vm.l3_networks() });
     ip_range::release(decision, facts, &vm.nics, id)?;
     for tag in facts.tags(id)?.tags.keys() {

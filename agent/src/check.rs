@@ -108,7 +108,7 @@ pub fn vm(vm: &VmConfig) -> Result<(), String> {
     if !is_label(&vm.hostname) {
         return Err(format!("`{}` is not a host name", vm.hostname));
     }
-    if !vm.plugs.iter().any(|plug| plug.name == vm.default_plug) {
+    if !vm.plugs.is_empty() && !vm.plugs.iter().any(|plug| plug.name == vm.default_plug) {
         return Err(format!("the default plug `{}` is not one of its plugs", vm.default_plug));
     }
     Ok(())

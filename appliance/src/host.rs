@@ -427,6 +427,10 @@ impl HostFold {
                 vm.wanted = false;
                 vm.pending_since = None;
             }
+            VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
+                vm.nics.retain(|own| own.nic != *nic);
+                vm.default_l3_network = default_l3_network.unwrap_or_default();
+            }
             VmInstanceEvent::OperationFailed { operation, .. } => {
                 vm.pending_since = None;
                 match operation {

@@ -119,6 +119,13 @@ impl RouterFold {
             VmInstanceEvent::Stopped { .. } => self.serve(vm, false),
             VmInstanceEvent::OperationFailed { operation: VmOperation::Start, .. } => self.serve(vm, false),
             VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
+            VmInstanceEvent::NicDetached { nic, .. } => match self.clients.get_mut(&vm) {
+                Some(client) => {
+                    client.nics.retain(|own| own.nic != *nic);
+                    true
+                }
+                None => false,
+            },
             _ => false,
         }
     }

@@ -216,6 +216,8 @@ pub struct Common {
     pub system_tags: Vec<String>,
     /// User tags for a new resource.
     pub user_tags: Vec<String>,
+    /// For deletes and detaches: what stands on the resource goes with it.
+    pub enforcing: bool,
 }
 
 /// The parameters of [`Common`], for documentation and completion.
@@ -243,10 +245,14 @@ pub const COMMON: &[Parameter] = &[
 /// How a delete treats what hangs on the resource, for documentation and completion.
 pub const DELETE_MODE: Parameter = Parameter {
     field: "delete_mode",
-    doc: "`Permissive` refuses while the resource is in use; `Enforcing` is not supported yet.",
+    doc: "`Permissive` refuses while the resource is in use; `Enforcing` takes what stands on it along.",
     required: false,
     check: Check::Enum(&["Permissive", "Enforcing"]),
 };
+
+/// The messages that know [`DELETE_MODE`] `Enforcing`.
+const ENFORCED: &[&str] =
+    &["DeleteZone", "DeleteCluster", "DeleteHost", "DeleteL2Network", "DetachL2NetworkFromCluster", "DeleteL3Network"];
 
 /// Whether the message makes a resource, so that it takes [`COMMON`]. What is added *to* something, such as a name
 /// server to an L3 network, is no resource.
@@ -273,8 +279,9 @@ pub fn command(name: &str, parameters: &Value) -> Result<(Command, Common), Refu
         && let Some(mode) = map.remove("deleteMode")
     {
         DELETE_MODE.check.accept("deleteMode", &mode)?;
-        if mode == "Enforcing" {
-            return Err(Refusal::not_supported("deleteMode Enforcing"));
+        common.enforcing = mode == "Enforcing";
+        if common.enforcing && !ENFORCED.contains(&name) {
+            return Err(Refusal::not_supported(format!("deleteMode Enforcing of {name}")));
         }
     }
     message.accept(&mut map)?;

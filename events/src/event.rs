@@ -169,6 +169,7 @@ impl Event {
                 | VmInstanceEvent::OperationFailed { l3_networks, .. }
                 | VmInstanceEvent::Destroyed { l3_networks } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
+                VmInstanceEvent::NicDetached { nic, l3_network, .. } => vec![nic.0, l3_network.0],
                 VmInstanceEvent::Updated { .. } => vec![],
             },
             Event::Router(event) => match event {

@@ -17,6 +17,8 @@ type Step = (StreamKind, u16, Upcast);
 const STEPS: &[Step] = &[
     // A host's state may also be PreMaintenance or Maintenance.
     (StreamKind::Host, 1, same),
+    // A VM may lose a nic.
+    (StreamKind::VmInstance, 1, same),
     // A range may have a cursor.
     (StreamKind::IpRange, 1, same),
 ];

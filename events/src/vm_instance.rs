@@ -104,6 +104,13 @@ pub enum VmInstanceEvent {
     Destroyed {
         l3_networks: Vec<L3NetworkId>,
     },
+    /// It goes on without this nic, whose addresses are free again. `default_l3_network` is the network of its default
+    /// route from now on.
+    NicDetached {
+        nic: NicId,
+        l3_network: L3NetworkId,
+        default_l3_network: Option<L3NetworkId>,
+    },
     /// The operation came to nothing; the state is what it was before it.
     OperationFailed {
         operation: VmOperation,

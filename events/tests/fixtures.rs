@@ -440,6 +440,10 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", VmInstanceEvent::Started { host: id(8) }.into());
     add("full", VmInstanceEvent::Stopped { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks() }.into());
+    let detached =
+        |default_l3_network| VmInstanceEvent::NicDetached { nic: id(33), l3_network: id(34), default_l3_network };
+    add("full", detached(Some(id(35))).into());
+    add("last", detached(None).into());
     let failed = |operation| VmInstanceEvent::OperationFailed {
         operation,
         code: text("VM.1000"),

@@ -254,7 +254,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         }
         10 | 11 => {
             let n = few(random);
-            let event = match random.below(11) {
+            let event = match random.below(12) {
                 0..4 => VmInstanceEvent::Created {
                     zone,
                     cluster,
@@ -278,6 +278,11 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                     code: "VM.1000".to_string(),
                     detail: name(random),
                     l3_networks,
+                },
+                10 => VmInstanceEvent::NicDetached {
+                    nic: NicId(id("nic", n * 4)),
+                    l3_network: l3,
+                    default_l3_network: (random.below(2) == 0).then_some(l3),
                 },
                 _ => VmInstanceEvent::Destroyed { l3_networks },
             };

@@ -60,6 +60,10 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
             changes.push(RowChange::delete(&VM, id));
             return Ok(changes);
         }
+        VmInstanceEvent::NicDetached { nic, l3_network: _, default_l3_network } => {
+            let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
+            return Ok(vec![RowChange::delete(&NIC, *nic), vm]);
+        }
         VmInstanceEvent::OperationFailed { operation, code: _, detail, l3_networks: _ } => {
             let running = match operation {
                 VmOperation::Create | VmOperation::Start => false,

@@ -7,6 +7,7 @@ mod free_addresses;
 #[path = "../node/harness.rs"]
 mod harness;
 mod ip_ranges;
+mod l2_networks;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;
 mod scene;

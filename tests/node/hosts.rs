@@ -88,3 +88,47 @@ async fn a_state_goes_down_in_one_commit_and_children_change_alone_afterwards() 
     world.done("ChangeClusterState", state(&site.cluster, "disable")).await;
     assert_eq!(world.refused("CreateVmInstance", create).await.code, "HOST_ALLOCATION.1000");
 }
+
+#[actix_rt::test]
+async fn the_vms_of_a_host_that_is_deleted_start_on_another_one() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    let vm = site.vm("vm", &l3).await;
+    let router = uuid(&world.router_of(&l3).await);
+    let deleted = |uuid: &str| json!({"uuid": uuid, "deleteMode": "Enforcing"});
+    let host = text(&vm, "hostUuid");
+    world.refused("DeleteHost", json!({"uuid": host})).await;
+    world.done("DeleteHost", deleted(&host)).await;
+    assert_eq!(text(&world.get("QueryVmInstance", &uuid(&vm)).await, "state"), "Stopped");
+    let gone = || async { world.fleet().bridges(HostId(id(&host))).is_empty().then_some(()) };
+    world.until("a deleted host carries nothing", gone).await;
+    let other = site.hosts.iter().find(|other| **other != host).unwrap();
+    let started = world.make("StartVmInstance", json!({"uuid": uuid(&vm)})).await;
+    assert_eq!(text(&started, "hostUuid"), *other);
+    assert_eq!(text(&world.get("QueryVirtualRouterVm", &router).await, "hostUuid"), *other);
+
+    // With the cluster the L2 networks lose an attachment, and nothing else.
+    world.done("DeleteCluster", deleted(&site.cluster)).await;
+    assert!(world.query("QueryHost", &[]).await.is_empty());
+    for l2 in world.query("QueryL2Network", &[]).await {
+        assert_eq!(l2["attachedClusterUuids"], json!([]), "{l2}");
+    }
+    assert_eq!(text(&world.get("QueryVirtualRouterVm", &router).await, "state"), "Stopped");
+    assert_eq!(world.get("QueryVmInstance", &uuid(&vm)).await["vmNics"].as_array().unwrap().len(), 1);
+    world.one_holder_each().await;
+}
+
+#[actix_rt::test]
+async fn with_an_l3_network_its_offering_goes_and_another_becomes_the_default() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let spare = site.network("spare", "203.0.114.0/24").await;
+    let other = site.offer("other", &site.management, &spare).await;
+    let default = || async { world.get("QueryVirtualRouterOffering", &other).await["isDefault"].clone() };
+    assert_eq!(default().await, json!(false));
+    world.refused("DeleteL3Network", json!({"uuid": site.public})).await;
+    world.done("DeleteL3Network", json!({"uuid": site.public, "deleteMode": "Enforcing"})).await;
+    assert_eq!(world.query("QueryVirtualRouterOffering", &[]).await.len(), 1);
+    assert_eq!(default().await, json!(true));
+}

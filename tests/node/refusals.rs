@@ -160,8 +160,8 @@ fn places(s: &Scene) -> Vec<Row> {
         ),
         row("DeleteZone", json!({"uuid": site.zone}), OPERATION, "", "cluster"),
         row(
-            "DeleteZone",
-            json!({"uuid": site.zone, "deleteMode": "Enforcing"}),
+            "DeleteImage",
+            json!({"uuid": site.image, "deleteMode": "Enforcing"}),
             NOT_SUPPORTED,
             "deleteMode",
             "Enforcing",

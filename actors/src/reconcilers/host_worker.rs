@@ -34,16 +34,21 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
     let mut memory = Memory::default();
     wake.notify_one();
     let mut pause = None;
+    let mut last = None;
     loop {
         let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("host", "ping.interval"));
         let pinged = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
-        let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else { break };
+        let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else {
+            dismiss(&reconcilers, last).await;
+            break;
+        };
         if record.state == HostState::Maintenance {
-            memory = Memory::default();
+            (memory, last) = (Memory::default(), None);
             pass_over(&reconcilers, host).await;
             continue;
         }
         let target = reconcilers.host_target(host, &record);
+        last = Some(target);
         match step(&reconcilers, &target, &record, &mut memory).await {
             Ok(()) => memory.failures = 0,
             Err(problem) => {
@@ -127,6 +132,16 @@ async fn step(
         let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     }
     Ok(())
+}
+
+/// A host that was deleted carries nothing any more. Whether its agent hears of it is its own business: nobody waits.
+async fn dismiss(reconcilers: &Arc<Reconcilers>, target: Option<HostTarget>) {
+    let Some(target) = target else { return };
+    let revision = reconcilers.world.lock().fold.position();
+    let nothing = HostConfig { host: target.id, revision, sections: HostSections::default() };
+    if let Err(problem) = reconcilers.agents.put_host(&target, push_of(&nothing, reconcilers.epoch)).await {
+        tracing::debug!(host = %target.id, %problem, "a deleted host was not told");
+    }
 }
 
 fn push_of(config: &HostConfig, epoch: u64) -> Push {

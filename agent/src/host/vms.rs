@@ -133,7 +133,8 @@ fn init_text(state_dir: &Path, config: &VmConfig) -> String {
     for plug in config.plugs.iter().filter(|plug| plug.name != config.default_plug) {
         let _ = writeln!(text, "{} &", client(&plug.name));
     }
-    let _ = writeln!(text, "exec {}", client(&config.default_plug));
+    let last = if config.plugs.is_empty() { "sleep infinity".to_string() } else { client(&config.default_plug) };
+    let _ = writeln!(text, "exec {last}");
     text
 }
 
