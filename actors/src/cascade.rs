@@ -30,6 +30,7 @@ pub(crate) fn decide(command: &Command, facts: &Facts) -> Result<Option<Decision
         Command::DeleteHost(c) => delete::<Host>(c.uuid, facts, |cascade, id| cascade.host(id))?,
         Command::DeleteL2Network(c) => delete::<L2Network>(c.uuid, facts, |cascade, id| cascade.l2(id))?,
         Command::DeleteL3Network(c) => delete::<L3Network>(c.uuid, facts, |cascade, id| cascade.l3(id))?,
+        Command::DeleteIpRange(c) => delete::<IpRange>(c.uuid, facts, |cascade, id| cascade.range(id))?,
         Command::DetachL2NetworkFromCluster(c) => {
             l2_network::detachable(c, facts)?;
             let decision = Decision::about(StreamKind::L2Network, c.l2_network_uuid).show("l2");
@@ -197,6 +198,25 @@ impl<'a> Cascade<'a> {
             self.decision.add(range, IpRangeEvent::Deleted { l3_network: L3NetworkId(id) });
         }
         self.decision.add(id, L3NetworkEvent::Deleted {});
+        Ok(())
+    }
+
+    fn range(&mut self, id: Id) -> Result<(), Refusal> {
+        let range = self.facts.get::<IpRange>(id)?;
+        ip_range::dispensable(id, &range, self.facts)?;
+        let l3 = range.l3_network;
+        let inside = |nics: &[Nic]| nics.iter().any(|nic| nic.ip_range.0 == id);
+        for router in self.facts.members(Relation::RoutersOnL3, l3) {
+            if inside(&self.facts.get::<Router>(router)?.nics) {
+                self.destroy_router(router)?;
+            }
+        }
+        for vm in self.facts.members(Relation::VmsOnL3, l3) {
+            if inside(&self.facts.get::<VmInstance>(vm)?.nics) {
+                self.detach_nic(vm, l3)?;
+            }
+        }
+        self.decision.add(id, IpRangeEvent::Deleted { l3_network: l3 });
         Ok(())
     }
 

@@ -370,20 +370,27 @@ pub(crate) fn delete(command: &DeleteIpRange, facts: &Facts) -> Result<Decision,
         }
     }
     rules::unblocked("IP range", blockers)?;
-    if !range.pool {
-        let ranges = facts.members(Relation::RangesOfL3, range.l3_network);
-        let mut others = Vec::new();
-        for id in ranges.into_iter().filter(|id| *id != command.uuid.0) {
-            others.push(facts.peek::<IpRange>(id)?);
-        }
-        if others.iter().all(|other| other.pool) && !others.is_empty() {
-            return Err(Refusal::operation(format!(
-                "range {} is the last Normal range, and the network still has an AddressPool range",
-                command.uuid
-            )));
-        }
-    }
+    dispensable(command.uuid.0, &range, facts)?;
     Ok(decision.event(IpRangeEvent::Deleted { l3_network: range.l3_network }))
+}
+
+/// A network that has AddressPool ranges keeps a Normal one.
+pub(crate) fn dispensable(id: Id, range: &IpRange, facts: &Facts) -> Result<(), Refusal> {
+    if range.pool {
+        return Ok(());
+    }
+    let mut pools = 0;
+    for other in facts.members(Relation::RangesOfL3, range.l3_network).into_iter().filter(|other| *other != id) {
+        if !facts.peek::<IpRange>(other)?.pool {
+            return Ok(());
+        }
+        pools += 1;
+    }
+    if pools == 0 {
+        return Ok(());
+    }
+    let detail = format!("range {id} is the last Normal range, and the network still has an AddressPool range");
+    Err(Refusal::operation(detail))
 }
 
 /// An address that a decision takes.

@@ -125,11 +125,16 @@ impl SimulatedFleet {
         state.settle(&self.options);
     }
 
-    /// The bridges that a host has, in the order of their names.
+    /// The bridges that a host has, in the order in which they were made.
     pub fn bridges(&self, host: HostId) -> Vec<String> {
-        let kernel = self.state.lock().hosts.get(&host).map(|held| held.kernel.clone());
-        let links = kernel.and_then(|kernel| crate::kernel::Kernel::links(kernel.as_ref()).ok()).unwrap_or_default();
-        links.into_iter().map(|link| link.name).filter(|name| name.starts_with("br_")).collect()
+        let Some(kernel) = self.state.lock().hosts.get(&host).map(|held| held.kernel.clone()) else { return vec![] };
+        let links = crate::kernel::Kernel::links(kernel.as_ref()).unwrap_or_default();
+        let log = kernel.log();
+        let made = |name: &str| log.iter().rposition(|line| line.strip_prefix("create ") == Some(name));
+        let mut bridges: Vec<String> =
+            links.into_iter().map(|link| link.name).filter(|name| name.starts_with("br_")).collect();
+        bridges.sort_by_key(|name| made(name));
+        bridges
     }
 
     /// Takes an interface out of a host.

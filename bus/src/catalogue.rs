@@ -251,8 +251,15 @@ pub const DELETE_MODE: Parameter = Parameter {
 };
 
 /// The messages that know [`DELETE_MODE`] `Enforcing`.
-const ENFORCED: &[&str] =
-    &["DeleteZone", "DeleteCluster", "DeleteHost", "DeleteL2Network", "DetachL2NetworkFromCluster", "DeleteL3Network"];
+const ENFORCED: &[&str] = &[
+    "DeleteZone",
+    "DeleteCluster",
+    "DeleteHost",
+    "DeleteL2Network",
+    "DetachL2NetworkFromCluster",
+    "DeleteL3Network",
+    "DeleteIpRange",
+];
 
 /// Whether the message makes a resource, so that it takes [`COMMON`]. What is added *to* something, such as a name
 /// server to an L3 network, is no resource.

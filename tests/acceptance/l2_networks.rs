@@ -1,4 +1,4 @@
-//! Section D: L2 networks, and rules of section M for them and for places.
+//! Section D: L2 networks, and what sections A and M say of them and of places.
 
 use crate::harness::{Site, World, id, uuid};
 use serde_json::{Value, json};
@@ -49,6 +49,28 @@ async fn nics_of(world: &World, vm: &str) -> Vec<Value> {
 }
 
 #[actix_rt::test]
+async fn a31_a_range_goes_though_a_host_is_disconnected_and_the_host_follows() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let site = Site::bare(&world, 1).await;
+    let (l2, _) = l2(&site, None).await;
+    world.done(ATTACH, pair(&l2, &site.cluster)).await;
+    let l3 = l3(&world, &l2, "10.60.0.0/24").await;
+    let vm = uuid(&site.vm("vm", &l3).await);
+    let range = uuid(&world.one("QueryIpRange", &[&format!("l3NetworkUuid={l3}")]).await);
+    world.fleet().unreachable(id(&site.hosts[0]), true);
+    world.until_is("QueryHost", &site.hosts[0], "status", "Disconnected").await;
+    world.refused("DeleteIpRange", json!({"uuid": range})).await;
+    let reply = world.send("DeleteIpRange", json!({"uuid": range, "deleteMode": "Enforcing"})).await.unwrap();
+    assert!(!reply.applied, "the host has not heard of it");
+    assert_eq!(nics_of(&world, &vm).await.len(), 0);
+    assert!(world.query("QueryIpAddress", &[&format!("l3NetworkUuid={l3}")]).await.is_empty());
+    world.fleet().unreachable(id(&site.hosts[0]), false);
+    world.until_is("QueryHost", &site.hosts[0], "status", "Connected").await;
+    world.done("StopVmInstance", json!({"uuid": vm})).await;
+}
+
+#[actix_rt::test]
 async fn d1_a_second_untagged_network_on_an_interface_is_refused() {
     let world = World::new();
     let site = Site::bare(&world, 1).await;
@@ -70,6 +92,20 @@ async fn d2_a_second_network_with_the_same_vlan_is_refused() {
     world.done(ATTACH, pair(&first, &site.cluster)).await;
     assert_eq!(world.refused(ATTACH, pair(&second, &site.cluster)).await.code, "SYS.1007");
     world.done(ATTACH, pair(&other, &site.cluster)).await;
+}
+
+#[actix_rt::test]
+async fn d4_a_new_host_gets_the_untagged_bridge_before_those_of_vlans() {
+    let world = World::new();
+    let mut site = Site::bare(&world, 1).await;
+    for vlan in (1..=50).map(Some).chain([None]).chain((51..=100).map(Some)) {
+        let (l2, _) = l2(&site, vlan).await;
+        world.done(ATTACH, pair(&l2, &site.cluster)).await;
+    }
+    site.add_host().await;
+    let bridges = world.fleet().bridges(HostId(id(&site.hosts[1])));
+    assert_eq!(bridges[0], "br_eth2");
+    assert_eq!(bridges.iter().filter(|name| name.starts_with("br_eth2_")).count(), 100);
 }
 
 #[actix_rt::test]

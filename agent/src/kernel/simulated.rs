@@ -176,6 +176,7 @@ impl State {
         }
         let link = Link { name: name.to_string(), mtu: 1500, kind: Some(kind.to_string()), ..Link::default() };
         self.links.insert(name.to_string(), link);
+        self.log.push(format!("create {name}"));
         Ok(())
     }
 
