@@ -13,6 +13,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "l2" => &["uuid", "name", "type", "physicalInterface", "vlan", "attachedClusterUuids"],
         "l3" => &["uuid", "name", "state", "category", "dnsDomain", "dns", "l2NetworkUuid"],
         "ipRange" => &["uuid", "name", "startIp", "endIp", "netmask", "gateway", "ipRangeType", "l3NetworkUuid"],
+        "reservedIpRange" => &["uuid", "startIp", "endIp", "l3NetworkUuid"],
         "usedIp" => &["uuid", "ip", "usedFor", "vmNicUuid", "l3NetworkUuid"],
         "networkServiceProvider" => &["uuid", "name", "type", "networkServiceTypes"],
         "networkServiceL3NetworkRef" => &["networkServiceType", "l3NetworkUuid", "networkServiceProviderUuid"],

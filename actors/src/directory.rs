@@ -33,6 +33,8 @@ pub enum Relation {
     /// Routers that serve the network as their guest network.
     RoutersOfGuest,
     RoutersOnHost,
+    /// The L3 network that a reserved range is of.
+    L3OfReservedRange,
     /// The resource that a tag is on.
     ResourceOfTag,
 }
@@ -112,6 +114,7 @@ impl Directory {
         head.version == 1
             || match head.stream.kind {
                 StreamKind::L2Network | StreamKind::TagSet => true,
+                StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Offering if head.name == "Updated" => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
                 StreamKind::VmInstance if head.name == "NicDetached" => true,
@@ -150,6 +153,12 @@ impl Directory {
                 self.remove((L2sOfCluster, cluster.0), id)
             }
             Event::L3Network(L3NetworkEvent::Created { l2_network, .. }) => self.add(L3sOfL2, *l2_network, id),
+            Event::L3Network(L3NetworkEvent::RangeReserved { reserved_range, .. }) => {
+                self.add(L3OfReservedRange, *reserved_range, id);
+            }
+            Event::L3Network(L3NetworkEvent::RangeUnreserved { reserved_range }) => {
+                self.remove((L3OfReservedRange, *reserved_range), id);
+            }
             Event::IpRange(IpRangeEvent::Created { l3_network, .. }) => self.add(RangesOfL3, *l3_network, id),
             Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {
                 self.add(RouterOfferingsOfZone, terms.zone, id);

@@ -3,6 +3,9 @@
 
 mod allocator;
 mod reads;
+mod reserved;
+
+pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
 pub use reads::{Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
 
@@ -25,6 +28,8 @@ pub struct IpRange {
     pub pool: bool,
     pub bounds: Option<Bounds>,
     pub used: Used,
+    /// Addresses without a holder that are given to nobody.
+    pub reserved: Used,
     /// Where the delayed recycler goes on, and the version of the global configuration that chose it.
     pub cursor: Option<(Ipv4Addr, Version)>,
     pub deleted: bool,
@@ -100,9 +105,17 @@ impl IpRange {
             IpRangeEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             IpRangeEvent::AddressAllocated { ip, .. } => {
                 self.used.0.insert(u32::from(*ip));
+                self.reserved.0.remove(u32::from(*ip));
             }
             IpRangeEvent::AddressReleased { ip, .. } => {
                 self.used.0.remove(u32::from(*ip));
+            }
+            IpRangeEvent::AddressesReserved { first, last, .. } => {
+                self.reserved.0.insert_range(u32::from(*first)..=u32::from(*last));
+                self.reserved.0 -= &self.used.0;
+            }
+            IpRangeEvent::AddressesUnreserved { first, last, .. } => {
+                self.reserved.0.remove_range(u32::from(*first)..=u32::from(*last));
             }
             IpRangeEvent::CursorMoved { next, chosen_at } => self.cursor = Some((*next, *chosen_at)),
             IpRangeEvent::Deleted { .. } => self.deleted = true,
@@ -111,7 +124,8 @@ impl IpRange {
 
     /// Whether the address can be given to someone: usable, and free.
     pub fn is_free(&self, ip: Ipv4Addr) -> bool {
-        self.is_usable(ip) && !self.used.0.contains(u32::from(ip))
+        let ip_number = u32::from(ip);
+        self.is_usable(ip) && !self.used.0.contains(ip_number) && !self.reserved.0.contains(ip_number)
     }
 
     /// Whether the address can ever be given to someone: in the range, neither network nor broadcast address, and not
@@ -128,18 +142,17 @@ impl IpRange {
         let bounds = self.bounds?;
         let mut at = u32::from(from.max(bounds.start));
         while at <= u32::from(bounds.end) {
-            if !self.used.0.contains(at) {
-                if self.is_free(at.into()) {
-                    return Some(at.into());
-                }
-                at = at.checked_add(1)?;
-                continue;
+            if self.is_free(at.into()) {
+                return Some(at.into());
             }
-            // Pass over the whole run of used addresses at once.
-            let mut run = self.used.0.iter();
-            run.advance_to(at);
-            let next = run.next_range().map(|range| *range.end())?;
-            at = next.checked_add(1)?;
+            // Pass over the whole run of used or of reserved addresses at once.
+            let taken = [&self.used.0, &self.reserved.0].into_iter().find(|taken| taken.contains(at));
+            let end = taken.and_then(|taken| {
+                let mut run = taken.iter();
+                run.advance_to(at);
+                run.next_range().map(|range| *range.end())
+            });
+            at = end.unwrap_or(at).checked_add(1)?;
         }
         None
     }
@@ -278,6 +291,7 @@ fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -
         ranges.push((id, Arc::new(made)));
         let mut so_far = decision.unwrap_or_else(|| Decision::about(StreamKind::IpRange, id));
         so_far.add(id, event);
+        reserved::hold(&mut so_far, IpRangeId(id), asked.l3, bounds, l3.reserved.values());
         so_far.inventories.push(("ipRange", id));
         decision = Some(so_far);
     }
@@ -402,11 +416,6 @@ pub(crate) struct Taken {
     pub used_ip: Id,
 }
 
-/// The id of the record of an address in use: a hash of range and address, so that there can be only one.
-pub(crate) fn used_ip_id(range: IpRangeId, ip: Ipv4Addr) -> Id {
-    Id::of_name(&format!("used-ip:{range}:{ip}"))
-}
-
 /// A range, and what the decision has done to it already.
 fn look(decision: &Decision, facts: &Facts, id: IpRangeId) -> Result<View, Refusal> {
     let range = facts.get::<IpRange>(id)?;
@@ -482,6 +491,7 @@ pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owne
                 owner,
             };
             decision.add(nic.ip_range, event);
+            reserved::hold_returned(decision, facts, nic)?;
         }
         mac_block::release(decision, facts, nic)?;
     }

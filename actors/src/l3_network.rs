@@ -2,7 +2,10 @@
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -19,6 +22,8 @@ pub struct L3Network {
     pub disabled: bool,
     pub dns: Vec<IpAddr>,
     pub services: BTreeMap<NetworkServiceType, NetworkServiceProviderId>,
+    /// Reserved ranges: first and last address.
+    pub reserved: BTreeMap<Id, (Ipv4Addr, Ipv4Addr)>,
     pub deleted: bool,
 }
 
@@ -47,6 +52,10 @@ impl L3Network {
             L3NetworkEvent::ServicesDetached { services, .. } => {
                 self.services.retain(|service, _| !services.contains(service));
             }
+            L3NetworkEvent::RangeReserved { reserved_range, start, end } => {
+                self.reserved.insert(*reserved_range, (*start, *end));
+            }
+            L3NetworkEvent::RangeUnreserved { reserved_range } => drop(self.reserved.remove(reserved_range)),
             L3NetworkEvent::Deleted {} => self.deleted = true,
         }
     }

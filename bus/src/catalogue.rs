@@ -72,6 +72,9 @@ commands!(
     RemoveDnsFromL3Network,
     AttachNetworkServiceToL3Network,
     DetachNetworkServiceFromL3Network,
+    AddReservedIpRange,
+    DeleteReservedIpRange,
+    DeleteIpAddress,
     DeleteL3Network,
     AddIpRange,
     AddIpRangeByNetworkCidr,
@@ -265,7 +268,9 @@ const ENFORCED: &[&str] = &[
 /// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
     let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
-    message.kind == MessageKind::Command && message.method == "POST" && makes
+    // A reserved range is a part of its network.
+    let part = message.name == "AddReservedIpRange";
+    message.kind == MessageKind::Command && message.method == "POST" && makes && !part
 }
 
 /// The command `name` with these parameters, checked.

@@ -2,7 +2,7 @@
 
 use crate::{Check::*, messages};
 use std::{collections::BTreeMap, net::IpAddr};
-use switchback_events::{L2NetworkId, L3NetworkId};
+use switchback_events::{Id, L2NetworkId, L3NetworkId};
 
 messages! {
     /// Creates an L3 network.
@@ -73,6 +73,27 @@ messages! {
         l3_network_uuid: L3NetworkId = Uuid,
         /// Provider uuid or type → service types.
         network_services: BTreeMap<String, Vec<String>> = Services,
+    }
+    /// Reserves addresses: the free ones of its IP ranges now, others when they are given back or a range comes there.
+    Command AddReservedIpRange "POST" "/l3-networks/{l3NetworkUuid}/reserved-ip-ranges" => "reservedIpRange" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The first address.
+        start_ip: String = Any,
+        /// The last address.
+        end_ip: String = Any,
+    }
+    /// Deletes a reserved range: its addresses are free again. One that is not there is a success.
+    Command DeleteReservedIpRange "DELETE" "/l3-networks/reserved-ip-ranges/{uuid}" => "" {
+        /// The reserved range.
+        uuid: Id = Uuid,
+    }
+    /// Frees reserved addresses one by one. Those that a nic has are refused.
+    Command DeleteIpAddress "DELETE" "/l3-networks/{l3NetworkUuid}/ip-address" => "" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The records of the addresses.
+        used_ip_uuids: Vec<Id> = List(&Uuid),
     }
     /// Deletes an L3 network and its ranges. One that is not there is a success; one in use names its blockers.
     Command DeleteL3Network "DELETE" "/l3-networks/{uuid}" => "" {

@@ -136,6 +136,8 @@ impl Event {
                 L3NetworkEvent::Created { zone, l2_network, .. } => vec![zone.0, l2_network.0],
                 L3NetworkEvent::ServicesAttached { provider, .. }
                 | L3NetworkEvent::ServicesDetached { provider, .. } => vec![provider.0],
+                L3NetworkEvent::RangeReserved { reserved_range, .. }
+                | L3NetworkEvent::RangeUnreserved { reserved_range } => vec![*reserved_range],
                 _ => vec![],
             },
             Event::IpRange(event) => match event {
@@ -143,7 +145,10 @@ impl Event {
                 IpRangeEvent::AddressAllocated { used_ip, nic, owner, .. }
                 | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => vec![*used_ip, nic.0, *owner],
                 IpRangeEvent::Deleted { l3_network } => vec![l3_network.0],
-                IpRangeEvent::Updated { .. } | IpRangeEvent::CursorMoved { .. } => vec![],
+                IpRangeEvent::Updated { .. }
+                | IpRangeEvent::AddressesReserved { .. }
+                | IpRangeEvent::AddressesUnreserved { .. }
+                | IpRangeEvent::CursorMoved { .. } => vec![],
             },
             Event::MacBlock(MacBlockEvent::Allocated { nic, .. } | MacBlockEvent::Released { nic, .. }) => vec![nic.0],
             Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {

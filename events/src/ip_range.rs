@@ -1,6 +1,6 @@
 //! What happens to a range of addresses. The range owns its allocations, so an address has at most one holder.
 
-use crate::{Id, L2NetworkId, L3NetworkId, NicId, Version};
+use crate::{Id, IpRangeId, L2NetworkId, L3NetworkId, NicId, Version};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -11,6 +11,11 @@ pub enum IpRangeType {
     Normal,
     /// For VIPs that name the range.
     AddressPool,
+}
+
+/// The id of the record of an address in use: a hash of range and address, so that there can be only one.
+pub fn used_ip_id(range: IpRangeId, ip: Ipv4Addr) -> Id {
+    Id::of_name(&format!("used-ip:{range}:{ip}"))
 }
 
 /// Events of an IP range.
@@ -47,6 +52,18 @@ pub enum IpRangeEvent {
         used_ip: Id,
         nic: NicId,
         owner: Id,
+    },
+    /// Every address from first to last that has no holder is reserved now.
+    AddressesReserved {
+        l3_network: L3NetworkId,
+        first: Ipv4Addr,
+        last: Ipv4Addr,
+    },
+    /// None of these is reserved any more.
+    AddressesUnreserved {
+        l3_network: L3NetworkId,
+        first: Ipv4Addr,
+        last: Ipv4Addr,
     },
     /// Where the delayed recycler goes on. `chosen_at` is the version of the global configuration that chose this
     /// allocator: another choice begins anew.

@@ -1,8 +1,8 @@
 //! What happens to an L3 network: its settings, name servers and services. Its ranges are streams of their own.
 
-use crate::{Enabled, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId};
+use crate::{Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Whom the network is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -50,6 +50,15 @@ pub enum L3NetworkEvent {
     ServicesDetached {
         provider: NetworkServiceProviderId,
         services: Vec<NetworkServiceType>,
+    },
+    /// Addresses that no nic takes, also where no IP range is yet.
+    RangeReserved {
+        reserved_range: Id,
+        start: Ipv4Addr,
+        end: Ipv4Addr,
+    },
+    RangeUnreserved {
+        reserved_range: Id,
     },
     Deleted {},
 }

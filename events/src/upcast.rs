@@ -19,8 +19,10 @@ const STEPS: &[Step] = &[
     (StreamKind::Host, 1, same),
     // A VM may lose a nic.
     (StreamKind::VmInstance, 1, same),
-    // A range may have a cursor.
+    // A range may have a cursor, and reserved addresses.
     (StreamKind::IpRange, 1, same),
+    // Addresses may be reserved.
+    (StreamKind::L3Network, 1, same),
 ];
 
 /// What was written before a variant came is as it would be written today.

@@ -365,6 +365,8 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let services = vec![NetworkServiceType::DHCP, NetworkServiceType::SNAT];
     add("full", L3NetworkEvent::ServicesAttached { provider: id(10), services: services.clone() }.into());
     add("full", L3NetworkEvent::ServicesDetached { provider: id(10), services }.into());
+    add("full", L3NetworkEvent::RangeReserved { reserved_range: id(0x27), start: ip(3), end: ip(9) }.into());
+    add("full", L3NetworkEvent::RangeUnreserved { reserved_range: id(0x27) }.into());
     add("full", L3NetworkEvent::Deleted {}.into());
 
     let range = |description, range_type| IpRangeEvent::Created {
@@ -384,6 +386,8 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let (l3_network, used_ip, nic, owner) = (id(0x22), id(0x25), id(0x21), id(0x26));
     add("full", IpRangeEvent::AddressAllocated { l3_network, ip: ip(5), used_ip, nic, owner }.into());
     add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::AddressesReserved { l3_network, first: ip(5), last: ip(9) }.into());
+    add("full", IpRangeEvent::AddressesUnreserved { l3_network, first: ip(5), last: ip(9) }.into());
     add("full", IpRangeEvent::CursorMoved { next: ip(6), chosen_at: 7 }.into());
     add("full", IpRangeEvent::Deleted { l3_network }.into());
 

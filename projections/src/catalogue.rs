@@ -170,6 +170,7 @@ pub static KINDS: &[&Kind] = &[
     &L3,
     &IP_RANGE,
     &USED_IP,
+    &RESERVED_RANGE,
     &PROVIDER,
     &SERVICE_REF,
     &INSTANCE_OFFERING,
@@ -342,6 +343,7 @@ pub static L3: Kind = Kind {
         one("zone", "zone", "zoneUuid"),
         one("l2Network", "l2", "l2NetworkUuid"),
         shown("ipRanges", "ipRange", "l3NetworkUuid"),
+        shown("reservedIpRanges", "reservedIpRange", "l3NetworkUuid"),
         shown("networkServices", "networkServiceL3NetworkRef", "l3NetworkUuid"),
         many("vmNics", "nic", "l3NetworkUuid"),
         many("vmNic", "nic", "l3NetworkUuid"),
@@ -372,7 +374,23 @@ pub static IP_RANGE: Kind = Kind {
     relations: &[one("l3Network", "l3", "l3NetworkUuid"), many("usedIps", "usedIp", "ipRangeUuid")],
 };
 
-/// An address that has a holder.
+/// A reserved range of addresses. There is no query of its own: its network shows it.
+pub static RESERVED_RANGE: Kind = Kind {
+    name: "reservedIpRange",
+    queries: &[],
+    fields: &[
+        UUID,
+        indexed("l3NetworkUuid", Uuid),
+        f("startIp", Text),
+        f("endIp", Text),
+        f("ipVersion", Int),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("l3Network", "l3", "l3NetworkUuid")],
+};
+
+/// An address that has a holder, or is reserved.
 pub static USED_IP: Kind = Kind {
     name: "usedIp",
     queries: &["QueryIpAddress"],

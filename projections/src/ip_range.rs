@@ -1,11 +1,25 @@
 //! The rows of IP ranges and of the addresses in use; an L3 network's `ipVersion` follows its ranges.
 
 use crate::catalogue::{IP_RANGE, L3, USED_IP};
-use crate::fold::{RowChange, Rows};
+use crate::fold::{Row, RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
 use std::net::Ipv4Addr;
-use switchback_events::{Id, IpRangeEvent, prefix_of};
+use switchback_events::{Id, IpRangeEvent, IpRangeId, L3NetworkId, prefix_of, used_ip_id};
+
+/// What a reserved address is used for.
+const RESERVED: &str = "Reserved";
+
+/// The record of an address, with what it has of its range.
+fn record((id, range): (Id, Option<&Row>), l3: L3NetworkId, used_ip: Id, ip: Ipv4Addr) -> RowChange {
+    let of_range = |name: &str| range.map_or(Val::Null, |range| range.value(&IP_RANGE, name).clone());
+    RowChange::insert(&USED_IP, used_ip)
+        .put("ipRangeUuid", id)
+        .put("l3NetworkUuid", l3)
+        .put("ip", ip)
+        .put("netmask", of_range("netmask"))
+        .put("gateway", of_range("gateway"))
+}
 
 pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     Ok(match event {
@@ -41,16 +55,30 @@ pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<V
         ],
         IpRangeEvent::AddressAllocated { l3_network, ip, used_ip, nic, owner: _ } => {
             let range = rows.get(&IP_RANGE, &id.to_string())?;
-            let of_range = |name: &str| range.as_ref().map_or(Val::Null, |range| range.value(&IP_RANGE, name).clone());
-            vec![
-                RowChange::insert(&USED_IP, used_ip)
-                    .put("ipRangeUuid", id)
-                    .put("l3NetworkUuid", *l3_network)
-                    .put("ip", *ip)
-                    .put("netmask", of_range("netmask"))
-                    .put("gateway", of_range("gateway"))
-                    .put("vmNicUuid", *nic),
-            ]
+            vec![record((id, range.as_ref()), *l3_network, *used_ip, *ip).put("vmNicUuid", *nic)]
+        }
+        IpRangeEvent::AddressesReserved { l3_network, first, last } => {
+            let range = rows.get(&IP_RANGE, &id.to_string())?;
+            let mut changes = Vec::new();
+            for ip in (u32::from(*first)..=u32::from(*last)).map(Ipv4Addr::from) {
+                let used_ip = used_ip_id(IpRangeId(id), ip);
+                if rows.get(&USED_IP, &used_ip.to_string())?.is_none() {
+                    let record = record((id, range.as_ref()), *l3_network, used_ip, ip);
+                    changes.push(record.put("usedFor", RESERVED));
+                }
+            }
+            changes
+        }
+        IpRangeEvent::AddressesUnreserved { first, last, .. } => {
+            let mut changes = Vec::new();
+            for ip in (u32::from(*first)..=u32::from(*last)).map(Ipv4Addr::from) {
+                let used_ip = used_ip_id(IpRangeId(id), ip);
+                let row = rows.get(&USED_IP, &used_ip.to_string())?;
+                if row.is_some_and(|row| row.value(&USED_IP, "usedFor").text() == Some(RESERVED)) {
+                    changes.push(RowChange::delete(&USED_IP, used_ip));
+                }
+            }
+            changes
         }
         IpRangeEvent::AddressReleased { used_ip, .. } => vec![RowChange::delete(&USED_IP, used_ip)],
         IpRangeEvent::CursorMoved { .. } => vec![],

@@ -1,6 +1,6 @@
 //! The rows of L3 networks and of the services on them.
 
-use crate::catalogue::{L3, SERVICE_REF};
+use crate::catalogue::{L3, RESERVED_RANGE, SERVICE_REF};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
@@ -45,10 +45,20 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
                 |service: &NetworkServiceType| RowChange::delete(&SERVICE_REF, reference(id, *provider, *service));
             return Ok(services.iter().map(detach).collect());
         }
+        L3NetworkEvent::RangeReserved { reserved_range, start, end } => {
+            RowChange::insert(&RESERVED_RANGE, reserved_range)
+                .put("l3NetworkUuid", id)
+                .put("startIp", *start)
+                .put("endIp", *end)
+                .put("ipVersion", 4_u8)
+        }
+        L3NetworkEvent::RangeUnreserved { reserved_range } => RowChange::delete(&RESERVED_RANGE, reserved_range),
         L3NetworkEvent::Deleted {} => {
             let services = rows.find(&SERVICE_REF, "l3NetworkUuid", &id.to_string())?;
+            let reserved = rows.find(&RESERVED_RANGE, "l3NetworkUuid", &id.to_string())?;
             let mut changes: Vec<_> =
                 services.into_iter().map(|service| RowChange::delete(&SERVICE_REF, service)).collect();
+            changes.extend(reserved.into_iter().map(|range| RowChange::delete(&RESERVED_RANGE, range)));
             changes.push(RowChange::delete(&L3, id));
             return Ok(changes);
         }

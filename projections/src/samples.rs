@@ -188,7 +188,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             let dns = address(few(random)).into();
             let provider = NetworkServiceProviderId(id("provider", random.below(2)));
             let services = vec![NetworkServiceType::DHCP, *random.pick(NetworkServiceType::ALL)];
-            let event = match random.below(9) {
+            let reserved_range = id("reserved", few(random));
+            let event = match random.below(11) {
                 0..3 => L3NetworkEvent::Created {
                     zone,
                     l2_network: l2,
@@ -203,6 +204,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 5 => L3NetworkEvent::DnsRemoved { dns },
                 6 => L3NetworkEvent::ServicesAttached { provider, services },
                 7 => L3NetworkEvent::ServicesDetached { provider, services },
+                8 => L3NetworkEvent::RangeReserved { reserved_range, start: address(2), end: address(9) },
+                9 => L3NetworkEvent::RangeUnreserved { reserved_range },
                 _ => L3NetworkEvent::Deleted {},
             };
             (l3.0, event.into())
@@ -210,8 +213,11 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         7 | 8 => {
             let n = random.below(6);
             let (used_ip, nic, owner) = (id("ip", n), NicId(id("nic", n)), id("vm", few(random)));
-            let event = match random.below(7) {
+            let (first, last) = (address(n), address(n + 2));
+            let event = match random.below(9) {
                 6 => IpRangeEvent::CursorMoved { next: address(n), chosen_at: 1 },
+                7 => IpRangeEvent::AddressesReserved { l3_network: l3, first, last },
+                8 => IpRangeEvent::AddressesUnreserved { l3_network: l3, first, last },
                 0 | 1 => IpRangeEvent::Created {
                     l3_network: l3,
                     l2_network: l2,

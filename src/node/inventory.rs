@@ -2,7 +2,7 @@
 
 use super::Node;
 use switchback_bus::Message;
-use switchback_events::{Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, StreamKind, TagSetEvent, TagType};
+use switchback_events::{Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, StreamKind, TagSetEvent, TagType};
 use switchback_projections::{Query, catalogue};
 
 /// The inventories that a commit is about, by kind: what the reply of its command shows.
@@ -14,6 +14,9 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     let id = first.stream.id;
     if let Event::TagSet(TagSetEvent::Created { tag, tag_type, .. }) = &first.event {
         return vec![(if *tag_type == TagType::User { "userTag" } else { "systemTag" }, tag.0)];
+    }
+    if let Event::L3Network(L3NetworkEvent::RangeReserved { reserved_range, .. }) = &first.event {
+        return vec![("reservedIpRange", *reserved_range)];
     }
     if let Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, .. }) = &first.event {
         return vec![("globalConfig", switchback_actors::global_config::entry_id(category, name))];

@@ -256,6 +256,8 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
     let services = |services: Value| json!({"l3NetworkUuid": s.guest, "networkServices": services});
     let of_nobody = json!({"l3NetworkUuid": nobody, "networkServices": {"VirtualRouter": ["DHCP"]}});
     let on = |l3: &str, service: &str| json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": [service]}});
+    let reserved = |l3: &str, ip: &str| json!({"l3NetworkUuid": l3, "startIp": ip, "endIp": ip});
+    let addresses = |l3: &str| json!({"l3NetworkUuid": l3, "usedIpUuids": [nobody]});
     const ATTACH: &str = "AttachNetworkServiceToL3Network";
     const DETACH: &str = "DetachNetworkServiceFromL3Network";
     vec![
@@ -335,6 +337,13 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
         row(DETACH, of_nobody, NOT_FOUND, "l3NetworkUuid", &nobody),
         row(DETACH, services(json!({})), ARGUMENT, "networkServices", "{}"),
         row(DETACH, services(json!({"Nobody": ["DHCP"]})), ARGUMENT, "networkServices", "Nobody"),
+        row("AddReservedIpRange", reserved(&nobody, "10.0.0.2"), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("AddReservedIpRange", reserved(&s.guest, "193.0.0.2"), ARGUMENT, "startIp", "193.0.0.2"),
+        row("AddReservedIpRange", reserved(&s.guest, "10.0.0"), ARGUMENT, "startIp", "10.0.0"),
+        row("AddReservedIpRange", reserved(&s.rangeless, "10.0.0.2"), OPERATION, "", &s.rangeless),
+        row("DeleteReservedIpRange", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
+        row("DeleteIpAddress", addresses(&nobody), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("DeleteIpAddress", addresses(&s.guest), OPERATION, "", &nobody),
         row("DeleteL3Network", json!({"uuid": s.guest}), OPERATION, "", "running"),
         row(
             "AddIpRange",

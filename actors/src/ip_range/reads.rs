@@ -116,7 +116,7 @@ impl IpRange {
         never.dedup();
         never.retain(|ip| bounds.contains(*ip) && !self.is_usable(*ip));
         let total = size - never.len() as u64;
-        let used = self.used.0.len();
+        let used = self.used.0.len() + self.reserved.0.len();
         Capacity { total_capacity: total, available_capacity: total - used.min(total), used_ip_address_number: used }
     }
 }
@@ -188,7 +188,8 @@ fn named<T>(list: &Option<Vec<T>>) -> Option<&[T]> {
     list.as_deref().filter(|list| !list.is_empty())
 }
 
-/// The used addresses of an L3 network in order that contain `part` as text: a page of them, and how many in all.
+/// The addresses of an L3 network that have a holder, in order, that contain `part` as text: a page of them, and how
+/// many in all.
 ///
 /// # Errors
 /// There is no such network.

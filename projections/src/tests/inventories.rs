@@ -107,7 +107,7 @@ fn networks_look_as_in_the_reference() {
             "uuid": uuid("l3"), "name": "l3", "description": null, "zoneUuid": uuid("zone"),
             "l2NetworkUuid": uuid("l2"), "state": "Enabled", "type": "L3BasicNetwork", "dnsDomain": "x.org",
             "system": false, "category": "Private", "ipVersion": 4, "enableIPAM": true, "dns": [],
-            "ipRanges": [range], "networkServices": [service("DHCP"), service("SNAT")],
+            "reservedIpRanges": [], "ipRanges": [range], "networkServices": [service("DHCP"), service("SNAT")],
         })
     );
     assert_eq!(folded.all("l3")[0]["createDate"], "2023-11-14T22:13:25.000005Z");
