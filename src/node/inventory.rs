@@ -2,7 +2,9 @@
 
 use super::Node;
 use switchback_bus::Message;
-use switchback_events::{Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, StreamKind, TagSetEvent, TagType};
+use switchback_events::{
+    Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, StreamKind, TagSetEvent, TagType,
+};
 use switchback_projections::{Query, catalogue};
 
 /// The inventories that a commit is about, by kind: what the reply of its command shows.
