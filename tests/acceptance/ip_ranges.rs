@@ -124,3 +124,20 @@ async fn a26_three_more_ranges_of_one_address_serve_three_more() {
     assert_eq!(made, more);
     assert_eq!(refused.iter().map(|refusal| refusal.code.as_str()).collect::<Vec<_>>(), ["L3.1000"]);
 }
+
+#[actix_rt::test]
+async fn m4_multicast_reserved_and_link_local_addresses_make_no_range() {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Private").await;
+    for (net, words) in [("224.0.0.0/4", "class D"), ("240.0.0.0/4", "class E"), ("169.254.0.0/16", "link-local")] {
+        scene.bad(BY_CIDR, cidr(&l3, net, None), words).await;
+    }
+    for (start, end, words) in [
+        ("224.0.0.2", "224.0.0.9", "class D"),
+        ("240.0.0.2", "240.0.0.9", "class E"),
+        ("169.254.1.2", "169.254.1.9", "link-local"),
+        ("169.254.254.2", "169.254.254.9", "link-local"),
+    ] {
+        scene.bad("AddIpRange", range(&l3, start, end), words).await;
+    }
+}

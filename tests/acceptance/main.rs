@@ -8,6 +8,7 @@ mod free_addresses;
 mod harness;
 mod ip_ranges;
 mod l2_networks;
+mod network_services;
 mod reserved_ranges;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;
