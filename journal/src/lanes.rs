@@ -109,6 +109,8 @@ impl Lanes {
         for key in keys {
             tree.remove(key).map_err(failed)?;
         }
+        // A removal can rewrite the leaf, and sled must not have many segments to write while its file shrinks.
+        tree.flush().map_err(failed)?;
         let is_filling = self.state.lock().filling.is_some_and(|filling| filling.lane == lane);
         if is_filling || !tree.is_empty() {
             return Ok(());

@@ -29,8 +29,10 @@ const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
 /// not come to that.
 const CHUNK_BYTES: usize = 6 * 1024;
 /// So much is put before it is waited for. sled 0.34.7 stops for ever when its file is to shrink while each of its
-/// few threads has a segment of 512 KiB to write.
-const UNFLUSHED_BYTES_MAX: usize = 512 * 1024;
+/// seven threads, which all databases of a process share, has a segment of 512 KiB to write; and each change can
+/// rewrite a leaf of 100 KB.
+const UNFLUSHED_BYTES_MAX: usize = 32 * 1024;
+const CHANGES_AT_ONCE: usize = 8;
 
 /// The state of an aggregate at a moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,18 +173,26 @@ fn get_chunks(db: &sled::Db, stream: StreamKey) -> sled::Result<Vec<u8>> {
 
 /// Puts the chunks of `value` in place of all earlier ones.
 fn put_chunks(db: &sled::Db, unflushed: &mut usize, stream: StreamKey, value: &[u8]) -> sled::Result<()> {
-    let mut batch = sled::Batch::default();
-    for old in db.scan_prefix(key(stream)).keys() {
-        batch.remove(old?);
-    }
-    for (chunk, bytes) in (0u32..).zip(value.chunks(CHUNK_BYTES)) {
-        batch.insert([&key(stream)[..], &chunk.to_be_bytes()].concat(), bytes);
-    }
-    db.apply_batch(batch)?;
-    *unflushed += value.len();
-    if *unflushed >= UNFLUSHED_BYTES_MAX {
-        db.flush()?;
-        *unflushed = 0;
+    let chunk_key = |chunk: u32| [&key(stream)[..], &chunk.to_be_bytes()].concat();
+    let count = value.len().div_ceil(CHUNK_BYTES) as u32;
+    let removed = db.scan_prefix(key(stream)).keys().filter(|old| !matches!(old, Ok(old) if **old < *chunk_key(count)));
+    let mut changes: Vec<(Vec<u8>, Option<&[u8]>)> =
+        removed.map(|old| Ok((old?.to_vec(), None))).collect::<sled::Result<_>>()?;
+    changes.extend((0..).zip(value.chunks(CHUNK_BYTES)).map(|(chunk, bytes)| (chunk_key(chunk), Some(bytes))));
+    for changes in changes.chunks(CHANGES_AT_ONCE) {
+        let mut batch = sled::Batch::default();
+        for (key, bytes) in changes {
+            *unflushed += bytes.map_or(0, <[u8]>::len);
+            match bytes {
+                Some(bytes) => batch.insert(&key[..], *bytes),
+                None => batch.remove(&key[..]),
+            }
+        }
+        db.apply_batch(batch)?;
+        if *unflushed >= UNFLUSHED_BYTES_MAX || changes.len() == CHANGES_AT_ONCE {
+            db.flush()?;
+            *unflushed = 0;
+        }
     }
     Ok(())
 }
