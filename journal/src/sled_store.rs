@@ -38,9 +38,9 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 const TREE: &str = "frames";
 pub(crate) const SEGMENTS: &str = "segments";
-/// So few are removed before that is written: sled stops for ever when its file is to shrink while each of its few
-/// threads has something to write, and a removal can rewrite a leaf.
-const REMOVED_AT_ONCE: usize = 32;
+/// So few chunks are changed before that is written: sled stops for ever when its file is to shrink while each of its few
+/// threads has something to write, and a change can rewrite a leaf.
+const CHANGED_AT_ONCE: usize = 32;
 const HEADER_BYTES: usize = 12;
 
 /// A frame store in one sled database.
@@ -140,6 +140,26 @@ impl SledStore {
                 bytes += if first > sealed { value.len().saturating_sub(header) as u64 } else { 0 };
             }
         }
+        Ok(bytes - self.remove_unfinished(&mut places)?)
+    }
+
+    /// Removes what an append left that did not come to the first chunk of its frame, the last of all. Gives its bytes.
+    fn remove_unfinished(&self, places: &mut BTreeMap<Position, Option<Lane>>) -> Result<u64, StoreError> {
+        let failed = |error: sled::Error| StoreError::io("remove an unfinished frame", error);
+        let Some((&first, None)) = places.last_key_value() else { return Ok(0) };
+        if self.frames.contains_key(key(first, 0)).map_err(failed)? {
+            return Ok(0);
+        }
+        let mut bytes = 0;
+        for (removed, entry) in self.frames.range(key(first, 0)..).enumerate() {
+            let (key, value) = entry.map_err(failed)?;
+            bytes += value.len() as u64;
+            self.frames.remove(key).map_err(failed)?;
+            if removed % CHANGED_AT_ONCE == 0 {
+                self.frames.flush().map_err(failed)?;
+            }
+        }
+        places.remove(&first);
         Ok(bytes)
     }
 
@@ -163,7 +183,7 @@ impl SledStore {
         loop {
             let mut batch = sled::Batch::default();
             let mut count = 0;
-            for key in self.frames.range(..=key(position, u32::MAX)).keys().take(REMOVED_AT_ONCE) {
+            for key in self.frames.range(..=key(position, u32::MAX)).keys().take(CHANGED_AT_ONCE) {
                 batch.remove(key.map_err(failed)?);
                 count += 1;
             }
@@ -227,11 +247,17 @@ impl SledStore {
             self.lanes.tree(lane)?.insert(key(frame.first, 0), value).map_err(failed)?;
             return Ok(Some(lane));
         }
-        let mut batch = sled::Batch::default();
-        for (chunk, bytes) in (0..).zip(value.chunks(CHUNK_BYTES)) {
-            batch.insert(&key(frame.first, chunk), bytes);
+        // The first chunk, without which the others count for nothing, goes last; and no more at once than sled can
+        // take, see `CHANGED_AT_ONCE`.
+        let chunks: Vec<(u32, &[u8])> = (0..).zip(value.chunks(CHUNK_BYTES)).collect();
+        let (first, rest) = chunks.split_at(1);
+        for chunks in rest.chunks(CHANGED_AT_ONCE).chain([first]) {
+            let mut batch = sled::Batch::default();
+            for (chunk, bytes) in chunks {
+                batch.insert(&key(frame.first, *chunk), *bytes);
+            }
+            self.frames.apply_batch(batch).and_then(|()| self.frames.flush()).map_err(failed)?;
         }
-        self.frames.apply_batch(batch).map_err(failed)?;
         Ok(None)
     }
 }
@@ -494,6 +520,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_append_left_unfinished_is_nothing_and_a_frame_of_many_megabytes_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = frame(2, crate::record::COMMIT_BYTES_MAX);
+        let store = SledStore::open(dir.path()).unwrap();
+        store.append(0, &[frame(1, 10), large.clone()]).unwrap();
+        assert_eq!(store.frame_at(2).unwrap(), Some(large));
+        // As if the power had gone before the last step of the append.
+        store.frames.remove(key(2, 0)).unwrap();
+        drop(store);
+        let store = SledStore::open(dir.path()).unwrap();
+        assert_eq!((store.head().unwrap(), store.unsealed_bytes()), (1, 10));
+        store.append(1, &[frame(2, LANE_BYTES + 1)]).unwrap();
+        drop(store);
+        let store = SledStore::open(dir.path()).unwrap();
+        assert_eq!(store.read_from(0, 9).unwrap(), [frame(1, 10), frame(2, LANE_BYTES + 1)]);
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_changed_header_or_a_lost_chunk_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let store = SledStore::open(dir.path()).unwrap();
@@ -503,6 +548,9 @@ mod tests {
         assert_eq!(store.frame_at(2).unwrap(), Some(frame(2, 10)));
         store.frames.remove(key(1, 0)).unwrap();
         assert!(matches!(store.frame_at(1), Err(StoreError::Damaged { first: 1, .. })));
+        drop(store);
+        let store = SledStore::open(dir.path()).unwrap();
+        assert!(matches!(store.read_from(0, 9), Err(StoreError::Damaged { first: 1, .. })), "not taken for unfinished");
         store.frames.insert(key(2, 0), b"short").unwrap();
         assert!(matches!(store.frame_at(2), Err(StoreError::Damaged { first: 2, .. })));
     }

@@ -5,7 +5,6 @@ mod inventories;
 mod language;
 mod properties;
 mod rebuild;
-mod speed;
 mod store;
 
 use crate::catalogue::kind;
