@@ -30,7 +30,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
 }
 
 /// Whether a resource is deleted. VMs and routers, which end otherwise, take their tags along themselves.
-fn deletes(event: &Event) -> bool {
+pub(crate) fn deletes(event: &Event) -> bool {
     matches!(
         event,
         Event::Zone(ZoneEvent::Deleted {})

@@ -2,6 +2,7 @@
 //! a set; every set has a generation that moves with it, and a commit is sequenced only while the generations that
 //! its decision saw still stand. So "the only router of this network" holds without a lock.
 
+use crate::decide::deletes;
 use std::collections::{BTreeSet, HashMap};
 use switchback_events::*;
 use switchback_journal::EventHead;
@@ -130,16 +131,10 @@ impl Directory {
             self.add(All(recorded.stream.kind), Id::NIL, id);
         }
         match &recorded.event {
-            Event::Zone(ZoneEvent::Deleted {})
-            | Event::Cluster(ClusterEvent::Deleted {})
-            | Event::Host(HostEvent::Deleted {})
-            | Event::Image(ImageEvent::Deleted {})
-            | Event::L2Network(L2NetworkEvent::Deleted {})
-            | Event::L3Network(L3NetworkEvent::Deleted {})
-            | Event::IpRange(IpRangeEvent::Deleted { .. })
-            | Event::Offering(OfferingEvent::Deleted {})
-            | Event::VmInstance(VmInstanceEvent::Destroyed { .. })
-            | Event::Router(RouterEvent::Destroyed { .. }) => self.forget(id),
+            event if deletes(event) => self.forget(id),
+            Event::VmInstance(VmInstanceEvent::Destroyed { .. }) | Event::Router(RouterEvent::Destroyed { .. }) => {
+                self.forget(id);
+            }
             Event::Cluster(ClusterEvent::Created { zone, .. }) => self.add(ClustersOfZone, *zone, id),
             Event::Host(HostEvent::Added { cluster, management_ip, .. }) => {
                 self.add(HostsOfCluster, *cluster, id);
