@@ -205,7 +205,7 @@ impl<'a> Cascade<'a> {
         let range = self.facts.get::<IpRange>(id)?;
         ip_range::dispensable(id, &range, self.facts)?;
         let l3 = range.l3_network;
-        let inside = |nics: &[Nic]| nics.iter().any(|nic| nic.ip_range.0 == id);
+        let inside = |nics: &[Nic]| nics.iter().any(|nic| ip_range::in_range(nic, id.into()));
         for router in self.facts.members(Relation::RoutersOnL3, l3) {
             if inside(&self.facts.get::<Router>(router)?.nics) {
                 self.destroy_router(router)?;

@@ -53,6 +53,12 @@ impl Bounds {
         Ipv4Net::with_netmask(self.start, self.netmask).ok().map(|net| net.trunc())
     }
 
+    /// An address of the range's subnet as a nic has it.
+    pub fn address(&self, ip: Ipv4Addr, ip_range: IpRangeId, used_ip: Id) -> NicAddress {
+        let prefix_length = prefix_of(self.netmask).unwrap_or(32);
+        NicAddress { ip: ip.into(), prefix_length, gateway: self.gateway.into(), ip_range, used_ip }
+    }
+
     /// Whether the address lies in the range.
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
         (self.start..=self.end).contains(&ip)
@@ -372,7 +378,7 @@ pub(crate) fn delete(command: &DeleteIpRange, facts: &Facts) -> Result<Decision,
         return Ok(decision);
     }
     let mut blockers = Vec::new();
-    let inside = |nics: &[Nic]| nics.iter().any(|nic| nic.ip_range == command.uuid);
+    let inside = |nics: &[Nic]| nics.iter().any(|nic| in_range(nic, command.uuid));
     for vm in facts.members(Relation::VmsOnL3, range.l3_network) {
         if inside(&facts.peek::<VmInstance>(vm)?.nics) {
             blockers.extend(rules::blockers::<VmInstance>(facts, vec![vm])?);
@@ -386,6 +392,11 @@ pub(crate) fn delete(command: &DeleteIpRange, facts: &Facts) -> Result<Decision,
     rules::unblocked("IP range", blockers)?;
     dispensable(command.uuid.0, &range, facts)?;
     Ok(decision.event(IpRangeEvent::Deleted { l3_network: range.l3_network }))
+}
+
+/// Whether the nic has an address of the range.
+pub(crate) fn in_range(nic: &Nic, range: IpRangeId) -> bool {
+    nic.addresses.iter().any(|address| address.ip_range == range)
 }
 
 /// A network that has AddressPool ranges keeps a Normal one.
@@ -405,15 +416,6 @@ pub(crate) fn dispensable(id: Id, range: &IpRange, facts: &Facts) -> Result<(), 
     }
     let detail = format!("range {id} is the last Normal range, and the network still has an AddressPool range");
     Err(Refusal::operation(detail))
-}
-
-/// An address that a decision takes.
-pub(crate) struct Taken {
-    pub range: IpRangeId,
-    pub ip: Ipv4Addr,
-    pub netmask: Ipv4Addr,
-    pub gateway: Ipv4Addr,
-    pub used_ip: Id,
 }
 
 /// A range, and what the decision has done to it already.
@@ -439,7 +441,7 @@ pub(crate) fn allocate(
     l3: L3NetworkId,
     required: Option<Ipv4Addr>,
     (nic, owner): (NicId, Id),
-) -> Result<Taken, Refusal> {
+) -> Result<NicAddress, Refusal> {
     let none = |detail: String| Refusal::conflict(code::L3_ALLOCATE, detail);
     let strategy = Strategy::in_force(facts)?;
     let mut ranges = Vec::new();
@@ -476,22 +478,19 @@ pub(crate) fn allocate(
     }
     let used_ip = used_ip_id(range, ip);
     decision.add(range, IpRangeEvent::AddressAllocated { l3_network: l3, ip, used_ip, nic, owner });
-    Ok(Taken { range, ip, netmask: bounds.netmask, gateway: bounds.gateway, used_ip })
+    Ok(bounds.address(ip, range, used_ip))
 }
 
 /// Gives back the addresses and the hardware addresses of `nics`.
 pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owner: Id) -> Result<(), Refusal> {
     for nic in nics {
-        if nic.used_ip != Id::NIL && facts.get::<IpRange>(nic.ip_range)?.used.0.contains(u32::from(nic.ip)) {
-            let event = IpRangeEvent::AddressReleased {
-                l3_network: nic.l3_network,
-                ip: nic.ip,
-                used_ip: nic.used_ip,
-                nic: nic.nic,
-                owner,
-            };
-            decision.add(nic.ip_range, event);
-            reserved::hold_returned(decision, facts, nic)?;
+        if let Some(NicAddress { ip, ip_range, used_ip, .. }) = nic.ipv4()
+            && used_ip != Id::NIL
+            && facts.get::<IpRange>(ip_range)?.used.0.contains(u32::from(ip))
+        {
+            let (l3_network, nic) = (nic.l3_network, nic.nic);
+            decision.add(ip_range, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner });
+            reserved::hold_returned(decision, facts, l3_network, (ip_range, ip))?;
         }
         mac_block::release(decision, facts, nic)?;
     }

@@ -274,25 +274,18 @@ fn router_nic(
         }
     }
     // With SNAT the router is the gateway of the guest network; no range holds the gateway's address.
-    let (ip, netmask, gateway, ip_range, used_ip) = match gateway.filter(|_| snat && meta_data & Nic::GUEST != 0) {
-        Some((range, bounds)) => (bounds.gateway, bounds.netmask, bounds.gateway, range, Id::NIL),
-        None => {
-            let taken = ip_range::allocate(decision, facts, context, network, None, (nic, router))?;
-            (taken.ip, taken.netmask, taken.gateway, taken.range, taken.used_ip)
-        }
+    let address = match gateway.filter(|_| snat && meta_data & Nic::GUEST != 0) {
+        Some((range, bounds)) => bounds.address(bounds.gateway, range, Id::NIL),
+        None => ip_range::allocate(decision, facts, context, network, None, (nic, router))?,
     };
     Ok(Nic {
         nic,
         l3_network: network,
         l2_network: l3.l2_network,
         mac,
-        ip,
-        netmask,
-        gateway,
+        addresses: vec![address],
         device_id,
         internal_name: vm_instance::internal_name(nic, device_id),
-        ip_range,
-        used_ip,
         meta_data,
     })
 }

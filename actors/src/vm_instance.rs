@@ -220,13 +220,9 @@ pub(crate) fn create(command: &CreateVmInstance, facts: &Facts, context: &Contex
             l3_network: *l3,
             l2_network: *l2,
             mac,
-            ip: taken.ip,
-            netmask: taken.netmask,
-            gateway: taken.gateway,
+            addresses: vec![taken],
             device_id,
             internal_name: internal_name(nic, device_id),
-            ip_range: taken.range,
-            used_ip: taken.used_ip,
             meta_data: 0,
         });
     }

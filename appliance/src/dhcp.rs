@@ -3,7 +3,7 @@
 use crate::{
     config::{DhcpConfig, DhcpHost, DhcpNetwork, interface_name},
     interfaces::DEFAULT_MTU,
-    router::{RouterFold, prefix_length},
+    router::RouterFold,
 };
 use ipnet::Ipv4Net;
 use switchback_events::NetworkServiceType;
@@ -17,22 +17,20 @@ pub(crate) fn fold(router: &RouterFold) -> DhcpConfig {
         if !network.services.contains(&NetworkServiceType::DHCP) {
             continue;
         }
-        let Ok(subnet) = Ipv4Net::new(nic.ip, prefix_length(nic)) else { continue };
+        let Some(own) = nic.ipv4() else { continue };
+        let Ok(subnet) = Ipv4Net::new(own.ip, own.prefix_length) else { continue };
         config.networks.push(DhcpNetwork {
             interface: interface_name(nic),
             l3_network: nic.l3_network,
             subnet: subnet.trunc(),
-            gateway: nic.gateway,
-            dns_server: nic.ip,
+            gateway: own.gateway,
+            dns_server: own.ip,
             domain: network.domain.clone(),
             mtu: DEFAULT_MTU,
             lease_time: LEASE_TIME,
         });
-        config.hosts.extend(router.served(nic.l3_network).into_iter().map(|(hostname, client)| DhcpHost {
-            ip: client.ip,
-            mac: client.mac,
-            hostname,
-            l3_network: client.l3_network,
+        config.hosts.extend(router.served(nic.l3_network).into_iter().filter_map(|(hostname, client)| {
+            Some(DhcpHost { ip: client.ipv4()?.ip, mac: client.mac, hostname, l3_network: client.l3_network })
         }));
     }
     config.hosts.sort();

@@ -11,10 +11,8 @@ pub(crate) fn fold(router: &RouterFold) -> DnsConfig {
     let mut config = DnsConfig::default();
     for (nic, network) in router.guests() {
         config.interfaces.push(interface_name(nic));
-        config.names.extend(router.served(nic.l3_network).into_iter().map(|(hostname, client)| DnsName {
-            ip: client.ip,
-            hostname,
-            domain: network.domain.clone(),
+        config.names.extend(router.served(nic.l3_network).into_iter().filter_map(|(hostname, client)| {
+            Some(DnsName { ip: client.ipv4()?.ip, hostname, domain: network.domain.clone() })
         }));
         if network.services.contains(&NetworkServiceType::DNS) {
             for server in &network.dns {

@@ -92,7 +92,8 @@ pub struct RouterRecord {
 impl RouterRecord {
     /// Address and port of its agent.
     pub fn agent(&self) -> Option<(Ipv4Addr, u16)> {
-        self.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT)).map(|nic| (nic.ip, AGENT_PORT))
+        let management = self.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT))?;
+        Some((management.ipv4()?.ip, AGENT_PORT))
     }
 }
 
@@ -513,15 +514,16 @@ impl HostFold {
 
     fn appliance(&self, router: &RouterRecord) -> Option<ApplianceConfig> {
         let management = router.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT))?;
+        let address = management.ipv4()?;
         Some(ApplianceConfig {
             name: router.name.clone(),
             generation: router.generation,
             plugs: router.nics.iter().map(|nic| self.plug(nic)).collect(),
             management: ManagementAddress {
                 interface: interface_name(management),
-                ip: management.ip,
-                prefix_length: crate::router::prefix_length(management),
-                gateway: Some(management.gateway).filter(|gateway| *gateway != management.ip),
+                ip: address.ip,
+                prefix_length: address.prefix_length,
+                gateway: Some(address.gateway).filter(|gateway| *gateway != address.ip),
                 agent_port: AGENT_PORT,
             },
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{InterfacesConfig, RouterNic, interface_name},
-    router::{RouterFold, prefix_length},
+    router::RouterFold,
 };
 
 /// Bytes: what an L2 network without a tunnel carries.
@@ -12,21 +12,24 @@ pub(crate) fn fold(router: &RouterFold) -> InterfacesConfig {
     let nics = router
         .nics
         .iter()
-        .map(|nic| RouterNic {
-            name: interface_name(nic),
-            mac: nic.mac,
-            ip: nic.ip,
-            prefix_length: prefix_length(nic),
-            meta_data: nic.meta_data,
-            l3_network: nic.l3_network,
-            mtu: DEFAULT_MTU,
+        .filter_map(|nic| {
+            let address = nic.ipv4()?;
+            Some(RouterNic {
+                name: interface_name(nic),
+                mac: nic.mac,
+                ip: address.ip,
+                prefix_length: address.prefix_length,
+                meta_data: nic.meta_data,
+                l3_network: nic.l3_network,
+                mtu: DEFAULT_MTU,
+            })
         })
         .collect();
     let default_gateway = router
         .nics
         .iter()
         .find(|nic| Some(nic.l3_network) == router.default_route_network)
-        .map(|nic| nic.gateway)
-        .filter(|gateway| router.nics.iter().all(|nic| nic.ip != *gateway));
+        .and_then(|nic| Some(nic.ipv4()?.gateway))
+        .filter(|gateway| router.nics.iter().flat_map(|nic| nic.ipv4()).all(|address| address.ip != *gateway));
     InterfacesConfig { nics, default_gateway }
 }

@@ -182,7 +182,7 @@ impl RouterFold {
                 clients.push((name, nic));
             }
         }
-        clients.sort_by_key(|(_, nic)| nic.ip);
+        clients.sort_by_key(|(_, nic)| nic.addresses.first().map(|address| address.ip));
         clients
     }
 }
@@ -196,12 +196,8 @@ static NO_NETWORK: Network = Network { domain: None, dns: Vec::new(), services: 
 
 /// The name of a VM that has no other: `ip-10-0-0-5`.
 pub fn address_name(nic: &Nic) -> String {
-    format!("ip-{}", nic.ip.to_string().replace('.', "-"))
-}
-
-/// The length of the prefix of a nic's netmask, bits.
-pub(crate) fn prefix_length(nic: &Nic) -> u8 {
-    prefix_of(nic.netmask).unwrap_or(32)
+    let ip = nic.addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();
+    format!("ip-{}", ip.replace(['.', ':'], "-"))
 }
 
 #[cfg(test)]

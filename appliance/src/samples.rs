@@ -34,13 +34,15 @@ pub(crate) fn nic(l3: &str, ip: [u8; 4], device_id: u8, meta_data: u8) -> Nic {
         l3_network: id(l3),
         l2_network: id(l3),
         mac: Mac([0xfa, 0, 0, 0, ip.octets()[3], device_id]),
-        ip,
-        netmask: Ipv4Addr::new(255, 255, 255, 0),
-        gateway: Ipv4Addr::new(ip.octets()[0], ip.octets()[1], ip.octets()[2], 1),
+        addresses: vec![NicAddress {
+            ip: ip.into(),
+            prefix_length: 24,
+            gateway: Ipv4Addr::new(ip.octets()[0], ip.octets()[1], ip.octets()[2], 1).into(),
+            ip_range: id("range"),
+            used_ip: Id::NIL,
+        }],
         device_id,
         internal_name: format!("vnic{}.{device_id}", ip.octets()[3]),
-        ip_range: id("range"),
-        used_ip: Id::NIL,
         meta_data,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{SnatConfig, SnatRule, interface_name},
-    router::{RouterFold, prefix_length},
+    router::RouterFold,
 };
 use ipnet::Ipv4Net;
 use switchback_events::{NetworkServiceType, Nic};
@@ -13,8 +13,9 @@ pub(crate) fn fold(router: &RouterFold) -> SnatConfig {
         .guests()
         .filter(|(nic, network)| !nic.is(Nic::PUBLIC) && network.services.contains(&NetworkServiceType::SNAT))
         .filter_map(|(nic, _)| {
-            let source = Ipv4Net::new(nic.ip, prefix_length(nic)).ok()?.trunc();
-            Some(SnatRule { source, interface: interface_name(public), public_ip: public.ip })
+            let own = nic.ipv4()?;
+            let source = Ipv4Net::new(own.ip, own.prefix_length).ok()?.trunc();
+            Some(SnatRule { source, interface: interface_name(public), public_ip: public.ipv4()?.ip })
         })
         .collect();
     rules.sort();

@@ -23,9 +23,12 @@ const STEPS: &[Step] = &[
     (StreamKind::IpRange, 1, same),
     // Addresses may be reserved.
     (StreamKind::L3Network, 1, same),
+    // A nic has an address of each family; the one that it had is read as one of them.
+    (StreamKind::VmInstance, 2, same),
+    (StreamKind::Router, 1, same),
 ];
 
-/// What was written before a variant came is as it would be written today.
+/// What was written before is still read: a variant came, or the reader knows both forms.
 fn same(payload: &[u8]) -> Result<Vec<u8>, CodecError> {
     Ok(payload.to_vec())
 }

@@ -1,46 +1,7 @@
-//! What happens to a user's VM instance, and the network interface that VMs and routers share.
+//! What happens to a user's VM instance.
 
-use crate::{
-    ClusterId, HostId, HypervisorType, Id, ImageId, IpRangeId, L2NetworkId, L3NetworkId, Mac, NicId, OfferingId, ZoneId,
-};
+use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicId, OfferingId, ZoneId};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
-
-/// A network interface of a VM or of a router.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
-pub struct Nic {
-    pub nic: NicId,
-    pub l3_network: L3NetworkId,
-    pub l2_network: L2NetworkId,
-    pub mac: Mac,
-    pub ip: Ipv4Addr,
-    pub netmask: Ipv4Addr,
-    pub gateway: Ipv4Addr,
-    /// 0 for eth0; the last byte of the MAC.
-    pub device_id: u8,
-    /// The host's end of the interface.
-    pub internal_name: String,
-    pub ip_range: IpRangeId,
-    pub used_ip: Id,
-    /// For routers a bit mask (MODEL 4.3): public 1, management 2, guest 4, additional public 8. 0 for VMs.
-    pub meta_data: u8,
-}
-
-impl Nic {
-    /// The nic is on the public network.
-    pub const PUBLIC: u8 = 1;
-    /// The nic is on the management network.
-    pub const MANAGEMENT: u8 = 2;
-    /// The nic is on a guest network.
-    pub const GUEST: u8 = 4;
-
-    /// Whether the router nic plays the role `bit`.
-    pub fn is(&self, bit: u8) -> bool {
-        self.meta_data & bit != 0
-    }
-}
 
 /// Work on a VM that takes time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -196,13 +196,15 @@ fn nic() -> Nic {
         l3_network: id(0x22),
         l2_network: id(0x23),
         mac: MAC,
-        ip: ip(5),
-        netmask: MASK,
-        gateway: ip(1),
+        addresses: vec![NicAddress {
+            ip: ip(5).into(),
+            prefix_length: 24,
+            gateway: ip(1).into(),
+            ip_range: id(0x24),
+            used_ip: id(0x25),
+        }],
         device_id: 1,
         internal_name: text("vnic21212121.1"),
-        ip_range: id(0x24),
-        used_ip: id(0x25),
         meta_data: Nic::PUBLIC | Nic::GUEST,
     }
 }
@@ -490,4 +492,21 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", RouterEvent::Stopped {}.into());
     add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
     add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
+}
+
+/// What had one address of one family before is a nic with that address now.
+#[test]
+fn a_nic_of_ipv4_only_is_read_as_one_with_its_address() {
+    let lines = lines();
+    for (kind, stream, schema) in
+        [("vm_instance.Created", StreamKind::VmInstance, 2), ("router.Created", StreamKind::Router, 1)]
+    {
+        let payload = unhex(&lines[&(kind.to_string(), schema, "full".to_string())]);
+        let nics = match Event::decode(stream, schema, &payload).unwrap() {
+            Event::VmInstance(VmInstanceEvent::Created { nics, .. }) => nics,
+            Event::Router(RouterEvent::Created { nics, .. }) => nics,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(nics, [nic()], "{kind}");
+    }
 }

@@ -92,13 +92,15 @@ pub(crate) fn nic(n: usize, l3: usize) -> Nic {
         l3_network: L3NetworkId(id("l3", l3)),
         l2_network: L2NetworkId(id("l2", 0)),
         mac: Mac([0xfa, 0, 0, 0, n as u8, 0]),
-        ip: address(n),
-        netmask: Ipv4Addr::new(255, 255, 255, 0),
-        gateway: address(1),
+        addresses: vec![NicAddress {
+            ip: address(n).into(),
+            prefix_length: 24,
+            gateway: address(1).into(),
+            ip_range: IpRangeId(id("range", 0)),
+            used_ip: id("ip", n),
+        }],
         device_id: 0,
         internal_name: format!("vnic{n}.0"),
-        ip_range: IpRangeId(id("range", 0)),
-        used_ip: id("ip", n),
         meta_data: (n % 5) as u8,
     }
 }

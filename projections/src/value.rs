@@ -107,7 +107,7 @@ macro_rules! from_owned {
 from_owned!(
     text: String, &String;
     number: i64, u32, u16, u8;
-    printed: std::net::Ipv4Addr, events::Mac, events::Id, events::ZoneId, events::ClusterId, events::HostId,
+    printed: std::net::Ipv4Addr, std::net::IpAddr, events::Mac, events::Id, events::ZoneId, events::ClusterId, events::HostId,
         events::ImageId, events::L2NetworkId, events::L3NetworkId, events::IpRangeId,
         events::NetworkServiceProviderId, events::OfferingId, events::NicId,
 );

@@ -12,7 +12,7 @@ use crate::catalogue::{NIC, VM};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{HypervisorType, Id, Nic, VmInstanceEvent, VmOperation};
+use switchback_events::{HypervisorType, Id, Nic, NicAddress, VmInstanceEvent, VmOperation};
 
 pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     let state = |state: &str| RowChange::set(&VM, id).put("state", state);
@@ -80,18 +80,20 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
 
 /// The row of a nic of `owner`, which is a VM or a router.
 pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: bool) -> RowChange {
+    let address = nic.addresses.first();
+    let used_ip = address.map(|address| address.used_ip).filter(|used_ip| *used_ip != Id::NIL);
     RowChange::insert(&NIC, nic.nic)
         .put("vmInstanceUuid", owner)
         .put("l3NetworkUuid", nic.l3_network)
         .put("mac", nic.mac)
-        .put("ip", nic.ip)
-        .put("netmask", nic.netmask)
-        .put("gateway", nic.gateway)
+        .put("ip", address.map(|address| address.ip))
+        .put("netmask", address.and_then(NicAddress::netmask))
+        .put("gateway", address.map(|address| address.gateway))
         .put("deviceId", nic.device_id)
         .put("internalName", &nic.internal_name)
         .put("hypervisorType", Val::name_of(&hypervisor))
         .put("metaData", of_router.then(|| nic.meta_data.to_string()))
-        .put("usedIpUuid", (nic.used_ip != Id::NIL).then(|| nic.used_ip.to_string()))
+        .put("usedIpUuid", used_ip.map(|used_ip| used_ip.to_string()))
 }
 
 /// The removal of all nics of `owner`.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{net::Ipv4Addr, sync::Arc};
 use switchback_bus::{GetAddressHolder, Refusal};
 use switchback_events::{
-    Commit, Event, Id, IpRangeEvent, L3NetworkId, NicId, Position, Recorded, RouterEvent, StreamKey, StreamKind,
+    Commit, Event, Id, IpRangeEvent, L3NetworkId, Nic, NicId, Position, Recorded, RouterEvent, StreamKey, StreamKind,
     VmInstanceEvent,
 };
 use switchback_journal::Journal;
@@ -87,7 +87,8 @@ fn of_router(event: &RouterEvent, at: &Recorded, commit: &Commit, wanted: Ipv4Ad
     match event {
         // What is allocated in a range has its own event there.
         RouterEvent::Created { nics, .. } => {
-            for nic in nics.iter().filter(|nic| nic.ip == wanted && nic.ip == nic.gateway) {
+            let is_gateway = |nic: &&Nic| nic.ipv4().is_some_and(|own| own.ip == wanted && own.ip == own.gateway);
+            for nic in nics.iter().filter(is_gateway) {
                 found.push(Held {
                     l3: nic.l3_network,
                     nic: nic.nic,

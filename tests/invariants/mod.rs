@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 use switchback_actors::{States, reconcilers::replay_router, state::State};
@@ -189,7 +189,7 @@ pub fn chain_verifies(journal: &Journal) -> Checked {
 /// Who holds what, as the log tells it.
 #[derive(Default)]
 struct Holders {
-    addresses: BTreeMap<(L3NetworkId, Ipv4Addr), Id>,
+    addresses: BTreeMap<(L3NetworkId, IpAddr), Id>,
     macs: BTreeMap<Mac, Id>,
     nics: HashMap<Id, Vec<Nic>>,
     /// The nics of the owners above, as the ranges have them allocated.
@@ -266,7 +266,9 @@ impl Holders {
 
     fn hold(&mut self, owner: Id, nics: &[Nic]) -> Result<(), String> {
         for nic in nics {
-            take(&mut self.addresses, (nic.l3_network, nic.ip), owner)?;
+            for address in &nic.addresses {
+                take(&mut self.addresses, (nic.l3_network, address.ip), owner)?;
+            }
             take(&mut self.macs, nic.mac, nic.nic.0)?;
         }
         self.nics.insert(owner, nics.to_vec());
@@ -275,7 +277,9 @@ impl Holders {
 
     fn release(&mut self, owner: Id) {
         for nic in self.nics.remove(&owner).unwrap_or_default() {
-            self.addresses.remove(&(nic.l3_network, nic.ip));
+            for address in &nic.addresses {
+                self.addresses.remove(&(nic.l3_network, address.ip));
+            }
             self.macs.remove(&nic.mac);
         }
     }

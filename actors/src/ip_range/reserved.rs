@@ -81,10 +81,14 @@ pub(super) fn hold<'a>(
 }
 
 /// Holds the address that a nic gives back, if it lies in a reserved range.
-pub(super) fn hold_returned(decision: &mut Decision, facts: &Facts, nic: &Nic) -> Result<(), Refusal> {
-    let (l3_network, ip) = (nic.l3_network, nic.ip);
+pub(super) fn hold_returned(
+    decision: &mut Decision,
+    facts: &Facts,
+    l3_network: L3NetworkId,
+    (range, ip): (IpRangeId, Ipv4Addr),
+) -> Result<(), Refusal> {
     if facts.get::<L3Network>(l3_network)?.reserved.values().any(|(start, end)| (*start..=*end).contains(&ip)) {
-        decision.add(nic.ip_range, IpRangeEvent::AddressesReserved { l3_network, first: ip, last: ip });
+        decision.add(range, IpRangeEvent::AddressesReserved { l3_network, first: ip, last: ip });
     }
     Ok(())
 }

@@ -367,13 +367,15 @@ impl World {
             l3_network: *l3,
             l2_network: *l2,
             mac: Mac([0xfa, network as u8, (network >> 8) as u8, (n >> 8) as u8, n as u8, device_id]),
-            ip,
-            netmask: Ipv4Addr::new(255, 255, 0, 0),
-            gateway: address(network, 1),
+            addresses: vec![NicAddress {
+                ip: ip.into(),
+                prefix_length: 16,
+                gateway: address(network, 1).into(),
+                ip_range: *range,
+                used_ip,
+            }],
             device_id,
             internal_name: format!("vnic{}.0", nic.0.tail()),
-            ip_range: *range,
-            used_ip,
             meta_data,
         };
         let allocated = IpRangeEvent::AddressAllocated { l3_network: *l3, ip, used_ip, nic: nic.nic, owner };
@@ -443,7 +445,8 @@ impl World {
         let l3_networks = vec![nic.l3_network];
         let requested = VmInstanceEvent::DestroyRequested { l3_networks: l3_networks.clone() };
         self.say(commits, "DestroyVmInstance", vec![(id, requested.into())]);
-        let Nic { l3_network, ip, used_ip, nic, mac, ip_range, .. } = nic;
+        let Some(NicAddress { ip, used_ip, ip_range, .. }) = nic.ipv4() else { return };
+        let Nic { l3_network, nic, mac, .. } = nic;
         let events: Vec<(Id, Event)> = vec![
             (id, VmInstanceEvent::Destroyed { l3_networks }.into()),
             (ip_range.0, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner: id }.into()),
