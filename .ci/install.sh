@@ -11,6 +11,10 @@ packages=(
     udhcpc       # the DHCP client of the lab's VMs
     gcc          # SQLite is built from source
     libc6-dev
+    # What the tests ask the network with.
+    bind9-dnsutils
+    iputils-ping
+    netcat-openbsd
 )
 
 missing=()
