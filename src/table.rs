@@ -25,6 +25,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "nic" => &["uuid", "ip", "mac", "internalName", "deviceId", "vmInstanceUuid", "l3NetworkUuid"],
         "virtualRouter" => &["uuid", "name", "state", "status", "vmNics.ip", "lastError", "hostUuid"],
         "systemTag" | "userTag" => &["uuid", "tag", "resourceType", "resourceUuid"],
+        "tag" => &["uuid", "type", "tag", "resourceType", "resourceUuid"],
         "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
         _ => &["uuid", "name", "state", "status"],
     }

@@ -15,17 +15,10 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         None => by_concept(command, facts, context)?,
     };
     let message = command.message();
-    if switchback_bus::creates(message) && !message.name.ends_with("Tag") {
+    if switchback_bus::creates(message) && decision.target.kind != StreamKind::TagSet {
         tag_set::add_common(&mut decision, facts, context)?;
     }
-    // Tags go with their resource.
-    let deleted: Vec<Id> =
-        decision.events.iter().filter(|(_, event)| deletes(event)).map(|(stream, _)| stream.id).collect();
-    for id in deleted {
-        for tag in facts.tags(id)?.tags.keys() {
-            decision.add(id, TagSetEvent::Deleted { tag: *tag });
-        }
-    }
+    tag_set::follow(&mut decision, facts)?;
     Ok(decision)
 }
 
@@ -106,8 +99,10 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::ReconnectVirtualRouter(c) => router::reconnect(c, facts),
         Command::ProvisionVirtualRouterConfig(c) => router::provision(c, facts),
         Command::ReportApplianceStatus(c) => router::report(c, facts),
-        Command::CreateSystemTag(c) => tag_set::create_system(c, facts),
-        Command::CreateUserTag(c) => tag_set::create_user(c, facts),
+        Command::CreateSystemTag(c) => tag_set::create_system(c, facts, context),
+        Command::CreateSystemTags(c) => tag_set::create_several(c, facts, context),
+        Command::CreateUserTag(c) => tag_set::create_user(c, facts, context),
+        Command::UpdateSystemTag(c) => tag_set::update(c, facts),
         Command::DeleteTag(c) => tag_set::delete(c, facts),
         Command::UpdateGlobalConfig(c) => global_config::update(c, facts),
     }
@@ -173,6 +168,8 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::ProvisionVirtualRouterConfig(c) => (Router, c.vm_instance_uuid.0),
         Command::ReportApplianceStatus(c) => (Router, c.uuid.0),
         Command::CreateSystemTag(c) => (TagSet, c.resource_uuid),
+        Command::CreateSystemTags(c) => (TagSet, c.resource_uuid),
+        Command::UpdateSystemTag(c) => (TagSet, c.uuid.0),
         Command::CreateUserTag(c) => (TagSet, c.resource_uuid),
         Command::DeleteTag(c) => (TagSet, c.uuid.0),
         Command::UpdateGlobalConfig(_) => (GlobalConfig, switchback_events::global_config_id()),

@@ -38,6 +38,8 @@ pub enum Relation {
     L3OfReservedRange,
     /// The resource that a tag is on.
     ResourceOfTag,
+    /// The tags whose text names a resource.
+    TagsNaming,
 }
 
 /// One set.
@@ -190,8 +192,18 @@ impl Directory {
                 }
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
-            Event::TagSet(TagSetEvent::Created { tag, .. }) => self.add(ResourceOfTag, *tag, id),
-            Event::TagSet(TagSetEvent::Deleted { tag }) => self.remove((ResourceOfTag, tag.0), id),
+            Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
+                self.add(ResourceOfTag, *tag, id);
+                refers_to.iter().for_each(|named| self.add(TagsNaming, *named, tag.0));
+            }
+            Event::TagSet(TagSetEvent::Updated { tag, refers_to, .. }) => {
+                self.forget(tag.0);
+                refers_to.iter().for_each(|named| self.add(TagsNaming, *named, tag.0));
+            }
+            Event::TagSet(TagSetEvent::Deleted { tag }) => {
+                self.remove((ResourceOfTag, tag.0), id);
+                self.forget(tag.0);
+            }
             _ => {}
         }
     }

@@ -237,18 +237,7 @@ fn make(
     );
     // Routers inherit this tag from their offering.
     for value in degree.values("commandsParallelismDegree") {
-        let text = format!("commandsParallelismDegree::{value}");
-        decision.add(
-            id,
-            TagSetEvent::Created {
-                tag: tag_id(id, "System", &text),
-                tag_type: TagType::System,
-                resource_type: "VmInstanceVO".to_string(),
-                text,
-                inherent: true,
-                refers_to: vec![],
-            },
-        );
+        tag_set::inherit(decision, facts, context, id, &format!("commandsParallelismDegree::{value}"))?;
     }
     Ok(())
 }

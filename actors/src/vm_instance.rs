@@ -141,7 +141,12 @@ fn tag_wishes(tags: &[String], l3s: &[L3NetworkId]) -> Result<TagWishes, Refusal
             Some("staticIp") => {
                 let (l3, ip) = tag_set::static_ip(tag)?;
                 own(l3, tag)?;
-                wishes.static_ips.push((l3, ip));
+                match ip {
+                    std::net::IpAddr::V4(ip) => wishes.static_ips.push((l3, ip)),
+                    std::net::IpAddr::V6(_) => {
+                        return Err(Refusal::not_supported(format!("systemTags = `{tag}`: an IPv6 address")));
+                    }
+                }
             }
             Some("customMac") => {
                 let (l3, mac) = tag_set::custom_mac(tag)?;

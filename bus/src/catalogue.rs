@@ -96,7 +96,9 @@ commands!(
     ProvisionVirtualRouterConfig,
     ReportApplianceStatus,
     CreateSystemTag,
+    CreateSystemTags,
     CreateUserTag,
+    UpdateSystemTag,
     DeleteTag,
     UpdateGlobalConfig,
 );
@@ -146,6 +148,7 @@ pub const QUERIES: &[Message] = &[
     query("QueryApplianceVm", "/vm-instances/appliances", "virtualRouter", "Appliances: all are virtual routers."),
     query("QuerySystemTag", "/system-tags", "systemTag", "System tags."),
     query("QueryUserTag", "/user-tags", "userTag", "User tags."),
+    query("QueryTag", "/tags", "tag", "All tags, user's and the system's."),
     query("QueryGlobalConfig", "/global-configurations", "globalConfig", "The global configuration."),
 ];
 

@@ -190,7 +190,7 @@ impl Event {
                 _ => vec![],
             },
             Event::TagSet(event) => match event {
-                TagSetEvent::Created { tag, refers_to, .. } => {
+                TagSetEvent::Created { tag, refers_to, .. } | TagSetEvent::Updated { tag, refers_to, .. } => {
                     let mut ids = vec![tag.0];
                     ids.extend(refers_to);
                     ids

@@ -26,6 +26,12 @@ pub enum TagSetEvent {
         inherent: bool,
         refers_to: Vec<Id>,
     },
+    /// Its text is another one, which names `refers_to`.
+    Updated {
+        tag: TagId,
+        text: String,
+        refers_to: Vec<Id>,
+    },
     Deleted {
         tag: TagId,
     },

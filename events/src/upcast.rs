@@ -26,6 +26,8 @@ const STEPS: &[Step] = &[
     // A nic has an address of each family; the one that it had is read as one of them.
     (StreamKind::VmInstance, 2, same),
     (StreamKind::Router, 1, same),
+    // A tag may be changed.
+    (StreamKind::TagSet, 1, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

@@ -313,6 +313,7 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     };
     add("full", tag(TagType::System, true, vec![id(7)]).into());
     add("sparse", tag(TagType::User, false, vec![]).into());
+    add("full", TagSetEvent::Updated { tag: id(6), text: text("hostname::b"), refers_to: vec![id(4).0] }.into());
     add("full", TagSetEvent::Deleted { tag: id(6) }.into());
 
     let changed = GlobalConfigEvent::Changed { category: text("host"), name: text("ping.interval"), value: text("60") };

@@ -180,6 +180,7 @@ pub static KINDS: &[&Kind] = &[
     &ROUTER,
     &SYSTEM_TAG,
     &USER_TAG,
+    &TAG,
     &GLOBAL_CONFIG,
 ];
 
@@ -619,7 +620,10 @@ pub static SYSTEM_TAG: Kind =
 
 /// A tag of a user's.
 pub static USER_TAG: Kind =
-    Kind { name: "userTag", queries: &["QueryUserTag", "QueryTag"], fields: TAG_FIELDS, relations: &[] };
+    Kind { name: "userTag", queries: &["QueryUserTag"], fields: TAG_FIELDS, relations: &[] };
+
+/// A tag of either.
+pub static TAG: Kind = Kind { name: "tag", queries: &["QueryTag"], fields: TAG_FIELDS, relations: &[] };
 
 const TAG_FIELDS: &[Field] = &[
     UUID,

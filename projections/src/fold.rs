@@ -13,7 +13,7 @@ use crate::{
 use switchback_events::{Event, Micros, Recorded};
 
 /// Counts up when an event's meaning for the rows changes, so that databases of before are rebuilt.
-pub(crate) const FOLD_VERSION: u32 = 1;
+pub(crate) const FOLD_VERSION: u32 = 2;
 
 /// One row: the values in the order of its kind's fields.
 #[derive(Clone, Debug, PartialEq)]

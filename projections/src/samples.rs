@@ -325,8 +325,9 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);
             let resource = id(kind, few(random));
             let tag = TagId(id("tag", random.below(12)));
-            let event = match random.below(4) {
+            let event = match random.below(5) {
                 0 => TagSetEvent::Deleted { tag },
+                2 => TagSetEvent::Updated { tag, text: name(random), refers_to: vec![] },
                 1 => {
                     let event =
                         GlobalConfigEvent::Changed { category: name(random), name: name(random), value: name(random) };

@@ -1,6 +1,6 @@
-//! The rows of tags. The stream is the resource's.
+//! The rows of tags. The stream is the resource's. A tag has a row of its own kind and one among all tags.
 
-use crate::catalogue::{SYSTEM_TAG, USER_TAG};
+use crate::catalogue::{SYSTEM_TAG, TAG, USER_TAG};
 use crate::fold::RowChange;
 use crate::value::Val;
 use switchback_events::{Id, TagSetEvent, TagType};
@@ -8,20 +8,26 @@ use switchback_events::{Id, TagSetEvent, TagType};
 pub(crate) fn changes(resource: Id, event: &TagSetEvent) -> Vec<RowChange> {
     match event {
         TagSetEvent::Created { tag, tag_type, resource_type, text, inherent, refers_to: _ } => {
-            let kind = match tag_type {
+            let own = match tag_type {
                 TagType::User => &USER_TAG,
                 TagType::System => &SYSTEM_TAG,
             };
-            vec![
+            let row = |kind| {
                 RowChange::insert(kind, tag)
                     .put("resourceUuid", resource)
                     .put("resourceType", resource_type)
                     .put("tag", text)
                     .put("inherent", *inherent)
-                    .put("type", Val::name_of(tag_type)),
-            ]
+                    .put("type", Val::name_of(tag_type))
+            };
+            vec![row(own), row(&TAG)]
         }
-        // The event does not say whose it was; it is of one kind only.
-        TagSetEvent::Deleted { tag } => vec![RowChange::delete(&USER_TAG, tag), RowChange::delete(&SYSTEM_TAG, tag)],
+        // The other events do not say whose it was; it is of one kind only.
+        TagSetEvent::Updated { tag, text, refers_to: _ } => {
+            [&USER_TAG, &SYSTEM_TAG, &TAG].map(|kind| RowChange::set(kind, tag).put("tag", text)).into()
+        }
+        TagSetEvent::Deleted { tag } => {
+            [&USER_TAG, &SYSTEM_TAG, &TAG].map(|kind| RowChange::delete(kind, tag)).into()
+        }
     }
 }

@@ -14,7 +14,7 @@ use switchback_bus::{GetAuditDiff, Refusal};
 use switchback_events::{Commit, Id, Position};
 use switchback_projections::{
     LIMIT_MAX, MEMBERS_MAX, Projections, Query,
-    catalogue::{KINDS, Kind},
+    catalogue::{KINDS, Kind, TAG},
 };
 
 /// The most events that are told as the makers of a difference.
@@ -60,7 +60,8 @@ impl History {
     ) -> Result<Value, Refusal> {
         let between = self.between(resource, from, to)?;
         let mut resources = Vec::new();
-        for kind in KINDS {
+        // Every tag is among those of its kind already.
+        for kind in KINDS.iter().copied().filter(|kind| *kind != &TAG) {
             for conditions in conditions(kind, resource, &between) {
                 let rows = |at| rows(projections, kind, &conditions, resource.is_some(), at);
                 let (before, after) = (rows(from)?, rows(to)?);

@@ -14,8 +14,15 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     let Some(first) = commit.events.first() else { return vec![] };
     let id = first.stream.id;
-    if let Event::TagSet(TagSetEvent::Created { tag, tag_type, .. }) = &first.event {
-        return vec![(if *tag_type == TagType::User { "userTag" } else { "systemTag" }, tag.0)];
+    if let Event::TagSet(_) = &first.event {
+        let tags = commit.events.iter().filter_map(|event| match &event.event {
+            Event::TagSet(TagSetEvent::Created { tag, tag_type: TagType::User, .. }) => Some(("userTag", tag.0)),
+            Event::TagSet(TagSetEvent::Created { tag, .. } | TagSetEvent::Updated { tag, .. }) => {
+                Some(("systemTag", tag.0))
+            }
+            _ => None,
+        });
+        return tags.collect();
     }
     if let Event::L3Network(L3NetworkEvent::RangeReserved { reserved_range, .. }) = &first.event {
         return vec![("reservedIpRange", *reserved_range)];
