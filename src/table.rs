@@ -26,6 +26,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "virtualRouter" => &["uuid", "name", "state", "status", "vmNics.ip", "lastError", "hostUuid"],
         "systemTag" | "userTag" => &["uuid", "tag", "resourceType", "resourceUuid"],
         "tag" => &["uuid", "type", "tag", "resourceType", "resourceUuid"],
+        "resourceConfig" => &["category", "name", "value", "resourceType", "resourceUuid"],
         "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
         _ => &["uuid", "name", "state", "status"],
     }

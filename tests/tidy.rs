@@ -9,7 +9,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use switchback_bus::{COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, Message, Parameter, QUERIES, READS, creates};
+use switchback_bus::{
+    COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, LATER_TAGS, Message, Parameter, QUERIES, READS, RESOURCE_TYPES,
+    SYSTEM_TAGS, TagNumber, TagOrigin, creates,
+};
 use switchback_events::StreamKind;
 
 #[path = "acceptance/rows.rs"]
@@ -133,7 +136,8 @@ fn kinds() -> Vec<StreamKind> {
         VmInstance => Some(Router),
         Router => Some(TagSet),
         TagSet => Some(GlobalConfig),
-        GlobalConfig => None,
+        GlobalConfig => Some(ResourceConfig),
+        ResourceConfig => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -276,6 +280,7 @@ fn generated_documents_are_current() {
     let documents: BTreeMap<&str, String> = BTreeMap::from([
         ("docs/reference/messages.md", messages_page()),
         ("docs/reference/global-config.md", global_config_page()),
+        ("docs/reference/tags.md", tags_page()),
         ("docs/reference/acceptance.md", acceptance_page()),
     ]);
     for (path, text) in documents {
@@ -372,13 +377,53 @@ fn global_config_page() -> String {
     page.push_str(
         "Values that hold for the whole system. `switchback QueryGlobalConfig` lists them; they are changed with \
          `switchback UpdateGlobalConfig category=… name=… value=…`, which is in the log like every command.\n\n\
-         | category | name | default | value | meaning |\n|---|---|---|---|---|\n",
+         Resources of the types in the last column may have a value of their own (`UpdateResourceConfig`), the \
+         nearest counts; `DeleteResourceConfig` takes it away, and it goes with the resource.\n\n\
+         | category | name | default | value | meaning | own values of |\n|---|---|---|---|---|---|\n",
     );
     for entry in GLOBAL_CONFIGS {
         let (value, meaning) = (cell(&entry.check.right()), cell(entry.description));
-        writeln!(page, "| `{}` | `{}` | `{}` | {value} | {meaning} |", entry.category, entry.name, entry.default)
+        let own: Vec<String> = entry.bindable.iter().map(|of| format!("`{of}`")).collect();
+        let (category, name, default, own) = (entry.category, entry.name, entry.default, own.join(", "));
+        writeln!(page, "| `{category}` | `{name}` | `{default}` | {value} | {meaning} | {own} |").unwrap();
+    }
+    page
+}
+
+fn tags_page() -> String {
+    let mut page = format!("# System tags\n\n{GENERATED}\n");
+    page.push_str(
+        "A system tag is read by the system. It has a pattern; what it names must exist, and when that is deleted the \
+         tag goes, too. Tags are given with a resource (`systemTags=…`) or later (`CreateSystemTag`), as the last \
+         column says. What they are good for: [offerings and tags](../concepts/offering-and-tags.md).\n\n\
+         | tag | on | how many | meaning | given |\n|---|---|---|---|---|\n",
+    );
+    for tag in SYSTEM_TAGS {
+        let on: Vec<&str> = tag.on.iter().map(|bearer| bearer.words()).collect();
+        let number = match tag.number {
+            TagNumber::One => "one",
+            TagNumber::OneEach => "one for each network",
+            TagNumber::OneEachFamily => "one for each network and family of addresses",
+            TagNumber::Many => "any number",
+        };
+        let origin = match tag.origin {
+            TagOrigin::Anyhow => "with the resource or later".to_string(),
+            TagOrigin::Creation(commands) => format!("with the resource; later it follows {commands}"),
+            TagOrigin::Commands(commands) => format!("by {commands}"),
+        };
+        writeln!(page, "| `{}` | {} | {number} | {} | {origin} |", tag.pattern(), on.join(", "), tag.description)
             .unwrap();
     }
+    page.push_str("\n## Words\n\n| in | word | is |\n|---|---|---|\n");
+    for tag in SYSTEM_TAGS {
+        for (word, is) in tag.words {
+            writeln!(page, "| `{}` | `{word}` | {} |", tag.name, is.right()).unwrap();
+        }
+    }
+    let types: Vec<String> = RESOURCE_TYPES.iter().map(|(name, _)| format!("`{name}`")).collect();
+    write!(page, "\n## Resource types\n\n{}; a router is a `VmInstanceVO`.\n", types.join(", ")).unwrap();
+    let later: Vec<String> = LATER_TAGS.iter().map(|name| format!("`{name}`")).collect();
+    write!(page, "\n## Not supported yet\n\n{}.\n", later.join(", ")).unwrap();
     page
 }
 

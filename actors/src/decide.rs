@@ -19,6 +19,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         tag_set::add_common(&mut decision, facts, context)?;
     }
     tag_set::follow(&mut decision, facts)?;
+    resource_config::follow(&mut decision, facts)?;
     Ok(decision)
 }
 
@@ -105,6 +106,9 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::UpdateSystemTag(c) => tag_set::update(c, facts),
         Command::DeleteTag(c) => tag_set::delete(c, facts),
         Command::UpdateGlobalConfig(c) => global_config::update(c, facts),
+        Command::ResetGlobalConfig(_) => global_config::reset(facts),
+        Command::UpdateResourceConfig(c) => resource_config::update(c, facts),
+        Command::DeleteResourceConfig(c) => resource_config::delete(c, facts),
     }
 }
 
@@ -172,7 +176,11 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::UpdateSystemTag(c) => (TagSet, c.uuid.0),
         Command::CreateUserTag(c) => (TagSet, c.resource_uuid),
         Command::DeleteTag(c) => (TagSet, c.uuid.0),
-        Command::UpdateGlobalConfig(_) => (GlobalConfig, switchback_events::global_config_id()),
+        Command::UpdateGlobalConfig(_) | Command::ResetGlobalConfig(_) => {
+            (GlobalConfig, switchback_events::global_config_id())
+        }
+        Command::UpdateResourceConfig(c) => (ResourceConfig, c.resource_uuid),
+        Command::DeleteResourceConfig(c) => (ResourceConfig, c.resource_uuid),
     };
     StreamKey::new(kind, id)
 }

@@ -129,7 +129,7 @@ impl Directory {
     pub fn apply(&mut self, recorded: &Recorded) {
         use Relation::*;
         let id = recorded.stream.id;
-        if recorded.version == 1 && recorded.stream.kind != StreamKind::TagSet {
+        if recorded.version == 1 && !matches!(recorded.stream.kind, StreamKind::TagSet | StreamKind::ResourceConfig) {
             self.add(All(recorded.stream.kind), Id::NIL, id);
         }
         match &recorded.event {

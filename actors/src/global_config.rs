@@ -3,7 +3,7 @@
 use crate::{decision::Decision, facts::Facts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchback_bus::{GLOBAL_CONFIGS, Refusal, UpdateGlobalConfig, config_entry, nearest};
+use switchback_bus::{ConfigEntry, GLOBAL_CONFIGS, Refusal, UpdateGlobalConfig, config_entry, nearest};
 use switchback_events::*;
 
 /// The values that were changed, by category and name.
@@ -42,17 +42,40 @@ pub fn entry_id(category: &str, name: &str) -> Id {
     Id::of_name(&format!("global-config:{category}:{name}"))
 }
 
-pub(crate) fn update(command: &UpdateGlobalConfig, facts: &Facts) -> Result<Decision, Refusal> {
-    let Some(entry) = config_entry(&command.category, &command.name) else {
-        let full = format!("{}.{}", command.category, command.name);
+/// The entry of the catalogue.
+///
+/// # Errors
+/// SYS.1007 with the nearest name.
+pub fn known(category: &str, name: &str) -> Result<&'static ConfigEntry, Refusal> {
+    config_entry(category, name).ok_or_else(|| {
+        let full = format!("{category}.{name}");
         let known: Vec<String> =
             GLOBAL_CONFIGS.iter().map(|entry| format!("{}.{}", entry.category, entry.name)).collect();
         let refusal = Refusal::argument("name", &full, "there is no such entry");
-        return Err(match nearest(&full, known.iter().map(String::as_str)) {
+        match nearest(&full, known.iter().map(String::as_str)) {
             Some(near) => refusal.hint(format!("did you mean {near}?")),
             None => refusal.hint(format!("there are {}", known.join(", "))),
-        });
-    };
+        }
+    })
+}
+
+pub(crate) fn reset(facts: &Facts) -> Result<Decision, Refusal> {
+    let config = facts.get::<GlobalConfig>(global_config_id())?;
+    let mut decision = Decision::about(StreamKind::GlobalConfig, global_config_id());
+    for entry in GLOBAL_CONFIGS {
+        if config.value(entry.category, entry.name) != entry.default {
+            decision = decision.event(GlobalConfigEvent::Changed {
+                category: entry.category.to_string(),
+                name: entry.name.to_string(),
+                value: entry.default.to_string(),
+            });
+        }
+    }
+    Ok(decision)
+}
+
+pub(crate) fn update(command: &UpdateGlobalConfig, facts: &Facts) -> Result<Decision, Refusal> {
+    let entry = known(&command.category, &command.name)?;
     entry.check.accept("value", &entry.check.read(&command.value))?;
     let mut decision = Decision::about(StreamKind::GlobalConfig, global_config_id());
     decision.inventories.push(("globalConfig", entry_id(entry.category, entry.name)));

@@ -30,7 +30,7 @@ pub struct IpRange {
     pub used: Used,
     /// Addresses without a holder that are given to nobody.
     pub reserved: Used,
-    /// Where the delayed recycler goes on, and the version of the global configuration that chose it.
+    /// Where the delayed recycler goes on, and the moment at which it was chosen.
     pub cursor: Option<(Ipv4Addr, Version)>,
     pub deleted: bool,
 }
@@ -443,7 +443,7 @@ pub(crate) fn allocate(
     (nic, owner): (NicId, Id),
 ) -> Result<NicAddress, Refusal> {
     let none = |detail: String| Refusal::conflict(code::L3_ALLOCATE, detail);
-    let strategy = Strategy::in_force(facts)?;
+    let strategy = Strategy::in_force(facts, l3)?;
     let mut ranges = Vec::new();
     for id in facts.members(Relation::RangesOfL3, l3) {
         let range = facts.peek::<IpRange>(id)?;

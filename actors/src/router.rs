@@ -6,6 +6,9 @@
 //!      StartFailed│       └─ start, reboot, ◄──────┘        └── Connecting ◄───────────┘ start
 //!      (rolled    ▼          reconnect        Disconnected (stop, pings fail)
 //!       back) Destroyed  ◄── Destroying ◄── any
+//!
+//! No state lasts: a start, stop or reboot has failed after `applianceVm.connect.timeout`, and what is to be destroyed
+//! is gone after `applianceVm.deletion.timeout`.
 //! ```
 
 use crate::{
@@ -104,6 +107,10 @@ impl Router {
                 self.failed = Some((version, code::BACKEND.to_string(), detail));
             }
             RouterEvent::Stopped {} => (self.state, self.status) = (VmState::Stopped, RouterStatus::Disconnected),
+            RouterEvent::StopFailed { code, detail } => {
+                (self.state, self.status) = (VmState::Running, RouterStatus::Disconnected);
+                self.failed = Some((version, code.clone(), detail.clone()));
+            }
             RouterEvent::StartFailed { code, detail } => {
                 (self.state, self.status) = (VmState::Stopped, RouterStatus::Disconnected);
                 self.failed = Some((version, code.clone(), detail.clone()));
@@ -397,6 +404,12 @@ pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<D
         }
         "Stopped" => match router.state {
             VmState::Stopping => decision.add(id, RouterEvent::Stopped {}),
+            VmState::Destroying => destroyed(&mut decision, facts, &router, id)?,
+            _ => {}
+        },
+        "StopFailed" => match router.state {
+            VmState::Stopping => decision.add(id, RouterEvent::StopFailed { code: code::VM_STOP.to_string(), detail }),
+            // What cannot be told is not waited for for ever: its host drops it when it is back.
             VmState::Destroying => destroyed(&mut decision, facts, &router, id)?,
             _ => {}
         },

@@ -62,6 +62,7 @@ states!(
     Router,
     TagSet,
     GlobalConfig,
+    ResourceConfig,
 );
 
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another

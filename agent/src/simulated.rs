@@ -61,6 +61,8 @@ struct State {
     unreachable: BTreeSet<Id>,
     hanging: BTreeSet<Id>,
     failures: BTreeMap<Id, BTreeSet<FailKind>>,
+    /// Agents that say that they are another router's, until they are restarted: the process, and whose.
+    impostors: BTreeMap<RouterId, (crate::kernel::ProcessId, Id)>,
     starts: u64,
 }
 
@@ -102,6 +104,15 @@ impl SimulatedFleet {
     /// Makes an agent take questions and not answer, or answer again.
     pub fn hang(&self, id: Id, hangs: bool) {
         set(&mut self.state.lock().hanging, id, hangs);
+    }
+
+    /// Makes a router's agent answer for another router until it is restarted.
+    pub fn impersonate(&self, router: RouterId, other: Id) {
+        let mut state = self.state.lock();
+        if let Some(held) = state.routers.get(&router) {
+            let process = held.process.clone();
+            state.impostors.insert(router, (process, other));
+        }
     }
 
     /// Removes a router's table and kills its dnsmasq behind its agent's back.
@@ -317,7 +328,16 @@ impl Agents for SimulatedFleet {
     async fn health(&self, agent: AgentAt) -> Result<Health, AgentProblem> {
         self.reach(agent).await?;
         match agent.of {
-            AgentOf::Router(_) => Ok(self.router(agent)?.health()),
+            AgentOf::Router(router) => {
+                let mut health = self.router(agent)?.health();
+                let state = self.state.lock();
+                if let (Some(held), Some((process, other))) = (state.routers.get(&router), state.impostors.get(&router))
+                    && held.process == *process
+                {
+                    health.id = *other;
+                }
+                Ok(health)
+            }
             AgentOf::Host(_) => Ok(self.host(agent)?.health()),
         }
     }

@@ -363,8 +363,13 @@ impl HostFold {
                 router.connected = false;
             }
             RouterEvent::ProvisionRequested {} => request(router, true, false),
-            RouterEvent::StopRequested {} => router.wanted = false,
-            RouterEvent::DestroyRequested { .. } => (router.wanted, router.destroying) = (false, true),
+            RouterEvent::StopRequested {} => (router.wanted, router.requested_at) = (false, at),
+            RouterEvent::DestroyRequested { .. } => {
+                (router.wanted, router.destroying, router.requested_at) = (false, true, at);
+            }
+            RouterEvent::StopFailed { .. } => {
+                (router.wanted, router.connected, router.requested_at) = (true, false, at);
+            }
             RouterEvent::Connected { revision, .. } => (router.connected, router.applied) = (true, *revision),
             RouterEvent::ConfigApplied { revision, .. } => router.applied = *revision,
             RouterEvent::Disconnected { .. } => router.connected = false,

@@ -101,6 +101,9 @@ commands!(
     UpdateSystemTag,
     DeleteTag,
     UpdateGlobalConfig,
+    ResetGlobalConfig,
+    UpdateResourceConfig,
+    DeleteResourceConfig,
 );
 
 const fn query(name: &'static str, path: &'static str, inventory: &'static str, doc: &'static str) -> Message {
@@ -150,6 +153,12 @@ pub const QUERIES: &[Message] = &[
     query("QueryUserTag", "/user-tags", "userTag", "User tags."),
     query("QueryTag", "/tags", "tag", "All tags, user's and the system's."),
     query("QueryGlobalConfig", "/global-configurations", "globalConfig", "The global configuration."),
+    query(
+        "QueryResourceConfig",
+        "/resource-configurations",
+        "resourceConfig",
+        "Values that resources have of their own.",
+    ),
 ];
 
 macro_rules! reads {
@@ -178,6 +187,10 @@ reads!(
     CheckIpAvailability,
     GetIpAddressCapacity,
     GetL3NetworkIpStatistic,
+    GetGlobalConfigOptions,
+    GetResourceConfig,
+    GetResourceConfigs,
+    GetResourceBindableConfig,
     GetNetworkServiceTypes,
     GetL2NetworkTypes,
     GetL3NetworkTypes,

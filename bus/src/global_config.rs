@@ -12,6 +12,15 @@ messages! {
         /// The value, as text.
         value: String = FreeText(2048),
     }
+    /// Gives every entry of the global configuration its default again. What resources have of their own stays.
+    Command ResetGlobalConfig "PUT" "/global-configurations/actions" => "" {}
+    /// The values that an entry may have: the words, or the numbers between which it lies.
+    Read GetGlobalConfigOptions "GET" "/global-configurations/{category}/{name}" => "" {
+        /// `virtualRouter`, `applianceVm` …
+        category: String = Text(255),
+        /// `command.parallelismDegree` …
+        name: String = Text(255),
+    }
 }
 
 /// One entry of the global configuration.
@@ -27,6 +36,9 @@ pub struct ConfigEntry {
     pub check: crate::Check,
     /// What it does, with its unit.
     pub description: &'static str,
+    /// The types of resources that may have a value of their own, the nearest first: what a host has not its cluster
+    /// may have, and then its zone.
+    pub bindable: &'static [&'static str],
 }
 
 const fn entry(
@@ -36,8 +48,19 @@ const fn entry(
     check: crate::Check,
     description: &'static str,
 ) -> ConfigEntry {
-    ConfigEntry { category, name, default, check, description }
+    ConfigEntry { category, name, default, check, description, bindable: &[] }
 }
+
+impl ConfigEntry {
+    /// The same, but resources of these types may have a value of their own.
+    const fn of(self, bindable: &'static [&'static str]) -> ConfigEntry {
+        ConfigEntry { bindable, ..self }
+    }
+}
+
+/// What is configured for a host, for all of a cluster, or for all of a zone.
+const HOSTS: &[&str] = &["HostVO", "ClusterVO", "ZoneVO"];
+const ROUTERS: &[&str] = &["VirtualRouterVmVO"];
 
 /// Every entry that the system reads, by the names of ZStack.
 pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
@@ -60,27 +83,48 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         "command.parallelismDegree",
         "100",
         Int(1, 10_000),
-        "requests to one router's agent at a time",
-    ),
+        "requests to one router's agent at a time, where no tag `commandsParallelismDegree` says it",
+    )
+    .of(ROUTERS),
     entry(
         "applianceVm",
         "connect.timeout",
         "300",
         Int(1, 86_400),
-        "seconds within which a starting router's agent must answer",
-    ),
+        "seconds within which a router that starts or stops must have done so",
+    )
+    .of(ROUTERS),
+    entry(
+        "applianceVm",
+        "deletion.timeout",
+        "3600",
+        Int(1, 86_400),
+        "seconds after which a router that is being destroyed is gone, though its host has not said so",
+    )
+    .of(ROUTERS),
+    entry(
+        "virtualRouter",
+        "vrouter.echoTimeout",
+        "120",
+        Int(1, 86_400),
+        "seconds within which an agent that was restarted must answer",
+    )
+    .of(ROUTERS),
     entry("applianceVm", "auto.rollback", "true", Bool, "destroy a router whose creation failed"),
-    entry("virtualRouter", "ping.interval", "15", Int(1, 3600), "seconds between pings of a router's agent"),
+    entry("virtualRouter", "ping.interval", "15", Int(1, 3600), "seconds between pings of a router's agent")
+        .of(ROUTERS),
     entry("virtualRouter", "ping.parallelismDegree", "60", Int(1, 10_000), "pings at a time"),
-    entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent"),
-    entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected"),
+    entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent").of(HOSTS),
+    entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected")
+        .of(HOSTS),
     entry(
         "l3Network",
         "ipAllocateStrategy",
         "RandomIpAllocatorStrategy",
         Enum(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy", "AscDelayRecycleIpAllocatorStrategy"]),
         "how a free address is chosen: at random, the lowest, or ascending, so that a freed one rests for a round",
-    ),
+    )
+    .of(&["L3NetworkVO"]),
 ];
 
 /// The entry `name` of `category`.

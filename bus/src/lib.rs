@@ -17,6 +17,7 @@ mod message;
 mod offering;
 mod read;
 mod refusal;
+mod resource_config;
 mod router;
 mod tag_set;
 mod transport;
@@ -36,6 +37,7 @@ pub use message::{Check, MAX_LIST, Message, MessageKind, Parameter, ParameterTyp
 pub use offering::*;
 pub use read::*;
 pub use refusal::*;
+pub use resource_config::*;
 pub use router::*;
 pub use tag_set::*;
 pub use transport::*;

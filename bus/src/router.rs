@@ -20,7 +20,7 @@ messages! {
         /// The router.
         uuid: RouterId = Uuid,
         /// What was found.
-        status: String = Enum(&["Connected", "Disconnected", "Applied", "ApplyFailed", "Stopped", "StartFailed", "AgentUpgraded"]),
+        status: String = Enum(&["Connected", "Disconnected", "Applied", "ApplyFailed", "Stopped", "StopFailed", "StartFailed", "AgentUpgraded"]),
         /// With `Connected`: the digest of its agent.
         agent_digest: Option<String> = Text(64),
         /// With `AgentUpgraded`: the digest of the agent before.

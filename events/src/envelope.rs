@@ -32,6 +32,7 @@ pub enum StreamKind {
     Router,
     TagSet,
     GlobalConfig,
+    ResourceConfig,
 }
 
 impl StreamKind {
@@ -52,6 +53,7 @@ impl StreamKind {
             StreamKind::Router => "router",
             StreamKind::TagSet => "tag_set",
             StreamKind::GlobalConfig => "global_config",
+            StreamKind::ResourceConfig => "resource_config",
         }
     }
 }

@@ -58,6 +58,7 @@ events! {
     Router(RouterEvent) = Router,
     TagSet(TagSetEvent) = TagSet,
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
+    ResourceConfig(ResourceConfigEvent) = ResourceConfig,
 }
 
 /// Why an event could not be written or read.

@@ -61,6 +61,11 @@ pub enum RouterEvent {
         detail: String,
     },
     Stopped {},
+    /// It did not stop in time: it should run again.
+    StopFailed {
+        code: String,
+        detail: String,
+    },
     /// It is gone; its addresses are free again. The records of its services stay with their networks.
     Destroyed {
         l3_networks: Vec<L3NetworkId>,

@@ -119,7 +119,8 @@ fn kinds() -> Vec<StreamKind> {
         VmInstance => Some(Router),
         Router => Some(TagSet),
         TagSet => Some(GlobalConfig),
-        GlobalConfig => None,
+        GlobalConfig => Some(ResourceConfig),
+        ResourceConfig => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -140,6 +141,7 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::Router => variants::<RouterEvent>(),
         StreamKind::TagSet => variants::<TagSetEvent>(),
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
+        StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
     }
 }
 
@@ -313,9 +315,14 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     };
     add("full", tag(TagType::System, true, vec![id(7)]).into());
     add("sparse", tag(TagType::User, false, vec![]).into());
-    add("full", TagSetEvent::Updated { tag: id(6), text: text("hostname::b"), refers_to: vec![id(4).0] }.into());
+    add("full", TagSetEvent::Updated { tag: id(6), text: text("hostname::b"), refers_to: vec![id(4)] }.into());
     add("full", TagSetEvent::Deleted { tag: id(6) }.into());
 
+    let (resource_type, category, name) = (text("HostVO"), text("host"), text("ping.interval"));
+    let changed = ResourceConfigEvent::Changed { resource_type, category, name, value: text("20") };
+    add("full", changed.into());
+    let deleted = ResourceConfigEvent::Deleted { category: text("host"), name: text("ping.interval") };
+    add("full", deleted.into());
     let changed = GlobalConfigEvent::Changed { category: text("host"), name: text("ping.interval"), value: text("60") };
     add("full", changed.into());
 }
@@ -491,6 +498,7 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     let failed = RouterEvent::ConfigFailed { revision: 37, section: text("snat"), detail: text("why") };
     add("full", failed.into());
     add("full", RouterEvent::Stopped {}.into());
+    add("full", RouterEvent::StopFailed { code: text("VM.1002"), detail: text("why") }.into());
     add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
     add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
 }

@@ -182,6 +182,7 @@ pub static KINDS: &[&Kind] = &[
     &USER_TAG,
     &TAG,
     &GLOBAL_CONFIG,
+    &RESOURCE_CONFIG,
 ];
 
 /// A zone.
@@ -619,8 +620,7 @@ pub static SYSTEM_TAG: Kind =
     Kind { name: "systemTag", queries: &["QuerySystemTag"], fields: TAG_FIELDS, relations: &[] };
 
 /// A tag of a user's.
-pub static USER_TAG: Kind =
-    Kind { name: "userTag", queries: &["QueryUserTag"], fields: TAG_FIELDS, relations: &[] };
+pub static USER_TAG: Kind = Kind { name: "userTag", queries: &["QueryUserTag"], fields: TAG_FIELDS, relations: &[] };
 
 /// A tag of either.
 pub static TAG: Kind = Kind { name: "tag", queries: &["QueryTag"], fields: TAG_FIELDS, relations: &[] };
@@ -647,6 +647,23 @@ pub static GLOBAL_CONFIG: Kind = Kind {
         f("value", Text),
         f("defaultValue", Text),
         f("description", Text),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[],
+};
+
+/// A value of the configuration that a resource has of its own.
+pub static RESOURCE_CONFIG: Kind = Kind {
+    name: "resourceConfig",
+    queries: &["QueryResourceConfig"],
+    fields: &[
+        UUID,
+        indexed("resourceUuid", Uuid),
+        f("resourceType", Text),
+        f("category", Text),
+        indexed("name", Text),
+        f("value", Text),
         CREATED,
         CHANGED,
     ],

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block, network_service_provider,
-    offering, router, tag_set, vm_instance, zone,
+    offering, resource_config, router, tag_set, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
@@ -116,6 +116,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Router(event) => router::changes(id, event, rows)?,
         Event::TagSet(event) => tag_set::changes(id, event),
         Event::GlobalConfig(event) => global_config::changes(event),
+        Event::ResourceConfig(event) => resource_config::changes(id, event),
     };
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());
     for change in &mut changes {

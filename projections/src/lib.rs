@@ -33,6 +33,7 @@ mod projections;
 mod query;
 mod readers;
 mod rebuild;
+mod resource_config;
 mod router;
 mod store;
 mod tag_set;

@@ -94,6 +94,11 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             .put("status", "Disconnected")
             .put("statusReason", Val::Null)
             .put("hostUuid", Val::Null),
+        RouterEvent::StopFailed { code: _, detail } => set()
+            .put("state", "Running")
+            .put("status", "Disconnected")
+            .put("statusReason", detail)
+            .put("lastError", detail),
         RouterEvent::Destroyed { .. } => {
             let mut changes = delete_nics(id, rows)?;
             changes.push(RowChange::delete(&ROUTER, id));

@@ -325,8 +325,19 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);
             let resource = id(kind, few(random));
             let tag = TagId(id("tag", random.below(12)));
-            let event = match random.below(5) {
+            let event = match random.below(6) {
                 0 => TagSetEvent::Deleted { tag },
+                3 => {
+                    let (category, name) = (name(random), name(random));
+                    let event = match random.below(3) {
+                        0 => ResourceConfigEvent::Deleted { category, name },
+                        n => {
+                            let (resource_type, value) = ("HostVO".to_string(), n.to_string());
+                            ResourceConfigEvent::Changed { resource_type, category, name, value }
+                        }
+                    };
+                    return (resource, event.into());
+                }
                 2 => TagSetEvent::Updated { tag, text: name(random), refers_to: vec![] },
                 1 => {
                     let event =

@@ -26,8 +26,6 @@ pub(crate) fn changes(resource: Id, event: &TagSetEvent) -> Vec<RowChange> {
         TagSetEvent::Updated { tag, text, refers_to: _ } => {
             [&USER_TAG, &SYSTEM_TAG, &TAG].map(|kind| RowChange::set(kind, tag).put("tag", text)).into()
         }
-        TagSetEvent::Deleted { tag } => {
-            [&USER_TAG, &SYSTEM_TAG, &TAG].map(|kind| RowChange::delete(kind, tag)).into()
-        }
+        TagSetEvent::Deleted { tag } => [&USER_TAG, &SYSTEM_TAG, &TAG].map(|kind| RowChange::delete(kind, tag)).into(),
     }
 }

@@ -3,7 +3,8 @@
 use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
-    Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, StreamKind, TagSetEvent, TagType,
+    Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, ResourceConfigEvent, StreamKind, TagSetEvent,
+    TagType,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -29,6 +30,9 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     if let Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, .. }) = &first.event {
         return vec![("globalConfig", switchback_actors::global_config::entry_id(category, name))];
+    }
+    if let Event::ResourceConfig(ResourceConfigEvent::Changed { category, name, .. }) = &first.event {
+        return vec![("resourceConfig", switchback_actors::resource_config::row_id(id, category, name))];
     }
     let ranges: Vec<_> = commit
         .events

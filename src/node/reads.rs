@@ -2,17 +2,27 @@
 
 use super::Node;
 use serde_json::{Value, json};
-use switchback_actors::{agents::Agents, ip_range};
+use switchback_actors::{agents::Agents, global_config, ip_range, resource_config};
 use switchback_appliance::{AgentProblem, AgentProblemCode};
 use switchback_bus::*;
-use switchback_events::{NetworkServiceType, RouterId};
+use switchback_events::{Id, NetworkServiceType, RouterId};
 
 impl Node {
     pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
         let asked = read(name, parameters)?;
-        use Read::{CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic};
-        if matches!(asked, GetFreeIp(_) | CheckIpAvailability(_) | GetIpAddressCapacity(_) | GetL3NetworkIpStatistic(_))
-        {
+        use Read::{
+            CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetResourceConfig,
+            GetResourceConfigs,
+        };
+        if matches!(
+            asked,
+            GetFreeIp(_)
+                | CheckIpAvailability(_)
+                | GetIpAddressCapacity(_)
+                | GetL3NetworkIpStatistic(_)
+                | GetResourceConfig(_)
+                | GetResourceConfigs(_)
+        ) {
             // They answer from sequenced states: what those rest on must be on disk before it is said.
             let head = self.journal.head();
             let lost =
@@ -43,6 +53,33 @@ impl Node {
                 Ok(reply)
             }
             Read::GetL3NetworkIpStatistic(request) => self.ip_statistic(&request).await,
+            Read::GetGlobalConfigOptions(request) => {
+                let entry = global_config::known(&request.category, &request.name)?;
+                Ok(json!({ "options": options_of(&entry.check) }))
+            }
+            Read::GetResourceConfig(request) => {
+                self.resource_config(&request.category, &request.name, request.resource_uuid).await
+            }
+            Read::GetResourceConfigs(request) => {
+                let mut configs = Vec::new();
+                for name in &request.names {
+                    let mut config = self.resource_config(&request.category, name, request.resource_uuid).await?;
+                    config["name"] = json!(name);
+                    configs.push(config);
+                }
+                Ok(json!({ "configs": configs }))
+            }
+            Read::GetResourceBindableConfig(request) => {
+                let of = |entry: &&ConfigEntry| request.category.as_ref().is_none_or(|asked| asked == entry.category);
+                let bindable = GLOBAL_CONFIGS.iter().filter(|entry| !entry.bindable.is_empty()).filter(of);
+                let shown = bindable.map(|entry| {
+                    json!({
+                        "category": entry.category, "name": entry.name, "description": entry.description,
+                        "bindResourceTypes": entry.bindable,
+                    })
+                });
+                Ok(json!({ "bindableConfigs": shown.collect::<Vec<_>>() }))
+            }
             Read::GetNetworkServiceTypes(_) => {
                 let mut types = serde_json::Map::new();
                 for (provider, services) in providers() {
@@ -64,6 +101,19 @@ impl Node {
             }
             past => self.history().read(past).await,
         }
+    }
+
+    /// The value that holds for a resource, and the inventories of the values around it, the nearest first.
+    async fn resource_config(&self, category: &str, name: &str, resource: Id) -> Result<Value, Refusal> {
+        let (value, holders) = {
+            let facts = self.states().facts();
+            resource_config::effective(&facts, category, name, resource)?
+        };
+        let rows: Vec<String> =
+            holders.iter().map(|holder| resource_config::row_id(*holder, category, name).to_string()).collect();
+        let mut configs = self.those("QueryResourceConfig", "uuid", &rows, &[]).await?;
+        configs.sort_by_cached_key(|config| rows.iter().position(|row| config["uuid"] == row.as_str()));
+        Ok(json!({ "value": value, "effectiveConfigs": configs }))
     }
 
     /// The page that is asked for, in its order: of the addresses from the ranges, of the times from the inventories.
@@ -131,6 +181,18 @@ impl Node {
         let _permit = self.reconcilers.router_permit(router).await;
         let drift = self.fleet.router_drift(&target).await.map_err(|problem| agent_refusal(&problem))?;
         Ok(serde_json::to_value(drift).unwrap_or_default())
+    }
+}
+
+/// The values that a check accepts, in ZStack's words: a list, or the numbers around them.
+fn options_of(check: &Check) -> Value {
+    match check {
+        Check::Enum(words) => json!({"validValue": words}),
+        Check::Bool => json!({"validValue": ["true", "false"]}),
+        Check::Int(min, max) => {
+            json!({"numberGreaterThan": min.saturating_sub(1), "numberLessThan": max.saturating_add(1)})
+        }
+        _ => json!({}),
     }
 }
 

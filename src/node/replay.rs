@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 14] = [
+pub(super) const STREAMS: [StreamKind; 15] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -33,6 +33,7 @@ pub(super) const STREAMS: [StreamKind; 14] = [
     StreamKind::Router,
     StreamKind::TagSet,
     StreamKind::GlobalConfig,
+    StreamKind::ResourceConfig,
 ];
 
 /// The digest of a state, by the same form for all.

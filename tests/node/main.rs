@@ -14,5 +14,7 @@ mod offerings;
 mod refusals;
 mod replay;
 mod requests;
+mod resource_configs;
 mod restart;
+mod tags;
 mod topologies;

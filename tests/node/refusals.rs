@@ -499,7 +499,19 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
         row("CreateSystemTag", tag(kind, resource, text), code, field, shown)
     };
     let config = |category: &str, name: &str, value: &str| json!({"category": category, "name": name, "value": value});
+    let own = |resource: &str, category: &str, name: &str, value: &str, code, field, shown: &str| {
+        row(
+            "UpdateResourceConfig",
+            with(&config(category, name, value), "resourceUuid", json!(resource)),
+            code,
+            field,
+            shown,
+        )
+    };
+    let tags = |tags: Value| json!({"resourceType": "InstanceOfferingVO", "resourceUuid": site.offering, "tags": tags});
     let unknown = format!("guestL3Network::{nobody}");
+    let for_other = format!("guestL3Network::{}", s.other_l3);
+    let for_vms = format!("virtualRouterOffering::{}", s.offering_of_vms);
     vec![
         system("FooVO", &site.zone, "a::b", ARGUMENT, "resourceType", "FooVO"),
         system("L3NetworkVO", &nobody, "a::b", NOT_FOUND, "resourceUuid", &nobody),
@@ -516,6 +528,13 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
             "tag",
             "commandsParallelismDegree::0",
         ),
+        system("InstanceOfferingVO", &site.offering, &for_other, ARGUMENT, "tag", &site.zone),
+        system("L3NetworkVO", &s.guest, &for_vms, ARGUMENT, "tag", &for_vms),
+        system("VmInstanceVO", &s.running, "hostname::other", OPERATION, "tag", "hostname::other"),
+        system("VmInstanceVO", &s.router, "role::DHCP", NOT_SUPPORTED, "tag", "role"),
+        row("CreateSystemTags", tags(json!([])), ARGUMENT, "tags", "[]"),
+        row("CreateSystemTags", tags(json!(["nonsense::x"])), ARGUMENT, "tags", "nonsense::x"),
+        row("UpdateSystemTag", json!({"uuid": nobody, "tag": "hostname::a"}), NOT_FOUND, "uuid", &nobody),
         row("CreateUserTag", tag("FooVO", &site.zone, "t"), ARGUMENT, "resourceType", "FooVO"),
         row("CreateUserTag", tag("ZoneVO", &nobody, "t"), NOT_FOUND, "resourceUuid", &nobody),
         row("DeleteTag", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
@@ -524,6 +543,19 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
         row("UpdateGlobalConfig", config("virtualRouter", "ping.interval", "soon"), ARGUMENT, "value", "soon"),
         row("UpdateGlobalConfig", config("applianceVm", "auto.rollback", "yes"), ARGUMENT, "value", "yes"),
         row("UpdateGlobalConfig", config("l3Network", "ipAllocateStrategy", "Best"), ARGUMENT, "value", "Best"),
+        row("ResetGlobalConfig", json!({"name": "x"}), ARGUMENT, "name", "no such parameter"),
+        own(&s.guest, "l3Network", "strategy", "x", ARGUMENT, "name", "l3Network.strategy"),
+        own(&s.guest, "applianceVm", "auto.rollback", "false", ARGUMENT, "name", "applianceVm.auto.rollback"),
+        own(&s.running, "virtualRouter", "ping.interval", "5", ARGUMENT, "resourceUuid", &s.running),
+        own(&nobody, "host", "ping.interval", "5", NOT_FOUND, "resourceUuid", &nobody),
+        own(&site.zone, "host", "ping.interval", "0", ARGUMENT, "value", "0"),
+        row(
+            "DeleteResourceConfig",
+            json!({"resourceUuid": s.guest, "category": "l3Network", "name": "nothing"}),
+            ARGUMENT,
+            "name",
+            "l3Network.nothing",
+        ),
     ]
 }
 

@@ -2,10 +2,10 @@
 //! Pure and deterministic: random numbers are the command's own.
 
 use super::{IpRange, IpRangeId};
-use crate::{GlobalConfig, context::Context, facts::Facts};
+use crate::{GlobalConfig, ResourceConfig, context::Context, facts::Facts};
 use std::{net::Ipv4Addr, sync::Arc};
 use switchback_bus::Refusal;
-use switchback_events::{Version, global_config_id};
+use switchback_events::{L3NetworkId, Version, global_config_id};
 
 /// A way to choose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,19 +14,26 @@ pub(super) enum Strategy {
     Random,
     /// The lowest free address.
     FirstAvailable,
-    /// The next free address behind the last one; from the lowest again when there is none. Chosen at this version of
-    /// the global configuration: cursors from before it do not count.
+    /// The next free address behind the last one; from the lowest again when there is none. Chosen at this moment:
+    /// cursors from before it do not count.
     AscDelayRecycle(Version),
 }
 
 impl Strategy {
-    /// The strategy that is configured.
-    pub fn in_force(facts: &Facts) -> Result<Strategy, Refusal> {
+    /// The strategy for an L3 network: its own, else the global one.
+    pub fn in_force(facts: &Facts, l3: L3NetworkId) -> Result<Strategy, Refusal> {
         const KEY: (&str, &str) = ("l3Network", "ipAllocateStrategy");
-        let config = facts.peek::<GlobalConfig>(global_config_id())?;
-        Ok(match config.value(KEY.0, KEY.1).as_str() {
+        let (own, global) = (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
+        // A moment is known by the version of the network's configuration, and where that leaves the choice to the
+        // global one by that one's version too.
+        let since = own.changed_at(KEY.0, KEY.1) << 32;
+        let (word, since) = match own.value(KEY.0, KEY.1) {
+            Some(word) => (word.clone(), since),
+            None => (global.value(KEY.0, KEY.1), since | global.changed_at(KEY.0, KEY.1)),
+        };
+        Ok(match word.as_str() {
             "FirstAvailableIpAllocatorStrategy" => Strategy::FirstAvailable,
-            "AscDelayRecycleIpAllocatorStrategy" => Strategy::AscDelayRecycle(config.changed_at(KEY.0, KEY.1)),
+            "AscDelayRecycleIpAllocatorStrategy" => Strategy::AscDelayRecycle(since),
             _ => Strategy::Random,
         })
     }

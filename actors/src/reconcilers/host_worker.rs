@@ -18,6 +18,9 @@ const RETRY: Duration = Duration::from_millis(1000);
 /// A VM whose operation is not done after `applianceVm.connect.timeout` and this has failed.
 const VM_GRACE: Duration = Duration::from_secs(60);
 
+/// A host that is woken all the time is looked through for operations that are late after so long.
+const EXPIRE: Duration = Duration::from_secs(1);
+
 /// What the worker remembers between its steps.
 #[derive(Default)]
 struct Memory {
@@ -35,8 +38,9 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
     wake.notify_one();
     let mut pause = None;
     let mut last = None;
+    let mut expired = tokio::time::Instant::now();
     loop {
-        let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("host", "ping.interval"));
+        let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds_of(host, ("host", "ping.interval")));
         let pinged = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
         let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else {
             dismiss(&reconcilers, last).await;
@@ -55,7 +59,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
                 tracing::debug!(%host, %problem, "a host did not do as told");
                 memory.failures += 1;
                 refuse_attachments(&reconcilers, host, &problem).await;
-                let most: u32 = reconcilers.config("host", "ping.maxFailure").parse().unwrap_or(3);
+                let most: u32 = reconcilers.config_of(host, ("host", "ping.maxFailure")).parse().unwrap_or(3);
                 if record.status != HostStatus::Connected || memory.failures >= most {
                     let reason = Some(problem.to_string());
                     let report = ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason };
@@ -66,8 +70,10 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
                 pause = Some(RETRY);
             }
         }
-        if pinged {
+        // A host that is always busy is looked after, too.
+        if pinged || expired.elapsed() > EXPIRE {
             expire(&reconcilers, host).await;
+            expired = tokio::time::Instant::now();
         }
     }
     let mut world = reconcilers.world.lock();
@@ -87,7 +93,8 @@ async fn step(
         reconcilers.agents.host_health(target).await?;
         memory.prepared.clear();
     }
-    let (config, pending) = {
+    let mut unprepared = Vec::new();
+    let (mut config, pending) = {
         let world = reconcilers.world.lock();
         let Some(config) = world.fold.config(host) else { return Ok(()) };
         let pending: Vec<(L2NetworkId, ClusterId, InterfaceCheck)> = world
@@ -102,12 +109,25 @@ async fn step(
         (config, pending)
     };
     for (router, appliance) in &config.sections.appliances {
-        if !memory.prepared.contains(router) {
-            reconcilers.agents.prepare_appliance(target, *router, appliance.management.ip).await?;
-            memory.prepared.insert(*router);
+        if memory.prepared.contains(router) {
+            continue;
+        }
+        match reconcilers.agents.prepare_appliance(target, *router, appliance.management.ip).await {
+            Ok(()) => drop(memory.prepared.insert(*router)),
+            Err(problem) if problem.code == AgentProblemCode::Unreachable => return Err(problem),
+            Err(problem) => unprepared.push((*router, problem)),
         }
     }
     memory.prepared.retain(|router| config.sections.appliances.contains_key(router));
+    // What cannot be prepared cannot start, and holds up nothing else; what runs goes on as it is.
+    for (router, problem) in unprepared {
+        let starting = reconcilers.router_record(router).is_some_and(|record| record.applied == 0);
+        if starting {
+            config.sections.appliances.remove(&router);
+            reconcilers.world.lock().appliance_errors.insert(router, problem.to_string());
+            reconcilers.clone().wake_router(router);
+        }
+    }
     let mut answers: BTreeMap<(L2NetworkId, ClusterId), Result<(), String>> = BTreeMap::new();
     for (l2, cluster, check) in pending {
         let answer = reconcilers.agents.check_interface(target, check).await;

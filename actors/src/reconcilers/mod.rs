@@ -297,8 +297,8 @@ impl Reconcilers {
     pub async fn router_permit(&self, router: RouterId) -> Option<OwnedSemaphorePermit> {
         let tags = self.state::<TagSet>(router);
         let tagged = tags.and_then(|tags| tags.values("commandsParallelismDegree").find_map(|n| n.parse().ok()));
-        let degree =
-            tagged.unwrap_or_else(|| self.config("virtualRouter", "command.parallelismDegree").parse().unwrap_or(100));
+        let configured = || self.config_of(router, ("virtualRouter", "command.parallelismDegree")).parse();
+        let degree = tagged.unwrap_or_else(|| configured().unwrap_or(100));
         self.permit(router.0, degree).await
     }
 
@@ -313,6 +313,17 @@ impl Reconcilers {
         Duration::from_secs(text.parse().unwrap_or(60))
     }
 
+    /// The same as it holds for a router or host.
+    fn seconds_of(&self, id: impl Into<Configured>, entry: (&str, &str)) -> Duration {
+        Duration::from_secs(self.config_of(id, entry).parse().unwrap_or(60))
+    }
+
+    fn config_of(&self, id: impl Into<Configured>, entry: (&str, &str)) -> String {
+        let Configured(resource_type, id) = id.into();
+        let value = resource_config::in_force(&self.states().facts(), entry, resource_type, id);
+        value.unwrap_or_else(|_| self.config(entry.0, entry.1))
+    }
+
     fn config(&self, category: &str, name: &str) -> String {
         match self.states().get::<GlobalConfig>(global_config_id()) {
             Ok((_, config)) => config.value(category, name),
@@ -322,6 +333,21 @@ impl Reconcilers {
 
     fn state<A: Aggregate>(&self, id: impl Into<Id>) -> Option<Arc<A>> {
         self.states().get::<A>(id).ok().map(|(_, state)| state)
+    }
+}
+
+/// A resource that may have configuration of its own: its type and id.
+struct Configured(&'static str, Id);
+
+impl From<RouterId> for Configured {
+    fn from(id: RouterId) -> Configured {
+        Configured("VirtualRouterVmVO", id.0)
+    }
+}
+
+impl From<HostId> for Configured {
+    fn from(id: HostId) -> Configured {
+        Configured("HostVO", id.0)
     }
 }
 

@@ -6,10 +6,10 @@ use super::{
     host_worker::{appliance_report, section},
     now,
 };
-use crate::agents::RouterTarget;
+use crate::{Router, VmState, agents::RouterTarget};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
-use switchback_bus::ReportApplianceStatus;
+use switchback_bus::{ReportApplianceStatus, ReportVmStatus};
 use switchback_events::*;
 use tokio::{sync::Notify, time::Instant};
 
@@ -20,9 +20,18 @@ const APPLIANCE_TRIES: u32 = 3;
 /// An appliance that its host does not carry yet is looked at again after so long.
 const WAIT: Duration = Duration::from_millis(200);
 /// An agent that refused a configuration is tried again after so long.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(1);
+/// After so many refusals in a row what waits for the configuration has failed.
+const REFUSALS: u32 = 3;
+/// A router that is going is looked at again after so long.
+const GOING: Duration = Duration::from_millis(500);
 /// Tries of one ping, and the pause between them, as in ZStack.
 const PING: (usize, Duration) = (3, Duration::from_secs(1));
+
+/// How long a start or a reboot may take.
+const CONNECT: (&str, &str) = ("applianceVm", "connect.timeout");
+/// How long a router may take to go.
+const DELETION: (&str, &str) = ("applianceVm", "deletion.timeout");
 
 /// What the worker remembers between its steps.
 #[derive(Default)]
@@ -36,6 +45,10 @@ struct Memory {
     /// The agent's process, by its own word.
     boot_id: Option<String>,
     appliance_failures: u32,
+    /// Configurations in a row that the agent refused.
+    refusals: u32,
+    /// The agent answers for another router: it is to be restarted.
+    impostor: bool,
     /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
     reported: Position,
 }
@@ -46,7 +59,8 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
     wake.notify_one();
     let mut pause = None;
     loop {
-        let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds("virtualRouter", "ping.interval"));
+        let pause_now =
+            pause.take().unwrap_or_else(|| reconcilers.seconds_of(router, ("virtualRouter", "ping.interval")));
         let pinging = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
         let Some(record) = reconcilers.router_record(router) else { break };
         if reconcilers.world.lock().fold.position() < memory.reported {
@@ -54,6 +68,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         }
         let Some(target) = reconcilers.router_target(router).filter(|_| record.wanted) else {
             memory = Memory::default();
+            pause = going(&reconcilers, router, &record).await.then_some(GOING);
             continue;
         };
         if pinging && record.connected {
@@ -66,6 +81,10 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         if let Err(problem) = step(&reconcilers, &target, &record, &mut memory).await {
             tracing::warn!(%router, %problem, "a router did not do as told");
             pause = Some(RETRY);
+            let limit = reconcilers.seconds_of(router, CONNECT).as_micros() as Micros;
+            if !record.connected && now(&reconcilers) - record.requested_at > limit {
+                give_up(&reconcilers, &target, &record, problem.to_string()).await;
+            }
         }
     }
     let mut world = reconcilers.world.lock();
@@ -73,6 +92,24 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
     world.appliances.remove(&router);
     world.appliance_errors.remove(&router);
     world.converged.remove(&router.0);
+}
+
+/// Whether the router is to go and has not gone yet. It does not go on for ever: nobody waits for a host that says
+/// nothing.
+async fn going(reconcilers: &Arc<Reconcilers>, router: RouterId, record: &RouterRecord) -> bool {
+    let state = reconcilers.state::<Router>(router).map(|router| router.state);
+    let entry = match state {
+        Some(VmState::Stopping) => CONNECT,
+        Some(VmState::Destroying) => DELETION,
+        _ => return false,
+    };
+    let limit = reconcilers.seconds_of(router, entry);
+    if now(reconcilers) - record.requested_at > limit.as_micros() as Micros {
+        let detail = Some(format!("host {} did not stop it within {} seconds", record.host, limit.as_secs()));
+        let report = ReportApplianceStatus { detail, ..appliance_report(router, "StopFailed") };
+        let _ = reconcilers.report("router-reconciler", reconcilers.request(router), report).await;
+    }
+    true
 }
 
 /// Whether the host carries the router's appliance. Before it does nobody knocks at the agent's door: a connection
@@ -100,7 +137,7 @@ async fn carried(
         }
         return false;
     }
-    let limit = reconcilers.seconds("applianceVm", "connect.timeout");
+    let limit = reconcilers.seconds_of(target.id, CONNECT);
     if record.applied == 0 && now(reconcilers) - record.requested_at > limit.as_micros() as Micros {
         let detail = format!("host {} did not carry it within {} seconds", target.host.id, limit.as_secs());
         give_up(reconcilers, target, record, detail).await;
@@ -120,7 +157,8 @@ async fn step(
         memory.applied = None;
         if !record.provision_only || !record.connected {
             let Some(health) = reach(reconcilers, target, record).await? else { return Ok(()) };
-            let health = renew_agent(reconcilers, target, record, health).await?;
+            let health = renew_agent(reconcilers, target, record, health, memory.impostor).await?;
+            memory.impostor = false;
             memory.boot_id = Some(health.boot_id.clone());
             return push(reconcilers, target, record, memory, Some(health)).await;
         }
@@ -137,7 +175,7 @@ async fn reach(
     target: &RouterTarget,
     record: &RouterRecord,
 ) -> Result<Option<Health>, AgentProblem> {
-    let limit = reconcilers.seconds("applianceVm", "connect.timeout");
+    let limit = reconcilers.seconds_of(target.id, CONNECT);
     let mut look = LOOK.0;
     loop {
         let problem = match reconcilers.agents.router_health(target).await {
@@ -177,6 +215,7 @@ async fn renew_agent(
     target: &RouterTarget,
     record: &RouterRecord,
     health: Health,
+    impostor: bool,
 ) -> Result<Health, AgentProblem> {
     let wanted = reconcilers.agents.agent_digest(target);
     let differs = health.agent_digest != wanted;
@@ -184,11 +223,11 @@ async fn renew_agent(
         .iter()
         .any(|category| reconcilers.config(category, "agent.deployOnStart") == "true");
     let upgrade = differs && (record.reconnect || on_start);
-    if !record.reconnect && !upgrade {
+    if !record.reconnect && !upgrade && !impostor && health.id == target.id.0 {
         return Ok(health);
     }
     reconcilers.agents.restart_agent(target, upgrade).await?;
-    let deadline = Instant::now() + reconcilers.seconds("applianceVm", "connect.timeout");
+    let deadline = Instant::now() + reconcilers.seconds_of(target.id, ("virtualRouter", "vrouter.echoTimeout"));
     let renewed = loop {
         match reconcilers.agents.router_health(target).await {
             Ok(renewed) if renewed.boot_id != health.boot_id => break renewed,
@@ -236,8 +275,16 @@ async fn push(
         let _permit = reconcilers.router_permit(router).await;
         if let Err(problem) = reconcilers.agents.put_router(target, push_of(&config, reconcilers.epoch)).await {
             failed(reconcilers, target, record, &config, &problem, health.is_some()).await;
+            if problem.code != AgentProblemCode::Unreachable {
+                memory.refusals += 1;
+                if memory.refusals >= REFUSALS {
+                    fail_waiting(reconcilers, target, record, &problem).await;
+                    memory.refusals = 0;
+                }
+            }
             return Err(problem);
         }
+        memory.refusals = 0;
         memory.applied = Some((digest.clone(), config.revision));
         memory.appliance_failures = 0;
     }
@@ -293,6 +340,27 @@ async fn failed(
     }
 }
 
+/// VMs that wait for a configuration that the agent does not take are not made, or do not start.
+async fn fail_waiting(
+    reconcilers: &Arc<Reconcilers>,
+    target: &RouterTarget,
+    record: &RouterRecord,
+    problem: &AgentProblem,
+) {
+    let guests: Vec<L3NetworkId> =
+        record.nics.iter().filter(|nic| nic.is(Nic::GUEST)).map(|nic| nic.l3_network).collect();
+    let waiting: Vec<VmInstanceId> = {
+        let world = reconcilers.world.lock();
+        let pending = world.fold.pending().filter(|(_, vm)| vm.wanted && vm.generation > record.applied);
+        pending.filter(|(_, vm)| vm.nics.iter().any(|nic| guests.contains(&nic.l3_network))).map(|(id, _)| id).collect()
+    };
+    for uuid in waiting {
+        let detail = Some(format!("virtual router {} refuses its configuration: {problem}", target.id));
+        let report = ReportVmStatus { uuid, status: "Failed".to_string(), detail };
+        let _ = reconcilers.report("router-reconciler", reconcilers.request(uuid), report).await;
+    }
+}
+
 fn push_of(config: &RouterConfig, epoch: u64) -> Push {
     let sections = BTreeMap::from([
         section("interfaces", &config.sections.interfaces),
@@ -320,7 +388,10 @@ async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mu
                 }
                 return;
             }
-            Ok(health) => last = Some(format!("its agent answers for router {}", health.id)),
+            Ok(health) => {
+                memory.impostor = true;
+                last = Some(format!("its agent answers for router {}", health.id));
+            }
             Err(problem) => last = Some(problem.to_string()),
         }
     }
