@@ -110,7 +110,7 @@ impl SimulatedFleet {
     pub fn impersonate(&self, router: RouterId, other: Id) {
         let mut state = self.state.lock();
         if let Some(held) = state.routers.get(&router) {
-            let process = held.process.clone();
+            let process = held.process;
             state.impostors.insert(router, (process, other));
         }
     }
