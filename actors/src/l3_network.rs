@@ -173,6 +173,7 @@ pub(crate) fn add_dns(command: &AddDnsToL3Network, facts: &Facts) -> Result<Deci
     if command.dns.is_unspecified() || command.dns.is_multicast() {
         return Err(Refusal::argument("dns", command.dns, "a unicast address"));
     }
+    router::reachable(facts, "l3NetworkUuid", command.l3_network_uuid)?;
     let event = L3NetworkEvent::DnsAdded { dns: command.dns };
     Ok(Decision::about(StreamKind::L3Network, command.l3_network_uuid).show("l3").event(event))
 }
@@ -255,6 +256,9 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
         if services.contains(&NetworkServiceType::SNAT) && !facts.members(Relation::OfferingsOnL3, id).is_empty() {
             let right = "a network that no virtual router offering stands on";
             return Err(Refusal::argument("l3NetworkUuid", id, right));
+        }
+        if ours {
+            router::reachable(facts, "l3NetworkUuid", id)?;
         }
         decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
     }

@@ -168,11 +168,11 @@ pub(crate) fn update_router(command: &UpdateVirtualRouterOffering, facts: &Facts
         root_image(facts, image)?;
     }
     let others = defaults_of(facts, terms.zone, command.uuid.0)?;
-    if command.is_default == Some(false) && terms.is_default {
-        return Err(Refusal::operation(format!(
-            "offering {} is the default of its zone: make another one the default instead",
-            command.uuid
-        )));
+    let unset = command.is_default == Some(false) && terms.is_default;
+    let heir = if unset { heir(facts, terms.zone, command.uuid.0)? } else { None };
+    if unset && heir.is_none() {
+        let detail = format!("offering {} is the only one of its zone, and so its default", command.uuid);
+        return Err(Refusal::operation(detail).hint("create another one first"));
     }
     let mut decision = Decision::about(StreamKind::Offering, command.uuid).show("virtualRouterOffering").event(
         OfferingEvent::Updated {
@@ -187,7 +187,34 @@ pub(crate) fn update_router(command: &UpdateVirtualRouterOffering, facts: &Facts
             decision.add(other, changed_default(false));
         }
     }
+    if let Some(heir) = heir {
+        decision.add(heir, changed_default(true));
+    }
     Ok(decision)
+}
+
+/// The offering of a zone that becomes its default when this one is not any more: the oldest that is enabled, else
+/// the oldest.
+fn heir(facts: &Facts, zone: ZoneId, except: Id) -> Result<Option<Id>, Refusal> {
+    let mut others = facts.members(Relation::RouterOfferingsOfZone, zone);
+    others.retain(|id| *id != except);
+    for id in &others {
+        if facts.get::<Offering>(*id)?.usable() {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(others.first().copied())
+}
+
+pub(crate) fn update(command: &UpdateInstanceOffering, facts: &Facts) -> Result<Decision, Refusal> {
+    rules::existing::<Offering>(facts, "uuid", command.uuid)?;
+    let event = OfferingEvent::Updated {
+        name: command.name.clone(),
+        description: command.description.clone(),
+        is_default: None,
+        image: None,
+    };
+    Ok(Decision::about(StreamKind::Offering, command.uuid).show("instanceOffering").event(event))
 }
 
 pub(crate) fn change_state(command: &ChangeInstanceOfferingState, facts: &Facts) -> Result<Decision, Refusal> {
@@ -209,11 +236,8 @@ pub(crate) fn delete(command: &DeleteInstanceOffering, facts: &Facts) -> Result<
     let mut decision = decision.event(OfferingEvent::Deleted {});
     // A zone that has offerings has a default: the oldest of the others becomes it.
     if let Some(terms) = offering.router.as_ref().filter(|terms| terms.is_default) {
-        let mut others = facts.members(Relation::RouterOfferingsOfZone, terms.zone);
-        others.retain(|id| *id != command.uuid.0);
-        if let Some(heir) = others.first() {
-            facts.get::<Offering>(*heir)?;
-            decision.add(*heir, changed_default(true));
+        if let Some(heir) = heir(facts, terms.zone, command.uuid.0)? {
+            decision.add(heir, changed_default(true));
         }
     }
     Ok(decision)

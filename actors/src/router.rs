@@ -182,6 +182,19 @@ pub(crate) fn ensure(
     Ok(())
 }
 
+/// Refuses what a network's router could not be told: it runs, and its agent does not answer. What is taken away is
+/// taken away all the same, and told when it is back.
+pub(crate) fn reachable(facts: &Facts, field: &str, l3: L3NetworkId) -> Result<(), Refusal> {
+    for id in facts.members(Relation::RoutersOfGuest, l3) {
+        let router = facts.get::<Router>(id)?;
+        if router.state == VmState::Running && router.status == RouterStatus::Disconnected {
+            let detail = format!("{field} = `{l3}`: virtual router {id} of the L3 network is Disconnected");
+            return Err(Refusal::conflict(code::VR_STATE, detail).hint("reconnect it with ReconnectVirtualRouter"));
+        }
+    }
+    Ok(())
+}
+
 fn restart(decision: &mut Decision, facts: &Facts, id: Id, router: &Router) -> Result<(), Refusal> {
     let l2s: Vec<L2NetworkId> = router.nics.iter().map(|nic| nic.l2_network).collect();
     let wish = Wish { last: Some(router.host), ..Wish::default() };

@@ -60,6 +60,8 @@ struct State {
     routers: BTreeMap<RouterId, SimulatedRouter>,
     unreachable: BTreeSet<Id>,
     hanging: BTreeSet<Id>,
+    /// Hosts that do not keep what appliances start with.
+    careless: BTreeSet<Id>,
     failures: BTreeMap<Id, BTreeSet<FailKind>>,
     /// Agents that say that they are another router's, until they are restarted: the process, and whose.
     impostors: BTreeMap<RouterId, (crate::kernel::ProcessId, Id)>,
@@ -104,6 +106,11 @@ impl SimulatedFleet {
     /// Makes an agent take questions and not answer, or answer again.
     pub fn hang(&self, id: Id, hangs: bool) {
         set(&mut self.state.lock().hanging, id, hangs);
+    }
+
+    /// Makes a host refuse what appliances start with, or take it again.
+    pub fn refuse_identities(&self, host: HostId, refuses: bool) {
+        set(&mut self.state.lock().careless, host.into(), refuses);
     }
 
     /// Makes a router's agent answer for another router until it is restarted.
@@ -373,6 +380,12 @@ impl Agents for SimulatedFleet {
 
     async fn set_identity(&self, host: AgentAt, router: RouterId, identity: Identity) -> Result<(), AgentProblem> {
         self.reach(host).await?;
+        if self.state.lock().careless.contains(&host.id()) {
+            return Err(problem(
+                AgentProblemCode::Failed,
+                format!("{host}: keep the identity: no space left on device"),
+            ));
+        }
         self.host(host)?.put_identity(router, &identity)
     }
 

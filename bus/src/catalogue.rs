@@ -82,6 +82,7 @@ commands!(
     DeleteIpRange,
     CreateInstanceOffering,
     CreateVirtualRouterOffering,
+    UpdateInstanceOffering,
     UpdateVirtualRouterOffering,
     ChangeInstanceOfferingState,
     DeleteInstanceOffering,

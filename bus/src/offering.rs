@@ -52,10 +52,19 @@ messages! {
         name: Option<String> = Text(255),
         /// A long description.
         description: Option<String> = FreeText(2048),
-        /// The offering that is meant where none is named. The only one of a zone cannot be unset.
+        /// The offering that is meant where none is named. Unset, another one becomes it; the only one of a zone stays.
         is_default: Option<bool> = Bool,
         /// The routers' image.
         image_uuid: Option<ImageId> = Uuid,
+    }
+    /// Changes an offering's name or description.
+    Command UpdateInstanceOffering "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" {
+        /// The offering.
+        uuid: OfferingId = Uuid,
+        /// A short name.
+        name: Option<String> = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
     }
     /// Enables or disables an offering.
     Command ChangeInstanceOfferingState "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" {

@@ -13,3 +13,4 @@ mod reserved_ranges;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;
 mod scene;
+mod virtual_routers;

@@ -220,10 +220,15 @@ impl World {
 
     /// A host cannot make appliances or VMs until the answer is dropped; a few attempts after that fail, too.
     pub fn break_appliances(&self, host: &str) -> Broken {
-        let (fleet, host) = (self.fleet().clone(), id(host));
+        self.break_kernel(host, &[FailKind::Namespace, FailKind::Links, FailKind::Spawn])
+    }
+
+    /// A host's or router's kernel fails in these until the answer is dropped, and perhaps once more.
+    pub fn break_kernel(&self, owner: &str, kinds: &'static [FailKind]) -> Broken {
+        let (fleet, owner) = (self.fleet().clone(), id(owner));
         let arm = move || {
-            for kind in [FailKind::Namespace, FailKind::Links, FailKind::Spawn] {
-                fleet.fail_next(host, kind);
+            for kind in kinds {
+                fleet.fail_next(owner, *kind);
             }
         };
         arm();

@@ -32,10 +32,19 @@ async fn the_first_of_a_zone_is_its_default_and_there_is_always_one() {
     assert!(is_default(&world, &third).await);
     world.done("UpdateVirtualRouterOffering", json!({"uuid": second, "isDefault": true})).await;
     assert!(is_default(&world, &second).await);
-    let unset = json!({"uuid": second, "isDefault": false});
-    assert_eq!(world.refused("UpdateVirtualRouterOffering", unset).await.code, "SYS.1006");
+    // Unset, another one becomes it, an enabled one first.
+    world.done("ChangeInstanceOfferingState", json!({"uuid": site.offering, "stateEvent": "disable"})).await;
+    world.done("UpdateVirtualRouterOffering", json!({"uuid": second, "isDefault": false})).await;
+    assert!(is_default(&world, &third).await);
+    world.done("DeleteInstanceOffering", json!({"uuid": third})).await;
+    assert!(is_default(&world, &second).await);
     world.done("DeleteInstanceOffering", json!({"uuid": second})).await;
-    assert!(is_default(&world, &site.offering).await || is_default(&world, &third).await);
+    assert!(is_default(&world, &site.offering).await, "though it is disabled");
+    let unset = json!({"uuid": site.offering, "isDefault": false});
+    assert_eq!(world.refused("UpdateVirtualRouterOffering", unset).await.code, "SYS.1006");
+    let renamed = json!({"uuid": site.offering, "name": "renamed"});
+    assert_eq!(text(&world.make("UpdateInstanceOffering", renamed).await, "name"), "renamed");
+    assert_eq!(text(&world.get("QueryVirtualRouterOffering", &site.offering).await, "name"), "renamed");
 }
 
 #[actix_rt::test]

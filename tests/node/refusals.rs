@@ -420,6 +420,7 @@ fn offerings(s: &Scene) -> Vec<Row> {
             "imageUuid",
             &s.data_image,
         ),
+        row("UpdateInstanceOffering", update(&nobody, "name", json!("x")), NOT_FOUND, "uuid", &nobody),
         row("ChangeInstanceOfferingState", json!({"uuid": nobody, "stateEvent": "enable"}), NOT_FOUND, "uuid", &nobody),
         row("DeleteInstanceOffering", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
     ]

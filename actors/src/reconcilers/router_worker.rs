@@ -19,10 +19,11 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mil
 const APPLIANCE_TRIES: u32 = 3;
 /// An appliance that its host does not carry yet is looked at again after so long.
 const WAIT: Duration = Duration::from_millis(200);
-/// An agent that refused a configuration is tried again after so long.
-const RETRY: Duration = Duration::from_secs(1);
+/// What an agent did not do is tried again after so long, each time after twice as long, and at the longest. Nothing
+/// wakes the worker meanwhile: its own reports would.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// After so many refusals in a row what waits for the configuration has failed.
-const REFUSALS: u32 = 3;
+const REFUSALS: u32 = 4;
 /// A router that is going is looked at again after so long.
 const GOING: Duration = Duration::from_millis(500);
 /// Tries of one ping, and the pause between them, as in ZStack.
@@ -45,6 +46,8 @@ struct Memory {
     /// The agent's process, by its own word.
     boot_id: Option<String>,
     appliance_failures: u32,
+    /// Steps in a row that came to nothing.
+    troubles: u32,
     /// Configurations in a row that the agent refused.
     refusals: u32,
     /// The agent answers for another router: it is to be restarted.
@@ -80,11 +83,15 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         }
         if let Err(problem) = step(&reconcilers, &target, &record, &mut memory).await {
             tracing::warn!(%router, %problem, "a router did not do as told");
-            pause = Some(RETRY);
             let limit = reconcilers.seconds_of(router, CONNECT).as_micros() as Micros;
             if !record.connected && now(&reconcilers) - record.requested_at > limit {
                 give_up(&reconcilers, &target, &record, problem.to_string()).await;
             }
+            tokio::time::sleep(RETRY.0.saturating_mul(1 << memory.troubles.min(10)).min(RETRY.1)).await;
+            memory.troubles += 1;
+            wake.notify_one();
+        } else {
+            memory.troubles = 0;
         }
     }
     let mut world = reconcilers.world.lock();
@@ -279,7 +286,6 @@ async fn push(
                 memory.refusals += 1;
                 if memory.refusals >= REFUSALS {
                     fail_waiting(reconcilers, target, record, &problem).await;
-                    memory.refusals = 0;
                 }
             }
             return Err(problem);
