@@ -235,10 +235,10 @@ pub(crate) fn delete(command: &DeleteInstanceOffering, facts: &Facts) -> Result<
     }
     let mut decision = decision.event(OfferingEvent::Deleted {});
     // A zone that has offerings has a default: the oldest of the others becomes it.
-    if let Some(terms) = offering.router.as_ref().filter(|terms| terms.is_default) {
-        if let Some(heir) = heir(facts, terms.zone, command.uuid.0)? {
-            decision.add(heir, changed_default(true));
-        }
+    if let Some(terms) = offering.router.as_ref().filter(|terms| terms.is_default)
+        && let Some(heir) = heir(facts, terms.zone, command.uuid.0)?
+    {
+        decision.add(heir, changed_default(true));
     }
     Ok(decision)
 }
