@@ -174,7 +174,7 @@ async fn all_that_reads_a_directory_at_rest_reads_what_is_sealed() {
     assert!(found.contains("1 segment, "), "{found}");
     let vm = &program.json(&["audit", "log", "--kind", "vm_instance.Created", "--data", "plain"])["events"][0];
     let (uuid, position) = (vm["streamId"].as_str().unwrap(), vm["position"].to_string());
-    let ip = vm["payload"]["nics"][0]["ip"].as_str().unwrap();
+    let ip = vm["payload"]["nics"][0]["addresses"][0]["ip"].as_str().unwrap();
     let before = files(&home.path().join("sealed"));
     for line in [
         &["audit", "log"][..],

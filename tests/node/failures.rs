@@ -260,3 +260,47 @@ async fn a_host_that_does_not_answer_gets_no_vms_until_it_does() {
     world.until_is("QueryHost", host, "status", "Connected").await;
     world.done("CreateVmInstance", create).await;
 }
+
+#[actix_rt::test]
+async fn a_router_that_is_not_stopped_in_time_runs_on_and_one_to_be_destroyed_goes_without_its_host() {
+    let simulation = FleetOptions { patience: Duration::from_secs(30), ..FleetOptions::default() };
+    let world = World::with(NodeOptions { simulation, ..NodeOptions::default() });
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    site.vm("vm", &l3).await;
+    let free = site.free(&site.management).await;
+    let router = uuid(&world.router_of(&l3).await);
+    for name in ["connect.timeout", "deletion.timeout"] {
+        let config = json!({"category": "applianceVm", "name": name, "resourceUuid": router, "value": "1"});
+        world.done("UpdateResourceConfig", config).await;
+    }
+    world.fleet().hang(id(&site.hosts[0]), true);
+    let refusal = world.fails("StopVmInstance", json!({"uuid": router})).await;
+    assert!(refusal.code == "VM.1002" && refusal.detail.contains(&site.hosts[0]), "{refusal}");
+    world.until_is("QueryVirtualRouterVm", &router, "state", "Running").await;
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    // Neither its addresses nor its tags wait for a host that says nothing.
+    let asked = world.durable("DestroyVmInstance", json!({"uuid": router})).await;
+    world
+        .until("the router is gone", || async {
+            world.query("QueryVirtualRouterVm", &[]).await.is_empty().then_some(())
+        })
+        .await;
+    assert!(world.kinds_after(asked.position).await.contains(&"router.Destroyed".to_string()));
+    assert_eq!(site.free(&site.management).await, free + 1);
+    world.one_holder_each().await;
+}
+
+#[actix_rt::test]
+async fn a_router_does_not_stay_starting_on_a_host_that_hangs() {
+    let simulation = FleetOptions { patience: Duration::from_secs(30), ..FleetOptions::default() };
+    let world = World::with(NodeOptions { simulation, ..NodeOptions::default() });
+    world.configure("applianceVm", "connect.timeout", "1").await;
+    let site = one_host(&world).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    world.fleet().hang(id(&site.hosts[0]), true);
+    let refusal = world.fails("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [l3]})).await;
+    assert!(refusal.code == "VM.1000" && refusal.detail.contains(&site.hosts[0]), "{refusal}");
+    assert!(world.query("QueryVirtualRouterVm", &[]).await.is_empty());
+    assert!(world.query("QueryVmInstance", &[]).await.is_empty());
+}

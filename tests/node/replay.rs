@@ -127,7 +127,7 @@ impl Case {
                 let tag = json!({"resourceType": "VmInstanceVO", "resourceUuid": vm, "tag": format!("u{b}")});
                 ("CreateUserTag", tag)
             }
-            38 => ("DeleteTag", json!({"uuid": pick(&self.uuids("QueryUserTag").await, a)})),
+            38 => ("DeleteTag", json!({"uuid": pick(&self.uuids("QueryTag").await, a)})),
             39 => {
                 let mut offering = self.site.offering("o", &self.site.management, &self.site.public);
                 offering["isDefault"] = json!(b.is_multiple_of(2));
@@ -143,8 +143,29 @@ impl Case {
             }
             41 => {
                 let strategy = ["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy"][usize::from(b) % 2];
-                let config = json!({"category": "l3Network", "name": "ipAllocateStrategy", "value": strategy});
-                ("UpdateGlobalConfig", config)
+                let mut config = json!({"category": "l3Network", "name": "ipAllocateStrategy", "value": strategy});
+                if a.is_multiple_of(4) {
+                    return ("UpdateGlobalConfig", config);
+                }
+                config["resourceUuid"] = json!(guest);
+                if a % 4 > 1 {
+                    return ("UpdateResourceConfig", config);
+                }
+                config.as_object_mut().map(|config| config.remove("value"));
+                ("DeleteResourceConfig", config)
+            }
+            44 => {
+                let offering = pick(&self.uuids("QueryVirtualRouterOffering").await, a);
+                let texts = [format!("guestL3Network::{guest}"), format!("commandsParallelismDegree::{}", 1 + b % 9)];
+                let text = &texts[usize::from(b) % 2];
+                if b.is_multiple_of(3) {
+                    let known = pick(&self.uuids("QuerySystemTag").await, a);
+                    return ("UpdateSystemTag", json!({"uuid": known, "tag": text}));
+                }
+                (
+                    "CreateSystemTag",
+                    json!({"resourceType": "InstanceOfferingVO", "resourceUuid": offering, "tag": text}),
+                )
             }
             42 => (
                 "UpdateVmInstance",
