@@ -21,8 +21,8 @@ use switchback_events::{CommandId, StreamKey};
 
 /// The most commands that may be under way at once.
 const MAX_IN_FLIGHT: usize = 4096;
-/// When so many actors are known, those that have stopped are forgotten.
-const SWEEP_AT: usize = 10_000;
+/// Fewer actors than this are never looked through for those that have stopped.
+const SWEEP_MIN: usize = 10_000;
 
 /// Finds, makes and makes again the actors.
 #[derive(Clone)]
@@ -34,10 +34,17 @@ struct Inner {
     states: States,
     clock: Arc<dyn Clock>,
     arbiters: Vec<Arbiter>,
-    actors: Mutex<HashMap<StreamKey, Addr<Entity>>>,
+    actors: Mutex<Actors>,
     poisonous: Mutex<HashSet<CommandId>>,
     in_flight: AtomicUsize,
     restarts: AtomicU64,
+}
+
+/// The actors that there are.
+struct Actors {
+    by_stream: HashMap<StreamKey, Addr<Entity>>,
+    /// When there are so many, those that have stopped are forgotten.
+    sweep_at: usize,
 }
 
 impl Drop for Inner {
@@ -59,7 +66,7 @@ impl Registry {
                 states,
                 clock,
                 arbiters,
-                actors: Mutex::default(),
+                actors: Mutex::new(Actors { by_stream: HashMap::new(), sweep_at: SWEEP_MIN }),
                 poisonous: Mutex::default(),
                 in_flight: AtomicUsize::new(0),
                 restarts: AtomicU64::new(0),
@@ -84,16 +91,18 @@ impl Registry {
 
     fn actor(&self, stream: StreamKey) -> Addr<Entity> {
         let mut actors = self.inner.actors.lock();
-        if let Some(addr) = actors.get(&stream).filter(|addr| addr.connected()) {
+        if let Some(addr) = actors.by_stream.get(&stream).filter(|addr| addr.connected()) {
             return addr.clone();
         }
-        if actors.len() >= SWEEP_AT {
-            actors.retain(|_, addr| addr.connected());
+        if actors.by_stream.len() >= actors.sweep_at {
+            actors.by_stream.retain(|_, addr| addr.connected());
+            // Not again before there are twice as many: a sweep looks at all of them.
+            actors.sweep_at = SWEEP_MIN.max(actors.by_stream.len() * 2);
         }
         let arbiter = &self.inner.arbiters[usize::from(stream.id.0[15]) % self.inner.arbiters.len()];
         let (states, clock) = (self.inner.states.clone(), self.inner.clock.clone());
         let addr = Entity::start_in_arbiter(&arbiter.handle(), move |_| Entity::new(stream, states, clock));
-        actors.insert(stream, addr.clone());
+        actors.by_stream.insert(stream, addr.clone());
         addr
     }
 

@@ -92,6 +92,10 @@ impl States {
     fn replay(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
         let mut version = 0;
         let mut state = State::absent(stream.kind);
+        // What was never made has neither snapshot nor events: most new resources are looked for once.
+        if self.journal.version(stream) == 0 {
+            return Ok((version, state));
+        }
         if let Some(snapshot) = self.snapshots.get(stream, schema())
             && snapshot.version <= self.journal.version(stream)
             && let Ok(restored) = rmp_serde::from_slice(&snapshot.bytes)

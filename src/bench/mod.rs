@@ -1,6 +1,8 @@
 //! The benchmarks of `switchback bench`. Each gives one object, and measures its yardstick in the same run on the
 //! same machine: a figure alone says little.
 
+pub mod allocate;
+pub mod commands;
 pub mod compare;
 pub mod recover;
 pub mod replay;

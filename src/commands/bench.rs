@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use switchback::{
     bench::{
+        allocate::{self, AllocateBench},
+        commands::{self, CommandsBench},
         compare::{self, CompareBench},
         recover::{self, RecoverBench},
         replay::{self, ReplayBench},
@@ -36,6 +38,32 @@ enum Bench {
     Compare {
         #[command(flatten)]
         load: Load,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Addresses taken and given back inside the actor, in a /8 with many addresses used, beside the same with none.
+    Allocate {
+        /// Addresses in use before anything is measured.
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=8_000_000))]
+        used: u32,
+        /// How often an address is taken and given back.
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+        rounds: u32,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Commands end to end in one process, with simulated hosts and routers, beside the journal alone: a mix, and many
+    /// VMs created.
+    Commands {
+        #[command(flatten)]
+        load: Load,
+        /// VMs that are created, each time.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+        vms: u32,
+        /// Only this measurement, beside the journal.
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(commands::MEASUREMENTS))]
+        only: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -135,6 +163,15 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
             let scratch = Scratch::new(&place.dir)?;
             let bench = CompareBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
             (compare::run(&bench, &mut note)?, place.json)
+        }
+        Bench::Allocate { used, rounds, json } => {
+            (allocate::run(&AllocateBench { used, rounds }, &mut note)?, json)
+        }
+        Bench::Commands { load: Load { clients, seconds }, vms, only, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let (clients, vms) = (usize::from(clients), vms as usize);
+            let bench = CommandsBench { clients, seconds, vms, only, directory: scratch.0.clone() };
+            (commands::run(&bench, &mut note)?, place.json)
         }
         Bench::Replay { log: Log { events, seed }, place } => {
             let scratch = Scratch::new(&place.dir)?;

@@ -188,7 +188,7 @@ pub fn chain_verifies(journal: &Journal) -> Checked {
 
 /// Who holds what, as the log tells it.
 #[derive(Default)]
-struct Holders {
+pub struct Holders {
     addresses: BTreeMap<(L3NetworkId, IpAddr), Id>,
     macs: BTreeMap<Mac, Id>,
     nics: HashMap<Id, Vec<Nic>>,
@@ -229,7 +229,8 @@ fn take<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
 }
 
 impl Holders {
-    fn apply(&mut self, recorded: &Recorded) -> Result<(), String> {
+    /// Takes the next event of the log, or says who has already what it gives.
+    pub fn apply(&mut self, recorded: &Recorded) -> Result<(), String> {
         let id = recorded.stream.id;
         match &recorded.event {
             Event::VmInstance(VmInstanceEvent::Created { nics, .. }) => self.hold(id, nics),
@@ -250,6 +251,10 @@ impl Holders {
             }
             Event::VmInstance(VmInstanceEvent::Destroyed { .. }) => {
                 self.release(id);
+                Ok(())
+            }
+            Event::VmInstance(VmInstanceEvent::NicDetached { nic, .. }) => {
+                self.release_nics(id, |own| own.nic == *nic);
                 Ok(())
             }
             Event::IpRange(IpRangeEvent::AddressAllocated { l3_network, ip, nic, .. }) => {
@@ -276,7 +281,12 @@ impl Holders {
     }
 
     fn release(&mut self, owner: Id) {
-        for nic in self.nics.remove(&owner).unwrap_or_default() {
+        self.release_nics(owner, |_| true);
+        self.nics.remove(&owner);
+    }
+
+    fn release_nics(&mut self, owner: Id, which: impl Fn(&Nic) -> bool) {
+        for nic in self.nics.entry(owner).or_default().extract_if(.., |nic| which(nic)) {
             for address in &nic.addresses {
                 self.addresses.remove(&(nic.l3_network, address.ip));
             }

@@ -11,6 +11,7 @@ mod hosts;
 mod invariants;
 mod ip_ranges;
 mod offerings;
+mod one_holder;
 mod refusals;
 mod replay;
 mod requests;

@@ -11,7 +11,7 @@ use std::{
 use switchback_appliance::*;
 use switchback_bus::{ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportVmStatus};
 use switchback_events::*;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// A host that does not answer is tried again after so long.
 const RETRY: Duration = Duration::from_millis(1000);
@@ -30,6 +30,8 @@ struct Memory {
     prepared: BTreeSet<RouterId>,
     /// Pings in a row that failed.
     failures: u32,
+    /// What the agent was last told, what it answered, and when.
+    told: Option<(HostSections, ApplyReport, Instant)>,
 }
 
 /// Works until the host is deleted.
@@ -53,7 +55,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
         }
         let target = reconcilers.host_target(host, &record);
         last = Some(target);
-        match step(&reconcilers, &target, &record, &mut memory).await {
+        match step(&reconcilers, &target, &record, &mut memory, pinged).await {
             Ok(()) => memory.failures = 0,
             Err(problem) => {
                 tracing::debug!(%host, %problem, "a host did not do as told");
@@ -86,12 +88,16 @@ async fn step(
     target: &HostTarget,
     record: &HostRecord,
     memory: &mut Memory,
+    pinged: bool,
 ) -> Result<(), AgentProblem> {
     let host = target.id;
     let connect = record.status != HostStatus::Connected || record.connect_requested > memory.connected;
     if connect {
         reconcilers.agents.host_health(target).await?;
         memory.prepared.clear();
+    }
+    if connect || pinged {
+        memory.told = None;
     }
     let mut unprepared = Vec::new();
     let (mut config, pending) = {
@@ -108,6 +114,19 @@ async fn step(
             .collect();
         (config, pending)
     };
+    // Many events touch a host and leave its document as it is: then its last answer stands, unless that is old.
+    let none_goes = reconcilers.world.lock().fold.routers_of(host).all(|(_, router)| router.wanted);
+    if pending.is_empty()
+        && none_goes
+        && let Some((sections, report, at)) = &memory.told
+        && *sections == config.sections
+        && at.elapsed() < reconcilers.seconds("host", "ping.interval")
+    {
+        vms(reconcilers, host, &config, report).await;
+        reconcilers.converge(host.0, config.revision);
+        return idle(reconcilers, record, host).await;
+    }
+    memory.told = None;
     for (router, appliance) in &config.sections.appliances {
         if memory.prepared.contains(router) {
             continue;
@@ -147,6 +166,15 @@ async fn step(
     appliances(reconcilers, host, &config, &report).await;
     vms(reconcilers, host, &config, &report).await;
     reconcilers.converge(host.0, config.revision);
+    // What went wrong, or is not settled, is told again.
+    if report.items.values().all(|item| item.ok) {
+        memory.told = Some((config.sections, report, Instant::now()));
+    }
+    idle(reconcilers, record, host).await
+}
+
+/// A host that is being emptied says so when it has been told to carry nothing more.
+async fn idle(reconcilers: &Arc<Reconcilers>, record: &HostRecord, host: HostId) -> Result<(), AgentProblem> {
     if record.state == HostState::PreMaintenance {
         let report = ReportHostStatus { uuid: host, status: "Idle".to_string(), reason: None };
         let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;

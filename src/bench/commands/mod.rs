@@ -1,0 +1,140 @@
+//! `bench commands`: commands end to end in one process (bus, actor, log, disk, reply) on a data centre of simulated
+//! hosts and routers, with all that a server does meanwhile: inventories, reconcilers, pushes. The yardstick is what
+//! the journal alone takes, measured in the same run.
+//!
+//! Not here: HTTP.
+
+mod create;
+mod mix;
+mod site;
+
+use super::{round, spread};
+use anyhow::Context;
+use serde_json::{Value, json};
+use site::{Shape, Site};
+use std::{path::PathBuf, time::Duration};
+use switchback_bus::Wait;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct CommandsBench {
+    /// Clients that each wait for their last command.
+    pub clients: usize,
+    /// How long the mix is measured.
+    pub seconds: f64,
+    /// How many VMs are created.
+    pub vms: usize,
+    /// Only this measurement, beside the journal.
+    pub only: Option<String>,
+    /// Where to write.
+    pub directory: PathBuf,
+}
+
+/// The measurements, by their names in the figures.
+pub const MEASUREMENTS: [&str; 6] =
+    ["mix", "mixApplied", "create", "createApplied", "createOneNetwork", "createOneNetworkApplied"];
+
+/// VMs that each client has before the mix begins.
+const OWN_VMS: usize = 8;
+/// What the reference publishes: this many VMs on simulated hosts, in so many seconds.
+const REFERENCE: (u32, u32) = (10_000, 23 * 60);
+
+/// Runs the benchmark; `progress` hears what is done.
+///
+/// # Errors
+/// A node that cannot be opened; a command that was not carried out.
+pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+    progress("measuring the journal alone");
+    let yardstick = options.directory.join("journal");
+    std::fs::create_dir_all(&yardstick).context("make the yardstick's directory")?;
+    let journal = switchback_journal::bench::bench(options.clients, options.seconds.min(3.0), &yardstick)?;
+    let mut figures = json!({
+        "bench": "commands",
+        "clients": options.clients,
+        "journal": {
+            "commitsPerSecond": journal.commits_per_s.round(),
+            "p50Ms": round(journal.p50_us / 1e3),
+            "p99Ms": round(journal.p99_us / 1e3),
+        },
+    });
+    let wide = Shape { clusters: 10, hosts: 10, networks: 20 };
+    // One network over all the hosts: the hard case, since each VM touches the one router's document.
+    let single = Shape { networks: 1, ..wide };
+    let wanted = |name: &str| options.only.as_deref().is_none_or(|only| only == name);
+    for (name, shape, wait) in [("mix", wide, Wait::Durable), ("mixApplied", wide, Wait::Applied)] {
+        if !wanted(name) {
+            continue;
+        }
+        progress(&format!("{} clients, a mix of commands, wait={}", options.clients, word(wait)));
+        let site = Site::build(&options.directory.join(name), shape)?;
+        let measured = site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?;
+        site.close()?;
+        figures[name] = measured.figures();
+        figures[name]["ratio"] = json!(round(measured.per_second() / journal.commits_per_s));
+    }
+    for (name, shape, wait) in [
+        ("create", wide, Wait::Durable),
+        ("createApplied", wide, Wait::Applied),
+        ("createOneNetwork", single, Wait::Durable),
+        ("createOneNetworkApplied", single, Wait::Applied),
+    ] {
+        if !wanted(name) {
+            continue;
+        }
+        let (vms, networks) = (options.vms, shape.networks);
+        progress(&format!("{vms} VMs on {} hosts, networks: {networks}, wait={}", shape.host_count(), word(wait)));
+        let site = Site::build(&options.directory.join(name), shape)?;
+        figures[name] = site.block_on(create::run(&site, options.clients, vms, wait))?;
+        site.close()?;
+    }
+    let (vms, seconds) = REFERENCE;
+    figures["reference"] =
+        json!({"what": "10,000 VMs on simulated hosts, as published", "vmsPerSecond": round(f64::from(vms) / f64::from(seconds))});
+    Ok(figures)
+}
+
+fn word(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Durable => "durable",
+        Wait::Applied => "applied",
+    }
+}
+
+/// How many times something was done, and how long each took.
+struct Measured {
+    times: Vec<Duration>,
+    took: Duration,
+    refused: usize,
+}
+
+impl Measured {
+    fn per_second(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
+
+    fn figures(&self) -> Value {
+        json!({
+            "commandsPerSecond": self.per_second().round(),
+            "ms": spread(self.times.clone()),
+            "refused": self.refused,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_measured_on_a_small_site() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
+        let site = Site::build(directory.path(), shape).unwrap();
+        let mix = site.block_on(mix::run(&site, 4, 0.2, 2, Wait::Applied)).unwrap();
+        assert!(mix.times.len() > 10, "{} commands", mix.times.len());
+        let created = site.block_on(create::run(&site, 4, 40, Wait::Durable)).unwrap();
+        assert_eq!(created["vms"], 40, "{created:#}");
+        assert!(created["vmsPerSecond"].as_f64().unwrap() > 10.0, "{created:#}");
+        site.close().unwrap();
+    }
+}

@@ -1,0 +1,145 @@
+//! A data centre of simulated hosts on a node of its own, with its log on the disk that is measured.
+
+use crate::node::{DataDir, Node, NodeOptions};
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc};
+use switchback_bus::{Bus, CommandReply, CommandRequest, QueryRequest, Refusal, Wait};
+use switchback_events::Origin;
+
+/// How large.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub clusters: usize,
+    /// Of each cluster.
+    pub hosts: usize,
+    /// Guest networks, each with a router, on all clusters.
+    pub networks: usize,
+}
+
+impl Shape {
+    pub fn host_count(&self) -> usize {
+        self.clusters * self.hosts
+    }
+}
+
+/// A data centre.
+pub(super) struct Site {
+    pub client: Client,
+    /// The guest networks.
+    pub networks: Vec<String>,
+    runtime: tokio::runtime::Runtime,
+    _system: actix_rt::SystemRunner,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(super) struct Client {
+    node: Arc<Node>,
+}
+
+impl Client {
+    pub async fn send(&self, name: &str, parameters: Value, wait: Wait) -> Result<CommandReply, Refusal> {
+        let request = CommandRequest::new(name, parameters, "admin", Origin::Bus);
+        self.node.command(CommandRequest { wait, ..request }).await
+    }
+
+    /// Sends a command that must be carried out and applied, and gives the uuid of what it made.
+    async fn make(&self, name: &str, parameters: Value) -> anyhow::Result<String> {
+        let reply = self.send(name, parameters, Wait::Applied).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
+        anyhow::ensure!(reply.applied, "{name} was not applied");
+        Ok(uuid_of(&reply).unwrap_or_default())
+    }
+
+    /// How many inventories match.
+    pub async fn count(&self, name: &str, conditions: &[&str]) -> anyhow::Result<u64> {
+        let q = conditions.iter().map(ToString::to_string).collect();
+        let request = QueryRequest { name: name.to_string(), q, count: true, ..QueryRequest::default() };
+        let reply = self.node.query(request).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
+        reply.total.context("a count without a total")
+    }
+}
+
+/// The uuid of what a command made.
+pub(super) fn uuid_of(reply: &CommandReply) -> Option<String> {
+    reply.inventory.as_ref()?["uuid"].as_str().map(str::to_string)
+}
+
+impl Site {
+    /// Builds it: zone, clusters, hosts, networks for management and the public, guest networks with services.
+    pub fn build(directory: &Path, shape: Shape) -> anyhow::Result<Site> {
+        let system = actix_rt::System::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients")?;
+        let options = NodeOptions { simulate: true, ..NodeOptions::default() };
+        let node = Arc::new(Node::open(&DataDir::open(directory)?, &options)?);
+        let client = Client { node };
+        let networks = runtime.block_on(furnish(client.clone(), shape))?;
+        Ok(Site { client, networks, runtime, _system: system })
+    }
+
+    /// Runs clients to their end.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Stops the node.
+    pub fn close(self) -> anyhow::Result<()> {
+        let Site { client, runtime, .. } = self;
+        drop(runtime);
+        Arc::into_inner(client.node).context("somebody still has the node")?.close();
+        Ok(())
+    }
+}
+
+async fn furnish(client: Client, shape: Shape) -> anyhow::Result<Vec<String>> {
+    let zone = client.make("CreateZone", json!({"name": "zone"})).await?;
+    let mut clusters = Vec::new();
+    for cluster in 0..shape.clusters {
+        let parameters = json!({"zoneUuid": zone, "name": format!("cluster-{cluster}"), "hypervisorType": "Simulator"});
+        clusters.push(client.make("CreateCluster", parameters).await?);
+    }
+    let mut hosts = Vec::new();
+    for (number, cluster) in clusters.iter().enumerate() {
+        for host in 0..shape.hosts {
+            let ip = format!("10.1.{number}.{}", host + 1);
+            let name = format!("host-{number}-{host}");
+            hosts.push(("AddSimulatorHost", json!({"clusterUuid": cluster, "name": name, "managementIp": ip})));
+        }
+    }
+    all(&client, hosts).await?;
+    let mut nets = vec![("management".to_string(), "172.20.0.0/16".to_string()), ("public".to_string(), "198.18.0.0/16".to_string())];
+    // Room for all VMs in any one of them.
+    nets.extend((0..shape.networks).map(|network| (format!("guest-{network}"), format!("10.{}.0.0/16", 10 + network))));
+    let mut l3s = Vec::new();
+    for (number, (name, cidr)) in nets.iter().enumerate() {
+        let l2 = json!({"zoneUuid": zone, "name": name, "physicalInterface": "eth0", "vlan": 100 + number});
+        let l2 = client.make("CreateL2VlanNetwork", l2).await?;
+        let attach = |cluster| ("AttachL2NetworkToCluster", json!({"l2NetworkUuid": l2, "clusterUuid": cluster}));
+        all(&client, clusters.iter().map(attach).collect()).await?;
+        let l3 = client.make("CreateL3Network", json!({"name": name, "l2NetworkUuid": l2, "dnsDomain": "bench.test"})).await?;
+        client.make("AddIpRangeByNetworkCidr", json!({"l3NetworkUuid": l3, "name": name, "networkCidr": cidr})).await?;
+        l3s.push(l3);
+    }
+    let image = json!({"name": "vrouter", "url": "file:///vr.qcow2", "system": true});
+    let image = client.make("AddImage", image).await?;
+    let guests = l3s.split_off(2);
+    let offering = json!({
+        "name": "vr", "cpuNum": 1, "memorySize": 1 << 29, "zoneUuid": zone, "imageUuid": image,
+        "managementNetworkUuid": l3s[0], "publicNetworkUuid": l3s[1],
+    });
+    client.make("CreateVirtualRouterOffering", offering).await?;
+    for l3 in &guests {
+        let services = json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": ["DHCP", "DNS", "SNAT"]}});
+        client.make("AttachNetworkServiceToL3Network", services).await?;
+    }
+    // The first VM of each network brings its router.
+    let first = |l3: &String| ("CreateVmInstance", json!({"name": "first", "l3NetworkUuids": [l3]}));
+    all(&client, guests.iter().map(first).collect()).await?;
+    Ok(guests)
+}
+
+/// Sends commands at once.
+async fn all(client: &Client, commands: Vec<(&'static str, Value)>) -> anyhow::Result<()> {
+    let sent = commands.into_iter().map(|(name, parameters)| client.make(name, parameters));
+    futures_util::future::try_join_all(sent).await.map(|_| ())
+}
