@@ -104,7 +104,9 @@ pub fn run(options: &AllocateBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
             }));
         }
     }
-    Ok(json!({"bench": "allocate", "used": options.used, "rounds": options.rounds, "state": states, "allocators": rows}))
+    Ok(
+        json!({"bench": "allocate", "used": options.used, "rounds": options.rounds, "state": states, "allocators": rows}),
+    )
 }
 
 fn mean(times: &[Duration]) -> f64 {

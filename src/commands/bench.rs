@@ -164,9 +164,7 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
             let bench = CompareBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
             (compare::run(&bench, &mut note)?, place.json)
         }
-        Bench::Allocate { used, rounds, json } => {
-            (allocate::run(&AllocateBench { used, rounds }, &mut note)?, json)
-        }
+        Bench::Allocate { used, rounds, json } => (allocate::run(&AllocateBench { used, rounds }, &mut note)?, json),
         Bench::Commands { load: Load { clients, seconds }, vms, only, place } => {
             let scratch = Scratch::new(&place.dir)?;
             let (clients, vms) = (usize::from(clients), vms as usize);

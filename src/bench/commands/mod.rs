@@ -88,8 +88,7 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
         site.close()?;
     }
     let (vms, seconds) = REFERENCE;
-    figures["reference"] =
-        json!({"what": "10,000 VMs on simulated hosts, as published", "vmsPerSecond": round(f64::from(vms) / f64::from(seconds))});
+    figures["reference"] = json!({"what": "10,000 VMs on simulated hosts, as published", "vmsPerSecond": round(f64::from(vms) / f64::from(seconds))});
     Ok(figures)
 }
 

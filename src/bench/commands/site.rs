@@ -46,7 +46,8 @@ impl Client {
 
     /// Sends a command that must be carried out and applied, and gives the uuid of what it made.
     async fn make(&self, name: &str, parameters: Value) -> anyhow::Result<String> {
-        let reply = self.send(name, parameters, Wait::Applied).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
+        let reply =
+            self.send(name, parameters, Wait::Applied).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
         anyhow::ensure!(reply.applied, "{name} was not applied");
         Ok(uuid_of(&reply).unwrap_or_default())
     }
@@ -107,7 +108,10 @@ async fn furnish(client: Client, shape: Shape) -> anyhow::Result<Vec<String>> {
         }
     }
     all(&client, hosts).await?;
-    let mut nets = vec![("management".to_string(), "172.20.0.0/16".to_string()), ("public".to_string(), "198.18.0.0/16".to_string())];
+    let mut nets = vec![
+        ("management".to_string(), "172.20.0.0/16".to_string()),
+        ("public".to_string(), "198.18.0.0/16".to_string()),
+    ];
     // Room for all VMs in any one of them.
     nets.extend((0..shape.networks).map(|network| (format!("guest-{network}"), format!("10.{}.0.0/16", 10 + network))));
     let mut l3s = Vec::new();
@@ -116,7 +120,9 @@ async fn furnish(client: Client, shape: Shape) -> anyhow::Result<Vec<String>> {
         let l2 = client.make("CreateL2VlanNetwork", l2).await?;
         let attach = |cluster| ("AttachL2NetworkToCluster", json!({"l2NetworkUuid": l2, "clusterUuid": cluster}));
         all(&client, clusters.iter().map(attach).collect()).await?;
-        let l3 = client.make("CreateL3Network", json!({"name": name, "l2NetworkUuid": l2, "dnsDomain": "bench.test"})).await?;
+        let l3 = client
+            .make("CreateL3Network", json!({"name": name, "l2NetworkUuid": l2, "dnsDomain": "bench.test"}))
+            .await?;
         client.make("AddIpRangeByNetworkCidr", json!({"l3NetworkUuid": l3, "name": name, "networkCidr": cidr})).await?;
         l3s.push(l3);
     }
