@@ -484,15 +484,21 @@ pub(crate) fn allocate(
 /// Gives back the addresses and the hardware addresses of `nics`.
 pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owner: Id) -> Result<(), Refusal> {
     for nic in nics {
-        if let Some(NicAddress { ip, ip_range, used_ip, .. }) = nic.ipv4()
-            && used_ip != Id::NIL
-            && facts.get::<IpRange>(ip_range)?.used.0.contains(u32::from(ip))
-        {
-            let (l3_network, nic) = (nic.l3_network, nic.nic);
-            decision.add(ip_range, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner });
-            reserved::hold_returned(decision, facts, l3_network, (ip_range, ip))?;
-        }
+        release_addresses(decision, facts, nic, owner)?;
         mac_block::release(decision, facts, nic)?;
+    }
+    Ok(())
+}
+
+/// Gives back the addresses of a nic.
+pub(crate) fn release_addresses(decision: &mut Decision, facts: &Facts, nic: &Nic, owner: Id) -> Result<(), Refusal> {
+    if let Some(NicAddress { ip, ip_range, used_ip, .. }) = nic.ipv4()
+        && used_ip != Id::NIL
+        && facts.get::<IpRange>(ip_range)?.used.0.contains(u32::from(ip))
+    {
+        let (l3_network, nic) = (nic.l3_network, nic.nic);
+        decision.add(ip_range, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner });
+        reserved::hold_returned(decision, facts, l3_network, (ip_range, ip))?;
     }
     Ok(())
 }

@@ -261,6 +261,9 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
             router::reachable(facts, "l3NetworkUuid", id)?;
         }
         decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
+        if ours && services.contains(&NetworkServiceType::SNAT) {
+            router::become_gateway(&mut decision, facts, id)?;
+        }
     }
     Ok(decision)
 }

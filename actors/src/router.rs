@@ -87,6 +87,9 @@ impl Router {
             }
             RouterEvent::ReconnectRequested {} => self.status = RouterStatus::Connecting,
             RouterEvent::ProvisionRequested {} => {}
+            RouterEvent::NicChanged { nic } => {
+                self.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
+            }
             RouterEvent::StopRequested {} => self.state = VmState::Stopping,
             RouterEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
             RouterEvent::AgentUpgraded { to, .. } => self.agent_digest = Some(to.clone()),
@@ -297,6 +300,37 @@ fn router_nic(
         internal_name: vm_instance::internal_name(nic, device_id),
         meta_data,
     })
+}
+
+/// With SNAT a router is the gateway of its guest network: one that is there already takes the gateway's address,
+/// which no range holds, and gives back its own. One whose public network this is cannot.
+pub(crate) fn become_gateway(decision: &mut Decision, facts: &Facts, l3: L3NetworkId) -> Result<(), Refusal> {
+    let chosen = facts.tags(l3)?.values("routerInterfaceIp").any(|_| true);
+    for id in facts.members(Relation::RoutersOfGuest, l3) {
+        let router = facts.get::<Router>(id)?;
+        for nic in router.nics.iter().filter(|nic| nic.l3_network == l3 && nic.is(Nic::GUEST)) {
+            if nic.is(Nic::PUBLIC) {
+                let detail = format!("SNAT on L3 network {l3} needs another public network than that of router {id}");
+                return Err(Refusal::conflict(code::VR_NO_PUBLIC_NETWORK, detail));
+            }
+            if nic.is(Nic::MANAGEMENT) {
+                return Err(Refusal::operation(format!("L3 network {l3} is the management network of router {id}")));
+            }
+            let elsewhere = |address: &NicAddress| address.ip.is_ipv4() && address.ip != address.gateway;
+            if chosen || router.state == VmState::Destroying || !nic.addresses.iter().any(elsewhere) {
+                continue;
+            }
+            let mut changed = nic.clone();
+            for address in changed.addresses.iter_mut().filter(|address| elsewhere(address)) {
+                (address.ip, address.used_ip) = (address.gateway, Id::NIL);
+            }
+            let mut given_up = nic.clone();
+            given_up.addresses.retain(elsewhere);
+            decision.add(id, RouterEvent::NicChanged { nic: changed });
+            ip_range::release_addresses(decision, facts, &given_up, id)?;
+        }
+    }
+    Ok(())
 }
 
 fn wrong_state(router: &Router, id: Id, wanted: &str) -> Refusal {

@@ -363,6 +363,9 @@ impl HostFold {
                 router.connected = false;
             }
             RouterEvent::ProvisionRequested {} => request(router, true, false),
+            RouterEvent::NicChanged { nic } => {
+                router.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
+            }
             RouterEvent::StopRequested {} => (router.wanted, router.requested_at) = (false, at),
             RouterEvent::DestroyRequested { .. } => {
                 (router.wanted, router.destroying, router.requested_at) = (false, true, at);

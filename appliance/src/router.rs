@@ -68,7 +68,7 @@ impl RouterFold {
     /// Whether events of `kind` with this name can change the fold. The others need not be read.
     pub fn may_bear(kind: StreamKind, name: &str) -> bool {
         match kind {
-            StreamKind::Router => matches!(name, "Created" | "Destroyed"),
+            StreamKind::Router => matches!(name, "Created" | "NicChanged" | "Destroyed"),
             StreamKind::L3Network => true,
             StreamKind::VmInstance => !matches!(name, "StopRequested" | "DestroyRequested" | "Started" | "Updated"),
             _ => false,
@@ -81,6 +81,10 @@ impl RouterFold {
                 self.router = Some(router);
                 self.nics = nics.clone();
                 self.default_route_network = Some(*default_route_network);
+                true
+            }
+            RouterEvent::NicChanged { nic } => {
+                self.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
                 true
             }
             RouterEvent::Destroyed { .. } => {

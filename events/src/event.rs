@@ -185,6 +185,7 @@ impl Event {
                     ids
                 }
                 RouterEvent::StartRequested { host, cluster } => vec![host.0, cluster.0],
+                RouterEvent::NicChanged { nic } => nics(std::slice::from_ref(nic)),
                 RouterEvent::DestroyRequested { l3_networks } | RouterEvent::Destroyed { l3_networks } => {
                     l3s(l3_networks)
                 }

@@ -35,6 +35,10 @@ pub enum RouterEvent {
     DestroyRequested {
         l3_networks: Vec<L3NetworkId>,
     },
+    /// A nic has other addresses; those that it had are free again.
+    NicChanged {
+        nic: Nic,
+    },
     /// Another agent binary was put in place. Digests are SHA-256 in hexadecimal.
     AgentUpgraded {
         from: String,

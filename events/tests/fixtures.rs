@@ -485,6 +485,7 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     };
     add("full", router.into());
     add("full", RouterEvent::StartRequested { host: id(8), cluster: id(2) }.into());
+    add("full", RouterEvent::NicChanged { nic: nic() }.into());
     add("full", RouterEvent::StopRequested {}.into());
     add("full", RouterEvent::RebootRequested {}.into());
     add("full", RouterEvent::ReconnectRequested {}.into());

@@ -9,7 +9,7 @@ use crate::catalogue::ROUTER;
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use crate::vm_instance::{delete_nics, nic};
+use crate::vm_instance::{delete_nics, moved, nic};
 use switchback_events::{Id, RouterEvent};
 
 /// The TCP port of the router agent.
@@ -60,6 +60,7 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             .put("statusReason", Val::Null)
             .put("clusterUuid", *cluster)
             .put("lastHostUuid", *host),
+        RouterEvent::NicChanged { nic } => return Ok(vec![moved(nic)]),
         RouterEvent::StopRequested {} => set().put("state", "Stopping"),
         RouterEvent::RebootRequested {} => {
             set().put("state", "Rebooting").put("status", "Connecting").put("statusReason", Val::Null)

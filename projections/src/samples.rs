@@ -299,7 +299,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         12 => {
             let n = few(random);
             let digest = || "ab".repeat(32);
-            let event = match random.below(9) {
+            let event = match random.below(10) {
                 0..3 => RouterEvent::Created {
                     zone,
                     cluster,
@@ -317,6 +317,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 5 => RouterEvent::Disconnected { reason: name(random) },
                 6 => RouterEvent::ConfigApplied { revision: random.next() >> 40, config_digest: digest() },
                 7 => RouterEvent::Stopped {},
+                8 => RouterEvent::NicChanged { nic: nic(100 + n * 4, random.below(4)) },
                 _ => RouterEvent::Destroyed { l3_networks },
             };
             (id("router", n), event.into())

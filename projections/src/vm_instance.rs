@@ -96,6 +96,17 @@ pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: b
         .put("usedIpUuid", used_ip.map(|used_ip| used_ip.to_string()))
 }
 
+/// The other addresses of a nic.
+pub(crate) fn moved(nic: &Nic) -> RowChange {
+    let address = nic.addresses.first();
+    let used_ip = address.map(|address| address.used_ip).filter(|used_ip| *used_ip != Id::NIL);
+    RowChange::set(&NIC, nic.nic)
+        .put("ip", address.map(|address| address.ip))
+        .put("netmask", address.and_then(NicAddress::netmask))
+        .put("gateway", address.map(|address| address.gateway))
+        .put("usedIpUuid", used_ip.map(|used_ip| used_ip.to_string()))
+}
+
 /// The removal of all nics of `owner`.
 pub(crate) fn delete_nics(owner: Id, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     let nics = rows.find(&NIC, "vmInstanceUuid", &owner.to_string())?;

@@ -88,3 +88,37 @@ async fn two_guest_networks_of_different_offerings_have_different_routers() {
     assert_eq!(nics(&world, &routed).await.len(), 3);
     assert_eq!(nics(&world, &flat).await, [role(&site.management, "2"), role(&flat, "5")]);
 }
+
+#[actix_rt::test]
+async fn a_router_that_runs_becomes_the_gateway_with_snat() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let guest = site.guest("guest", &["DHCP", "DNS"]).await;
+    let vm = site.vm("vm", &guest).await;
+    let router = uuid(&world.router_of(&guest).await);
+    let gateway = text(&vm["vmNics"][0], "gateway");
+    let nic = || async {
+        let nics = world.router_of(&guest).await["vmNics"].as_array().unwrap().clone();
+        nics.into_iter().find(|nic| text(nic, "l3NetworkUuid") == guest).unwrap()
+    };
+    let before = nic().await;
+    assert_ne!(text(&before, "ip"), gateway);
+    let free = site.free(&guest).await;
+    let head = world.head();
+    site.serve(&guest, &["SNAT"]).await;
+    let after = nic().await;
+    assert_eq!((text(&after, "ip"), text(&after, "uuid")), (gateway.clone(), text(&before, "uuid")));
+    assert!(after["usedIpUuid"].is_null());
+    assert_eq!(site.free(&guest).await, free + 1, "its own address is free again");
+    let sections = world.sections(&router).await;
+    assert_eq!(sections["snat"]["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(sections["interfaces"]["nics"][2]["ip"], serde_json::json!(gateway));
+    let drift = world.read("GetVirtualRouterDrift", serde_json::json!({"uuid": router})).await;
+    assert_eq!(drift["items"].as_array().map(Vec::len), Some(0), "{drift}");
+    world.one_holder_each().await;
+    // What was before is still known.
+    let then = world.query_at("QueryVmNic", &[&format!("uuid={}", uuid(&after))], Some(head)).await;
+    assert_eq!(then[0]["ip"], before["ip"]);
+    world.done("DestroyVmInstance", serde_json::json!({"uuid": router})).await;
+    assert_eq!(site.free(&guest).await, free + 1);
+}
