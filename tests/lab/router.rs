@@ -111,3 +111,25 @@ fn a_removed_name_server_is_asked_no_more() {
     bench.ask("AddDnsToL3Network", dns);
     bench.everything_serves(std::slice::from_ref(&vm));
 }
+
+#[test]
+fn a_router_that_runs_becomes_the_gateway_with_snat() {
+    let bench = Bench::new("late", Topology::Separate);
+    let snat = json!({"l3NetworkUuid": bench.site.guest.l3, "networkServices": {"VirtualRouter": ["SNAT"]}});
+    bench.ask("DetachNetworkServiceFromL3Network", snat.clone());
+    let vm = bench.vm("one", 0);
+    let before = bench.router();
+    bench.ask("AttachNetworkServiceToL3Network", snat);
+    let router = bench.router();
+    assert_ne!(router.guest_ip, before.guest_ip);
+    bench.must(|bench| {
+        check::web_sees(&bench.lab, &vm.uuid, &format!("http://{INTERNET_WEB}/"), router.public_ip)?;
+        let drift = check::drift(&bench.api, &router.uuid)?;
+        ensure!(drift.is_empty(), "expected no drift, got {drift:?}");
+        Ok(())
+    });
+    // With its next lease the VM knows the name server's new address, too.
+    bench.ask("RebootVmInstance", Bench::uuid_of(&vm.uuid));
+    bench.must(|bench| check::vm_running(&bench.api, &vm.uuid));
+    bench.everything_serves(std::slice::from_ref(&vm));
+}

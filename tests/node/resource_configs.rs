@@ -168,7 +168,15 @@ async fn what_may_be_bound_is_listed_and_read_for_several_names_at_once() {
     let configs = world.read("GetResourceConfigs", several).await["configs"].clone();
     let values: Vec<String> = configs.as_array().unwrap().iter().map(|one| text(one, "value")).collect();
     assert_eq!(values, ["60", "9"]);
-    let wrong = of(&site.image, "host", "ping.interval");
-    let refusal = world.node.read("GetResourceConfig", wrong).await.unwrap_err();
-    assert!(refusal.code == "SYS.1007" && refusal.detail.contains(&site.image), "{refusal}");
+    let nobody = switchback_events::Id::of_name("nobody").to_string();
+    for (read, asked, code, shown) in [
+        ("GetResourceConfig", of(&site.image, "host", "ping.interval"), "SYS.1007", &site.image),
+        ("GetResourceConfig", of(&nobody, "host", "ping.interval"), "SYS.1003", &nobody),
+        ("GetResourceConfig", of(&site.zone, "host", "ping.often"), "SYS.1007", &"host.ping.often".to_string()),
+        ("GetResourceConfig", of(&site.zone, "applianceVm", "auto.rollback"), "SYS.1007", &"auto.rollback".to_string()),
+        ("GetGlobalConfigOptions", json!({"category": "a", "name": "b"}), "SYS.1007", &"a.b".to_string()),
+    ] {
+        let refusal = world.node.read(read, asked).await.unwrap_err();
+        assert!(refusal.code == code && refusal.detail.contains(shown), "{refusal}");
+    }
 }
