@@ -36,10 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LAYERS: &[&str] = &["events", "bus", "actors", "projections"];
 
 /// Concepts that have no file in a layer, and why.
-const NO_FILE: &[(&str, &str, &str)] = &[
-    ("bus", "mac_block", "nobody asks for a MAC block: nics take from it and give back"),
-    ("bus", "network_service_provider", "providers are made with the installation, and only read"),
-];
+const NO_FILE: &[(&str, &str, &str)] =
+    &[("bus", "mac_block", "nobody asks for a MAC block: nics take from it and give back")];
 
 /// A file with more lines holds a second concept.
 const MAX_LINES: usize = 800;

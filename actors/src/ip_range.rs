@@ -2,9 +2,11 @@
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
 mod allocator;
+mod on_network;
 mod reads;
 mod reserved;
 
+pub(crate) use on_network::{first_normal, has_room, range_with};
 pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
 pub use reads::{Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
@@ -275,10 +277,19 @@ fn siblings(facts: &Facts, l2: L2NetworkId) -> Result<Vec<(Id, Arc<IpRange>)>, R
 
 fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", asked.l3)?;
+    if l3.no_ipam {
+        let detail = format!("l3NetworkUuid = `{}`: the L3 network has no address management (enableIPAM)", asked.l3);
+        return Err(Refusal::operation(detail));
+    }
+    let of_router = l3_network::router_interface_ip(&*facts.tags(asked.l3)?);
     let mut ranges = siblings(facts, l3.l2_network)?;
     let mut decision: Option<Decision> = None;
     for (at, bounds) in pieces.iter().enumerate() {
         check(asked, &l3, bounds, &ranges)?;
+        if let Some(ip) = of_router.filter(|ip| bounds.contains(*ip)) {
+            let right = format!("a range without {ip}, the router interface IP of the network");
+            return Err(Refusal::argument("startIp", bounds.start, right));
+        }
         let id = if at == 0 { context.resource_id() } else { context.id() };
         rules::absent::<IpRange>(facts, id)?;
         let event = IpRangeEvent::Created {

@@ -3,7 +3,7 @@
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -25,6 +25,8 @@ pub struct L2Network {
     pub vlan: Option<u16>,
     pub v_switch_type: String,
     pub clusters: BTreeMap<ClusterId, L2Attachment>,
+    /// Who may give services to its L3 networks.
+    pub providers: BTreeSet<NetworkServiceProviderId>,
     /// The last attachment that failed: cluster, version of the event, why.
     pub failed: Option<(ClusterId, Version, String)>,
     pub deleted: bool,
@@ -40,6 +42,7 @@ impl L2Network {
                 (self.zone, self.name, self.vlan) = (*zone, name.clone(), *vlan);
                 self.physical_interface = physical_interface.clone();
                 self.v_switch_type = v_switch_type.clone();
+                self.providers = network_service_provider::built_in();
             }
             L2NetworkEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             L2NetworkEvent::AttachRequested { cluster, .. } => {
@@ -54,6 +57,12 @@ impl L2Network {
             }
             L2NetworkEvent::Detached { cluster } => {
                 self.clusters.remove(cluster);
+            }
+            L2NetworkEvent::ProviderAttached { provider } => {
+                self.providers.insert(*provider);
+            }
+            L2NetworkEvent::ProviderDetached { provider } => {
+                self.providers.remove(provider);
             }
             L2NetworkEvent::Deleted {} => self.deleted = true,
         }
@@ -92,7 +101,7 @@ fn create(new: NewL2, facts: &Facts, context: &Context) -> Result<Decision, Refu
     rules::existing::<Zone>(facts, "zoneUuid", new.zone)?;
     let id = context.resource_id();
     rules::absent::<L2Network>(facts, id)?;
-    Ok(Decision::about(StreamKind::L2Network, id).show("l2").event(L2NetworkEvent::Created {
+    let decision = Decision::about(StreamKind::L2Network, id).show("l2").event(L2NetworkEvent::Created {
         zone: new.zone,
         name: new.name.to_string(),
         description: new.description.clone(),
@@ -100,7 +109,8 @@ fn create(new: NewL2, facts: &Facts, context: &Context) -> Result<Decision, Refu
         network_type,
         vlan: new.vlan,
         v_switch_type: v_switch_type.to_string(),
-    }))
+    });
+    Ok(network_service_provider::associate(decision, facts))
 }
 
 pub(crate) fn create_no_vlan(

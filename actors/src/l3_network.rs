@@ -1,6 +1,14 @@
 //! L3 network: `Enabled ⇄ Disabled → deleted`, with name servers in order and services, each from one provider.
 
+mod services;
+mod settings;
+
+pub(crate) use services::{attach_services, detach_services};
+pub(crate) use settings::{add_host_route, remove_host_route, router_interface_ip, set_mtu, set_router_interface_ip};
+pub use settings::{mtu_of, router_interface_ip_of};
+
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -21,6 +29,12 @@ pub struct L3Network {
     pub dns_domain: Option<String>,
     pub disabled: bool,
     pub dns: Vec<IpAddr>,
+    /// Where clients are told the way to, in order.
+    pub host_routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    /// Bytes, where it was set.
+    pub mtu: Option<u16>,
+    /// No address is given or checked.
+    pub no_ipam: bool,
     pub services: BTreeMap<NetworkServiceType, NetworkServiceProviderId>,
     /// Reserved ranges: first and last address.
     pub reserved: BTreeMap<Id, (Ipv4Addr, Ipv4Addr)>,
@@ -46,6 +60,10 @@ impl L3Network {
             L3NetworkEvent::StateChanged { state } => self.disabled = *state == Enabled::Disabled,
             L3NetworkEvent::DnsAdded { dns } => self.dns.push(*dns),
             L3NetworkEvent::DnsRemoved { dns } => self.dns.retain(|server| server != dns),
+            L3NetworkEvent::HostRouteAdded { prefix, nexthop } => self.host_routes.push((*prefix, *nexthop)),
+            L3NetworkEvent::HostRouteRemoved { prefix } => self.host_routes.retain(|(other, _)| other != prefix),
+            L3NetworkEvent::MtuChanged { mtu } => self.mtu = Some(*mtu),
+            L3NetworkEvent::IpamDisabled {} => self.no_ipam = true,
             L3NetworkEvent::ServicesAttached { provider, services } => {
                 self.services.extend(services.iter().map(|service| (*service, *provider)));
             }
@@ -113,7 +131,7 @@ pub(crate) fn create(command: &CreateL3Network, facts: &Facts, context: &Context
     let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", command.l2_network_uuid)?;
     let id = context.resource_id();
     rules::absent::<L3Network>(facts, id)?;
-    Ok(Decision::about(StreamKind::L3Network, id).show("l3").event(L3NetworkEvent::Created {
+    let decision = Decision::about(StreamKind::L3Network, id).show("l3").event(L3NetworkEvent::Created {
         zone: l2.zone,
         l2_network: command.l2_network_uuid,
         name: command.name.clone(),
@@ -121,7 +139,11 @@ pub(crate) fn create(command: &CreateL3Network, facts: &Facts, context: &Context
         category,
         system,
         dns_domain: command.dns_domain.clone(),
-    }))
+    });
+    Ok(match command.enable_IPAM {
+        Some(false) => decision.event(L3NetworkEvent::IpamDisabled {}),
+        _ => decision,
+    })
 }
 
 pub(crate) fn update(command: &UpdateL3Network, facts: &Facts) -> Result<Decision, Refusal> {
@@ -164,121 +186,30 @@ pub(crate) fn change_state(command: &ChangeL3NetworkState, facts: &Facts) -> Res
 
 pub(crate) fn add_dns(command: &AddDnsToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", command.l3_network_uuid)?;
-    if l3.dns.contains(&command.dns) {
+    // An IPv4 address in the clothes of IPv6 is the same server.
+    let dns = command.dns.to_canonical();
+    if l3.dns.contains(&dns) {
         return Err(Refusal::operation(format!(
             "dns = `{}`: L3 network {} has this name server already",
             command.dns, command.l3_network_uuid
         )));
     }
-    if command.dns.is_unspecified() || command.dns.is_multicast() {
+    if dns.is_unspecified() || dns.is_multicast() {
         return Err(Refusal::argument("dns", command.dns, "a unicast address"));
     }
     router::reachable(facts, "l3NetworkUuid", command.l3_network_uuid)?;
-    let event = L3NetworkEvent::DnsAdded { dns: command.dns };
+    let event = L3NetworkEvent::DnsAdded { dns };
     Ok(Decision::about(StreamKind::L3Network, command.l3_network_uuid).show("l3").event(event))
 }
 
 pub(crate) fn remove_dns(command: &RemoveDnsFromL3Network, facts: &Facts) -> Result<Decision, Refusal> {
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", command.l3_network_uuid)?;
     let decision = Decision::about(StreamKind::L3Network, command.l3_network_uuid).show("l3");
-    if !l3.dns.contains(&command.dns) {
+    let dns = command.dns.to_canonical();
+    if !l3.dns.contains(&dns) {
         return Ok(decision);
     }
-    Ok(decision.event(L3NetworkEvent::DnsRemoved { dns: command.dns }))
-}
-
-/// The providers and services that a request names, by provider.
-type Asked = BTreeMap<NetworkServiceProviderId, Vec<NetworkServiceType>>;
-
-fn asked(request: &BTreeMap<String, Vec<String>>, facts: &Facts) -> Result<Asked, Refusal> {
-    if request.is_empty() {
-        return Err(Refusal::argument("networkServices", "{}", "at least one provider with its services"));
-    }
-    let mut asked = Asked::new();
-    for (name, services) in request {
-        let field = format!("networkServices.{name}");
-        let provider = network_service_provider::find(facts, name)?.ok_or_else(|| {
-            Refusal::argument("networkServices", name, "the uuid or type of a network service provider")
-        })?;
-        if services.is_empty() {
-            return Err(Refusal::argument(&field, "[]", "at least one service"));
-        }
-        let offered = facts.get::<NetworkServiceProvider>(provider)?;
-        let list = asked.entry(provider).or_default();
-        for word in services {
-            let service = word.parse().map_err(|()| Refusal::argument(&field, word, "a type of network service"))?;
-            if !offered.services.contains(&service) {
-                let all: Vec<String> = offered.services.iter().map(ToString::to_string).collect();
-                return Err(Refusal::argument(&field, word, format!("a service of this provider: {}", all.join(", "))));
-            }
-            if !list.contains(&service) {
-                list.push(service);
-            }
-        }
-    }
-    Ok(asked)
-}
-
-/// What a virtual router gives now; other types answer "not supported" rather than nothing.
-const GIVEN: &[NetworkServiceType] = &[NetworkServiceType::DHCP, NetworkServiceType::DNS, NetworkServiceType::SNAT];
-
-pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
-    let id = command.l3_network_uuid;
-    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
-    let asked = asked(&command.network_services, facts)?;
-    let mut decision = Decision::about(StreamKind::L3Network, id).show("l3");
-    let mut seen: Vec<NetworkServiceType> = Vec::new();
-    for services in asked.values() {
-        for service in services {
-            if let Some(other) = l3.services.get(service) {
-                let refusal =
-                    format!("L3 network {id} has {service} from provider {other} already: one provider per service");
-                return Err(Refusal::operation(refusal));
-            }
-            if seen.contains(service) {
-                return Err(Refusal::argument("networkServices", service, "each service from one provider only"));
-            }
-            seen.push(*service);
-        }
-    }
-    for (provider, services) in &asked {
-        let ours = *provider == network_service_provider::virtual_router();
-        let all: Vec<_> = services.iter().chain(l3.services.keys()).chain(asked.values().flatten()).collect();
-        for service in services {
-            let translated = matches!(service, NetworkServiceType::Eip | NetworkServiceType::PortForwarding);
-            if ours && translated && !all.contains(&&NetworkServiceType::SNAT) {
-                return Err(Refusal::operation(format!("{service} of a virtual router needs SNAT on L3 network {id}")));
-            }
-            if !ours || !GIVEN.contains(service) {
-                return Err(Refusal::not_supported(format!("service {service} of provider {provider}")));
-            }
-        }
-        if services.contains(&NetworkServiceType::SNAT) && !facts.members(Relation::OfferingsOnL3, id).is_empty() {
-            let right = "a network that no virtual router offering stands on";
-            return Err(Refusal::argument("l3NetworkUuid", id, right));
-        }
-        if ours {
-            router::reachable(facts, "l3NetworkUuid", id)?;
-        }
-        decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
-        if ours && services.contains(&NetworkServiceType::SNAT) {
-            router::become_gateway(&mut decision, facts, id)?;
-        }
-    }
-    Ok(decision)
-}
-
-pub(crate) fn detach_services(command: &DetachNetworkServiceFromL3Network, facts: &Facts) -> Result<Decision, Refusal> {
-    let id = command.l3_network_uuid;
-    let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
-    let mut decision = Decision::about(StreamKind::L3Network, id).show("l3");
-    for (provider, mut services) in asked(&command.network_services, facts)? {
-        services.retain(|service| l3.services.get(service) == Some(&provider));
-        if !services.is_empty() {
-            decision = decision.event(L3NetworkEvent::ServicesDetached { provider, services });
-        }
-    }
-    Ok(decision)
+    Ok(decision.event(L3NetworkEvent::DnsRemoved { dns }))
 }
 
 pub(crate) fn delete(command: &DeleteL3Network, facts: &Facts) -> Result<Decision, Refusal> {

@@ -276,18 +276,13 @@ fn router_nic(
     let l3 = facts.get::<L3Network>(network)?;
     let nic = NicId(context.id());
     let mac = mac_block::allocate(decision, facts, context, nic, device_id, None)?;
-    let first = facts.members(Relation::RangesOfL3, network);
-    let mut gateway = None;
-    for id in first {
-        let range = facts.peek::<IpRange>(id)?;
-        if let Some(bounds) = range.bounds.filter(|_| !range.pool) {
-            gateway = Some((IpRangeId(id), bounds));
-            break;
-        }
-    }
-    // With SNAT the router is the gateway of the guest network; no range holds the gateway's address.
-    let address = match gateway.filter(|_| snat && meta_data & Nic::GUEST != 0) {
-        Some((range, bounds)) => bounds.address(bounds.gateway, range, Id::NIL),
+    let guest = meta_data & Nic::GUEST != 0;
+    let of_router = l3_network::router_interface_ip(&*facts.tags(network)?).filter(|_| guest);
+    let range = if guest { ip_range::first_normal(facts, network)? } else { None };
+    // With SNAT the router is the gateway of the guest network, unless it was given an address of its own. No range
+    // holds either.
+    let address = match range.filter(|_| of_router.is_some() || snat) {
+        Some((range, bounds)) => bounds.address(of_router.unwrap_or(bounds.gateway), range, Id::NIL),
         None => ip_range::allocate(decision, facts, context, network, None, (nic, router))?,
     };
     Ok(Nic {

@@ -480,7 +480,6 @@ pub(crate) fn inherit(
 }
 
 /// Makes the record of a command that says what a system tag says: the tag in its place becomes `text`.
-#[allow(dead_code, reason = "for the commands whose record a tag is")]
 pub(crate) fn put(
     decision: &mut Decision,
     facts: &Facts,

@@ -35,6 +35,7 @@ impl Scene {
             name: format!("br_{interface}"),
             physical_interface: interface.to_string(),
             vlan: None,
+            mtu: 1500,
         };
         let plug = |nic: &switchback_appliance::RouterNic| PlugConfig {
             name: nic.name.clone(),

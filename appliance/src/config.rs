@@ -102,14 +102,28 @@ pub struct DhcpNetwork {
     pub subnet: Ipv4Net,
     /// Option 3.
     pub gateway: Ipv4Addr,
-    /// Option 6: always the router itself.
-    pub dns_server: Ipv4Addr,
+    /// The router's own address there, which DHCP comes from.
+    pub server: Ipv4Addr,
+    /// Option 6.
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// Option 121, in order; the default route goes with them.
+    pub routes: Vec<HostRoute>,
     /// Option 15.
     pub domain: Option<String>,
     /// Option 26, bytes.
     pub mtu: u16,
     /// Seconds.
     pub lease_time: u32,
+}
+
+/// A way that clients are told of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostRoute {
+    /// Where to.
+    pub prefix: Ipv4Net,
+    /// By which router.
+    pub nexthop: Ipv4Addr,
 }
 
 /// One client.

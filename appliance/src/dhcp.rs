@@ -2,10 +2,10 @@
 
 use crate::{
     config::{DhcpConfig, DhcpHost, DhcpNetwork, interface_name},
-    interfaces::DEFAULT_MTU,
-    router::RouterFold,
+    router::{Network, RouterFold},
 };
 use ipnet::Ipv4Net;
+use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::NetworkServiceType;
 
 /// Seconds.
@@ -24,9 +24,11 @@ pub(crate) fn fold(router: &RouterFold) -> DhcpConfig {
             l3_network: nic.l3_network,
             subnet: subnet.trunc(),
             gateway: own.gateway,
-            dns_server: own.ip,
+            server: own.ip,
+            dns_servers: name_servers(network, own.ip),
+            routes: network.routes.clone(),
             domain: network.domain.clone(),
-            mtu: DEFAULT_MTU,
+            mtu: network.mtu(),
             lease_time: LEASE_TIME,
         });
         config.hosts.extend(router.served(nic.l3_network).into_iter().filter_map(|(hostname, client)| {
@@ -35,4 +37,15 @@ pub(crate) fn fold(router: &RouterFold) -> DhcpConfig {
     }
     config.hosts.sort();
     config
+}
+
+/// Whom clients ask for names: the router, where it gives DNS, else the network's own name servers. Where there are
+/// none it is the router still, for the names of the VMs.
+fn name_servers(network: &Network, router: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let own = network.dns.iter().filter_map(|server| match server {
+        IpAddr::V4(server) => Some(*server),
+        IpAddr::V6(_) => None,
+    });
+    let servers: Vec<Ipv4Addr> = own.filter(|_| !network.services.contains(&NetworkServiceType::DNS)).collect();
+    if servers.is_empty() { vec![router] } else { servers }
 }

@@ -4,7 +4,7 @@
 //! A VM is in its host's document only when every router that serves it has applied a revision that knows of its
 //! start, so a VM never asks for an address before the router can answer.
 
-use crate::{config::interface_name, firewall::AGENT_PORT, host_config::*, interfaces::DEFAULT_MTU};
+use crate::{config::interface_name, firewall::AGENT_PORT, host_config::*};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -16,6 +16,8 @@ use switchback_events::*;
 pub struct HostFold {
     hosts: BTreeMap<HostId, HostRecord>,
     l2s: BTreeMap<L2NetworkId, L2Record>,
+    /// The L2 network of each L3 network, and its MTU where it was set.
+    l3s: BTreeMap<L3NetworkId, (L2NetworkId, Option<u16>)>,
     routers: BTreeMap<RouterId, RouterRecord>,
     vms: BTreeMap<VmInstanceId, VmRecord>,
     on_host: BTreeMap<HostId, BTreeSet<Id>>,
@@ -188,6 +190,10 @@ impl HostFold {
                 | L2NetworkEvent::AttachFailed { cluster, .. }
                 | L2NetworkEvent::Detached { cluster },
             ) => of_cluster(*cluster),
+            Event::L3Network(L3NetworkEvent::MtuChanged { .. } | L3NetworkEvent::Deleted {}) => {
+                let l2 = self.l3s.get(&L3NetworkId(stream.id)).and_then(|(l2, _)| self.l2s.get(l2));
+                l2.into_iter().flat_map(|l2| l2.clusters.keys()).flat_map(|cluster| of_cluster(*cluster)).collect()
+            }
             Event::Router(RouterEvent::Created { host, .. }) => vec![*host],
             Event::VmInstance(VmInstanceEvent::Created { host, .. } | VmInstanceEvent::Started { host }) => vec![*host],
             Event::VmInstance(event) => {
@@ -232,6 +238,7 @@ impl HostFold {
         match &recorded.event {
             Event::Host(event) => self.host_event(HostId(id), event, recorded.position),
             Event::L2Network(event) => self.l2_event(L2NetworkId(id), event),
+            Event::L3Network(event) => self.l3_event(L3NetworkId(id), event),
             Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
             Event::VmInstance(event) => self.vm_event(VmInstanceId(id), event, recorded.position, at),
             _ => {}
@@ -300,8 +307,34 @@ impl HostFold {
             L2NetworkEvent::Deleted {} => {
                 self.l2s.remove(&id);
             }
-            L2NetworkEvent::Updated { .. } => {}
+            L2NetworkEvent::Updated { .. }
+            | L2NetworkEvent::ProviderAttached { .. }
+            | L2NetworkEvent::ProviderDetached { .. } => {}
         }
+    }
+
+    fn l3_event(&mut self, id: L3NetworkId, event: &L3NetworkEvent) {
+        match event {
+            L3NetworkEvent::Created { l2_network, .. } => drop(self.l3s.insert(id, (*l2_network, None))),
+            L3NetworkEvent::MtuChanged { mtu } => {
+                if let Some((_, own)) = self.l3s.get_mut(&id) {
+                    *own = Some(*mtu);
+                }
+            }
+            // Those who look whom the event touches look for it still.
+            L3NetworkEvent::Deleted {} => {
+                if let Some((_, own)) = self.l3s.get_mut(&id) {
+                    *own = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Bytes that the bridge of an L2 network must pass.
+    fn bridge_mtu(&self, l2: L2NetworkId) -> u16 {
+        let own = self.l3s.values().filter(|(on, _)| *on == l2).filter_map(|(_, mtu)| *mtu);
+        own.max().unwrap_or(DEFAULT_MTU).max(DEFAULT_MTU)
     }
 
     fn router_event(&mut self, id: RouterId, event: &RouterEvent, position: Position, at: Micros) {
@@ -485,6 +518,7 @@ impl HostFold {
                     name: bridge_name(&l2.physical_interface, l2.vlan),
                     physical_interface: l2.physical_interface.clone(),
                     vlan: l2.vlan,
+                    mtu: self.bridge_mtu(*id),
                 };
                 (*id, bridge)
             })
@@ -516,7 +550,7 @@ impl HostFold {
             internal_name: nic.internal_name.clone(),
             mac: nic.mac,
             bridge: bridge.unwrap_or_default(),
-            mtu: DEFAULT_MTU,
+            mtu: self.l3s.get(&nic.l3_network).and_then(|(_, mtu)| *mtu).unwrap_or(DEFAULT_MTU),
         }
     }
 

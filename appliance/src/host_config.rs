@@ -40,6 +40,8 @@ pub struct BridgeConfig {
     pub physical_interface: String,
     /// 1 to 4094, or none.
     pub vlan: Option<u16>,
+    /// Bytes, at least: nothing that others use is made smaller.
+    pub mtu: u16,
 }
 
 /// An interface of an appliance or VM, plugged into a bridge.

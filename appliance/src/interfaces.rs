@@ -5,9 +5,6 @@ use crate::{
     router::RouterFold,
 };
 
-/// Bytes: what an L2 network without a tunnel carries.
-pub const DEFAULT_MTU: u16 = 1500;
-
 pub(crate) fn fold(router: &RouterFold) -> InterfacesConfig {
     let nics = router
         .nics
@@ -21,7 +18,7 @@ pub(crate) fn fold(router: &RouterFold) -> InterfacesConfig {
                 prefix_length: address.prefix_length,
                 meta_data: nic.meta_data,
                 l3_network: nic.l3_network,
-                mtu: DEFAULT_MTU,
+                mtu: router.network(nic.l3_network).mtu(),
             })
         })
         .collect();

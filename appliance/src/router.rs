@@ -35,6 +35,10 @@ pub struct Network {
     pub domain: Option<String>,
     /// Its name servers, in order.
     pub dns: Vec<IpAddr>,
+    /// Where clients are told the way to, in order.
+    pub routes: Vec<HostRoute>,
+    /// Bytes, where it was set.
+    pub mtu: Option<u16>,
     /// The services that a virtual router gives it.
     pub services: BTreeSet<NetworkServiceType>,
 }
@@ -102,6 +106,11 @@ impl RouterFold {
             L3NetworkEvent::Updated { dns_domain: Some(domain), .. } => network.domain = Some(domain.clone()),
             L3NetworkEvent::DnsAdded { dns } => network.dns.push(*dns),
             L3NetworkEvent::DnsRemoved { dns } => network.dns.retain(|server| server != dns),
+            L3NetworkEvent::HostRouteAdded { prefix, nexthop } => {
+                network.routes.push(HostRoute { prefix: *prefix, nexthop: *nexthop });
+            }
+            L3NetworkEvent::HostRouteRemoved { prefix } => network.routes.retain(|route| route.prefix != *prefix),
+            L3NetworkEvent::MtuChanged { mtu } => network.mtu = Some(*mtu),
             L3NetworkEvent::ServicesAttached { provider, services } if *provider == ours() => {
                 network.services.extend(services);
             }
@@ -168,11 +177,12 @@ impl RouterFold {
 
     /// The guest nics with the networks behind them.
     pub(crate) fn guests(&self) -> impl Iterator<Item = (&Nic, &Network)> {
-        let none = &NO_NETWORK;
-        self.nics
-            .iter()
-            .filter(|nic| nic.is(Nic::GUEST))
-            .map(move |nic| (nic, self.networks.get(&nic.l3_network).unwrap_or(none)))
+        self.nics.iter().filter(|nic| nic.is(Nic::GUEST)).map(|nic| (nic, self.network(nic.l3_network)))
+    }
+
+    /// What is known of a network.
+    pub(crate) fn network(&self, l3: L3NetworkId) -> &Network {
+        self.networks.get(&l3).unwrap_or(&NO_NETWORK)
     }
 
     /// The nics on `l3` of VMs that run or are about to, with the VMs' names. Of several VMs with one name the first
@@ -196,7 +206,15 @@ fn ours() -> NetworkServiceProviderId {
     built_in_provider("VirtualRouter")
 }
 
-static NO_NETWORK: Network = Network { domain: None, dns: Vec::new(), services: BTreeSet::new() };
+static NO_NETWORK: Network =
+    Network { domain: None, dns: Vec::new(), routes: Vec::new(), mtu: None, services: BTreeSet::new() };
+
+impl Network {
+    /// Bytes that its links carry.
+    pub fn mtu(&self) -> u16 {
+        self.mtu.unwrap_or(DEFAULT_MTU)
+    }
+}
 
 /// The name of a VM that has no other: `ip-10-0-0-5`.
 pub fn address_name(nic: &Nic) -> String {

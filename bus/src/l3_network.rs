@@ -1,7 +1,12 @@
-//! What can be asked of L3 networks, their name servers and services.
+//! What can be asked of L3 networks, their name servers, host routes, MTU and services.
+
+#![allow(non_snake_case, reason = "a parameter is spelt as the reference's clients spell it")]
 
 use crate::{Check::*, messages};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 use switchback_events::{Id, L2NetworkId, L3NetworkId};
 
 messages! {
@@ -23,6 +28,8 @@ messages! {
         dns_domain: Option<String> = Text(255),
         /// Only 4: IPv6 is not supported yet.
         ip_version: Option<u8> = Int(4, 6),
+        /// `false`: no address is given or checked, nics have the addresses that were asked for.
+        enable_IPAM: Option<bool> = Bool,
     }
     /// Changes an L3 network's name, description, domain or category.
     Command UpdateL3Network "PUT" "/l3-networks/{uuid}/actions" => "l3" {
@@ -60,6 +67,37 @@ messages! {
         /// The name server.
         dns: IpAddr = Ip,
     }
+    /// Adds a host route: DHCP clients are told that `nexthop` is the way to `prefix`.
+    Command AddHostRouteToL3Network "POST" "/l3-networks/{l3NetworkUuid}/hostroute" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// An IPv4 subnet such as 10.1.0.0/16.
+        prefix: String = Any,
+        /// The IPv4 address of the next router.
+        nexthop: String = Any,
+    }
+    /// Removes a host route. One that is not there is refused.
+    Command RemoveHostRouteFromL3Network "DELETE" "/l3-networks/{l3NetworkUuid}/hostroute" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// The subnet that it leads to.
+        prefix: String = Any,
+    }
+    /// Sets the MTU: routers and bridges take it at once, clients when they next ask for their lease.
+    Command SetL3NetworkMtu "POST" "/l3-networks/{l3NetworkUuid}/mtu" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// Bytes.
+        mtu: u16 = Int(68, 9216),
+    }
+    /// Sets the address that virtual routers take on the network; without one it is the gateway's. A router that is
+    /// there keeps the address that it has: the next one that is made takes it.
+    Command SetL3NetworkRouterInterfaceIp "POST" "/l3-networks/{l3NetworkUuid}/router-interface-ip" => "l3" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// An address of the network's CIDR outside of its ranges.
+        router_interface_ip: Ipv4Addr = Ipv4,
+    }
     /// Attaches network services: each type from one provider.
     Command AttachNetworkServiceToL3Network "POST" "/l3-networks/{l3NetworkUuid}/network-services" => "l3" {
         /// The L3 network.
@@ -72,7 +110,9 @@ messages! {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// Provider uuid or type → service types.
-        network_services: BTreeMap<String, Vec<String>> = Services,
+        network_services: Option<BTreeMap<String, Vec<String>>> = Services,
+        /// One service, whoever gives it.
+        service: Option<String> = Any,
     }
     /// Reserves addresses: the free ones of its IP ranges now, others when they are given back or a range comes there.
     Command AddReservedIpRange "POST" "/l3-networks/{l3NetworkUuid}/reserved-ip-ranges" => "reservedIpRange" {

@@ -116,6 +116,7 @@ required!(
     switchback_events::VmInstanceId,
     switchback_events::RouterId,
     switchback_events::TagId,
+    switchback_events::NetworkServiceProviderId,
     std::collections::BTreeMap<String, Vec<String>>
 );
 

@@ -61,6 +61,16 @@ messages! {
         /// How many there are in all, too.
         reply_with_count: Option<bool> = Bool,
     }
+    /// The MTU of an L3 network, bytes: its own, else that of its kind of L2 network.
+    Read GetL3NetworkMtu "GET" "/l3-networks/{l3NetworkUuid}/mtu" => "" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+    }
+    /// The address that virtual routers take on an L3 network: the one that was set, else the gateway.
+    Read GetL3NetworkRouterInterfaceIp "GET" "/l3-networks/{l3NetworkUuid}/router-interface-ip" => "" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+    }
     /// The types of network service.
     Read GetNetworkServiceTypes "GET" "/network-services/types" => "" {}
     /// The types of L2 network.

@@ -96,6 +96,8 @@ pub mod code {
     pub const INVALID_SESSION: &str = "ID.1002";
     pub const L2_ATTACH: &str = "L2.1000";
     pub const L3_ALLOCATE: &str = "L3.1000";
+    pub const PROVIDER_ATTACH: &str = "NWS.1000";
+    pub const PROVIDER_DETACH: &str = "NWS.1001";
     pub const VR_STATE: &str = "VR.1000";
     pub const VR_NO_PUBLIC_NETWORK: &str = "VR.1001";
     pub const VR_NO_DEFAULT_OFFERING: &str = "VR.1002";

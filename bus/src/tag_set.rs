@@ -217,13 +217,20 @@ pub const SYSTEM_TAGS: &[SystemTag] = &[
         origin: TagOrigin::Creation("AttachL3NetworkToVm"),
         description: "the hardware address of the VM's nic on that network",
     },
+    SystemTag {
+        name: "routerInterfaceIp",
+        words: &[("ip", TagWord::Address)],
+        on: &[Bearer::L3Network],
+        number: TagNumber::One,
+        origin: TagOrigin::Commands("SetL3NetworkRouterInterfaceIp"),
+        description: "the address that routers take on the network when they are made; without it the gateway's",
+    },
 ];
 
 /// System tags of ZStack that nothing here reads yet.
 pub const LATER_TAGS: &[&str] = &[
     "role",
     "dedicatedRole",
-    "routerInterfaceIp",
     "userdata",
     "staticVip",
     "haUuid",

@@ -131,6 +131,9 @@ impl Event {
                 | L2NetworkEvent::Attached { cluster }
                 | L2NetworkEvent::AttachFailed { cluster, .. }
                 | L2NetworkEvent::Detached { cluster } => vec![cluster.0],
+                L2NetworkEvent::ProviderAttached { provider } | L2NetworkEvent::ProviderDetached { provider } => {
+                    vec![provider.0]
+                }
                 _ => vec![],
             },
             Event::L3Network(event) => match event {

@@ -1,6 +1,6 @@
 //! What happens to an L2 network: a broadcast domain, attached to clusters and realised on their hosts.
 
-use crate::{ClusterId, HostId, ZoneId};
+use crate::{ClusterId, HostId, NetworkServiceProviderId, ZoneId};
 use serde::{Deserialize, Serialize};
 
 /// How a broadcast domain is told apart on the wire.
@@ -48,6 +48,13 @@ pub enum L2NetworkEvent {
     },
     Detached {
         cluster: ClusterId,
+    },
+    /// May give services to its L3 networks. The built-in providers may from the beginning.
+    ProviderAttached {
+        provider: NetworkServiceProviderId,
+    },
+    ProviderDetached {
+        provider: NetworkServiceProviderId,
     },
     Deleted {},
 }

@@ -1,6 +1,7 @@
 //! What happens to an L3 network: its settings, name servers and services. Its ranges are streams of their own.
 
 use crate::{Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -43,6 +44,20 @@ pub enum L3NetworkEvent {
     DnsRemoved {
         dns: IpAddr,
     },
+    /// Clients are told a way to `prefix`.
+    HostRouteAdded {
+        prefix: Ipv4Net,
+        nexthop: Ipv4Addr,
+    },
+    HostRouteRemoved {
+        prefix: Ipv4Net,
+    },
+    /// Bytes; what the L2 network carries until then.
+    MtuChanged {
+        mtu: u16,
+    },
+    /// No address is given or checked here; said at its creation.
+    IpamDisabled {},
     ServicesAttached {
         provider: NetworkServiceProviderId,
         services: Vec<NetworkServiceType>,

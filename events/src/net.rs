@@ -64,6 +64,9 @@ impl<'de> Deserialize<'de> for Mac {
     }
 }
 
+/// Bytes: what an L2 network without a tunnel carries.
+pub const DEFAULT_MTU: u16 = 1500;
+
 /// The length of a netmask's prefix, or `None` when the bits are not contiguous or all zero.
 pub fn prefix_of(netmask: Ipv4Addr) -> Option<u8> {
     let bits = u32::from(netmask);

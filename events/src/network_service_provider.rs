@@ -58,6 +58,9 @@ pub enum NetworkServiceProviderEvent {
     Created { name: String, description: Option<String>, provider_type: String, services: Vec<NetworkServiceType> },
 }
 
+/// The types of the built-in providers.
+pub const BUILT_IN_PROVIDERS: [&str; 4] = ["VirtualRouter", "vrouter", "Flat", "SecurityGroup"];
+
 /// The id of the built-in provider of a type, the same on every installation.
 pub fn built_in_provider(provider_type: &str) -> NetworkServiceProviderId {
     NetworkServiceProviderId(Id::of_name(&format!("network-service-provider:{provider_type}")))

@@ -28,6 +28,10 @@ const STEPS: &[Step] = &[
     (StreamKind::Router, 1, same),
     // A tag may be changed.
     (StreamKind::TagSet, 1, same),
+    // Host routes, an MTU, and networks without address management.
+    (StreamKind::L3Network, 2, same),
+    // Providers of network services come and go.
+    (StreamKind::L2Network, 1, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

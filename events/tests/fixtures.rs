@@ -345,6 +345,8 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let failed = L2NetworkEvent::AttachFailed { cluster: id(2), code: text("L2.1000"), detail: text("no eth0") };
     add("full", failed.into());
     add("full", L2NetworkEvent::Detached { cluster: id(2) }.into());
+    add("full", L2NetworkEvent::ProviderAttached { provider: id(10) }.into());
+    add("full", L2NetworkEvent::ProviderDetached { provider: id(10) }.into());
     add("full", L2NetworkEvent::Deleted {}.into());
 
     let l3 = |description, category, system, dns_domain| L3NetworkEvent::Created {
@@ -372,6 +374,11 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     add("full", L3NetworkEvent::DnsAdded { dns: IpAddr::V4(ip(53)) }.into());
     add("ipv6", L3NetworkEvent::DnsAdded { dns: "fd00::53".parse().unwrap() }.into());
     add("full", L3NetworkEvent::DnsRemoved { dns: IpAddr::V4(ip(53)) }.into());
+    let prefix = "10.9.0.0/16".parse().unwrap();
+    add("full", L3NetworkEvent::HostRouteAdded { prefix, nexthop: ip(7) }.into());
+    add("full", L3NetworkEvent::HostRouteRemoved { prefix }.into());
+    add("full", L3NetworkEvent::MtuChanged { mtu: 1400 }.into());
+    add("full", L3NetworkEvent::IpamDisabled {}.into());
     let services = vec![NetworkServiceType::DHCP, NetworkServiceType::SNAT];
     add("full", L3NetworkEvent::ServicesAttached { provider: id(10), services: services.clone() }.into());
     add("full", L3NetworkEvent::ServicesDetached { provider: id(10), services }.into());

@@ -171,6 +171,7 @@ pub static KINDS: &[&Kind] = &[
     &IP_RANGE,
     &USED_IP,
     &RESERVED_RANGE,
+    &HOST_ROUTE,
     &PROVIDER,
     &SERVICE_REF,
     &INSTANCE_OFFERING,
@@ -308,11 +309,13 @@ pub static L2: Kind = Kind {
         f("virtualNetworkId", Int),
         f("vlan", Int),
         f("attachedClusterUuids", Uuids),
+        f("networkServiceProviderUuids", Uuids),
         CREATED,
         CHANGED,
     ],
     relations: &[
         one("zone", "zone", "zoneUuid"),
+        each("networkServiceProviders", "networkServiceProvider", "networkServiceProviderUuids"),
         many("l3Networks", "l3", "l2NetworkUuid"),
         many("l3Network", "l3", "l2NetworkUuid"),
         each("attachedClusters", "cluster", "attachedClusterUuids"),
@@ -338,6 +341,7 @@ pub static L3: Kind = Kind {
         f("ipVersion", Int),
         f("enableIPAM", Bool),
         f("dns", Texts),
+        f("mtu", Int),
         CREATED,
         CHANGED,
     ],
@@ -347,6 +351,7 @@ pub static L3: Kind = Kind {
         shown("ipRanges", "ipRange", "l3NetworkUuid"),
         shown("reservedIpRanges", "reservedIpRange", "l3NetworkUuid"),
         shown("networkServices", "networkServiceL3NetworkRef", "l3NetworkUuid"),
+        shown("hostRoute", "hostRoute", "l3NetworkUuid"),
         many("vmNics", "nic", "l3NetworkUuid"),
         many("vmNic", "nic", "l3NetworkUuid"),
         many("usedIps", "usedIp", "l3NetworkUuid"),
@@ -392,6 +397,21 @@ pub static RESERVED_RANGE: Kind = Kind {
     relations: &[one("l3Network", "l3", "l3NetworkUuid")],
 };
 
+/// A host route. There is no query of its own: its network shows it.
+pub static HOST_ROUTE: Kind = Kind {
+    name: "hostRoute",
+    queries: &[],
+    fields: &[
+        hidden("uuid", Uuid),
+        indexed("l3NetworkUuid", Uuid),
+        f("prefix", Text),
+        f("nexthop", Text),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("l3Network", "l3", "l3NetworkUuid")],
+};
+
 /// An address that has a holder, or is reserved.
 pub static USED_IP: Kind = Kind {
     name: "usedIp",
@@ -428,7 +448,10 @@ pub static PROVIDER: Kind = Kind {
         CREATED,
         CHANGED,
     ],
-    relations: &[many("networkServices", "networkServiceL3NetworkRef", "networkServiceProviderUuid")],
+    relations: &[
+        many("networkServices", "networkServiceL3NetworkRef", "networkServiceProviderUuid"),
+        listed("attachedL2Networks", "l2", "networkServiceProviderUuids"),
+    ],
 };
 
 /// One service of one provider on one L3 network.

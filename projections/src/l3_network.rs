@@ -1,10 +1,10 @@
 //! The rows of L3 networks and of the services on them.
 
-use crate::catalogue::{L3, RESERVED_RANGE, SERVICE_REF};
+use crate::catalogue::{HOST_ROUTE, L3, RESERVED_RANGE, SERVICE_REF};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{Id, L3NetworkEvent, NetworkServiceProviderId, NetworkServiceType};
+use switchback_events::{DEFAULT_MTU, Id, L3NetworkEvent, NetworkServiceProviderId, NetworkServiceType};
 
 pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     Ok(vec![match event {
@@ -21,6 +21,7 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
                 .put("type", "L3BasicNetwork")
                 .put("ipVersion", 0_u8)
                 .put("enableIPAM", true)
+                .put("mtu", DEFAULT_MTU)
         }
         L3NetworkEvent::Updated { name, description, dns_domain, category, system } => RowChange::set(&L3, id)
             .put_some("name", name.as_ref())
@@ -31,6 +32,13 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
         L3NetworkEvent::StateChanged { state } => RowChange::set(&L3, id).put("state", Val::name_of(state)),
         L3NetworkEvent::DnsAdded { dns } => name_servers(id, &dns.to_string(), true, rows)?,
         L3NetworkEvent::DnsRemoved { dns } => name_servers(id, &dns.to_string(), false, rows)?,
+        L3NetworkEvent::HostRouteAdded { prefix, nexthop } => RowChange::insert(&HOST_ROUTE, route(id, prefix))
+            .put("l3NetworkUuid", id)
+            .put("prefix", prefix.to_string())
+            .put("nexthop", *nexthop),
+        L3NetworkEvent::HostRouteRemoved { prefix } => RowChange::delete(&HOST_ROUTE, route(id, prefix)),
+        L3NetworkEvent::MtuChanged { mtu } => RowChange::set(&L3, id).put("mtu", *mtu),
+        L3NetworkEvent::IpamDisabled {} => RowChange::set(&L3, id).put("enableIPAM", false),
         L3NetworkEvent::ServicesAttached { provider, services } => {
             let attach = |service: &NetworkServiceType| {
                 RowChange::insert(&SERVICE_REF, reference(id, *provider, *service))
@@ -56,9 +64,11 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
         L3NetworkEvent::Deleted {} => {
             let services = rows.find(&SERVICE_REF, "l3NetworkUuid", &id.to_string())?;
             let reserved = rows.find(&RESERVED_RANGE, "l3NetworkUuid", &id.to_string())?;
+            let routes = rows.find(&HOST_ROUTE, "l3NetworkUuid", &id.to_string())?;
             let mut changes: Vec<_> =
                 services.into_iter().map(|service| RowChange::delete(&SERVICE_REF, service)).collect();
             changes.extend(reserved.into_iter().map(|range| RowChange::delete(&RESERVED_RANGE, range)));
+            changes.extend(routes.into_iter().map(|route| RowChange::delete(&HOST_ROUTE, route)));
             changes.push(RowChange::delete(&L3, id));
             return Ok(changes);
         }
@@ -68,6 +78,11 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
 /// The key of a row that has no uuid of its own.
 fn reference(l3: Id, provider: NetworkServiceProviderId, service: NetworkServiceType) -> Id {
     Id::of_name(&format!("{l3}/{provider}/{service}"))
+}
+
+/// The key of a host route's row.
+fn route(l3: Id, prefix: &impl std::fmt::Display) -> Id {
+    Id::of_name(&format!("{l3}/route/{prefix}"))
 }
 
 /// An address that is added again goes last.

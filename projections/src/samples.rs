@@ -170,7 +170,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             (image.0, event.into())
         }
         4 => {
-            let event = match random.below(7) {
+            let provider = NetworkServiceProviderId(id("provider", random.below(2)));
+            let event = match random.below(9) {
                 0 | 1 => L2NetworkEvent::Created {
                     zone,
                     name: name(random),
@@ -182,6 +183,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 },
                 2..5 => L2NetworkEvent::Attached { cluster },
                 5 => L2NetworkEvent::Detached { cluster },
+                6 => L2NetworkEvent::ProviderAttached { provider },
+                7 => L2NetworkEvent::ProviderDetached { provider },
                 _ => L2NetworkEvent::Deleted {},
             };
             (l2.0, event.into())
@@ -191,7 +194,8 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             let provider = NetworkServiceProviderId(id("provider", random.below(2)));
             let services = vec![NetworkServiceType::DHCP, *random.pick(NetworkServiceType::ALL)];
             let reserved_range = id("reserved", few(random));
-            let event = match random.below(11) {
+            let prefix = "10.9.0.0/16".parse().expect("a prefix");
+            let event = match random.below(14) {
                 0..3 => L3NetworkEvent::Created {
                     zone,
                     l2_network: l2,
@@ -206,6 +210,9 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 5 => L3NetworkEvent::DnsRemoved { dns },
                 6 => L3NetworkEvent::ServicesAttached { provider, services },
                 7 => L3NetworkEvent::ServicesDetached { provider, services },
+                10 => L3NetworkEvent::HostRouteAdded { prefix, nexthop: address(5) },
+                11 => L3NetworkEvent::HostRouteRemoved { prefix },
+                12 => L3NetworkEvent::MtuChanged { mtu: 1400 },
                 8 => L3NetworkEvent::RangeReserved { reserved_range, start: address(2), end: address(9) },
                 9 => L3NetworkEvent::RangeUnreserved { reserved_range },
                 _ => L3NetworkEvent::Deleted {},

@@ -2,17 +2,19 @@
 
 use super::Node;
 use serde_json::{Value, json};
-use switchback_actors::{agents::Agents, global_config, ip_range, resource_config};
+use switchback_actors::{
+    agents::Agents, global_config, ip_range, l3_network, network_service_provider, resource_config,
+};
 use switchback_appliance::{AgentProblem, AgentProblemCode};
 use switchback_bus::*;
-use switchback_events::{Id, NetworkServiceType, RouterId};
+use switchback_events::{Id, RouterId};
 
 impl Node {
     pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
         let asked = read(name, parameters)?;
         use Read::{
-            CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetResourceConfig,
-            GetResourceConfigs,
+            CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetL3NetworkMtu,
+            GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig, GetResourceConfigs,
         };
         if matches!(
             asked,
@@ -22,6 +24,9 @@ impl Node {
                 | GetL3NetworkIpStatistic(_)
                 | GetResourceConfig(_)
                 | GetResourceConfigs(_)
+                | GetL3NetworkMtu(_)
+                | GetL3NetworkRouterInterfaceIp(_)
+                | GetNetworkServiceTypes(_)
         ) {
             // They answer from sequenced states: what those rest on must be on disk before it is said.
             let head = self.journal.head();
@@ -80,13 +85,14 @@ impl Node {
                 });
                 Ok(json!({ "bindableConfigs": shown.collect::<Vec<_>>() }))
             }
-            Read::GetNetworkServiceTypes(_) => {
-                let mut types = serde_json::Map::new();
-                for (provider, services) in providers() {
-                    types.insert(provider.to_string(), json!(services));
-                }
-                Ok(json!({ "types": types }))
+            Read::GetL3NetworkMtu(request) => {
+                Ok(json!({"mtu": l3_network::mtu_of(self.states(), request.l3_network_uuid)?}))
             }
+            Read::GetL3NetworkRouterInterfaceIp(request) => {
+                let ip = l3_network::router_interface_ip_of(self.states(), request.l3_network_uuid)?;
+                Ok(json!({ "routerInterfaceIp": ip }))
+            }
+            Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(self.states())?})),
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),
             Read::GetL3NetworkTypes(_) => Ok(json!({"types": ["L3BasicNetwork"]})),
             Read::GetVirtualRouterDrift(request) => self.router_drift(request.uuid).await,
@@ -220,14 +226,4 @@ fn agent_refusal(problem: &AgentProblem) -> Refusal {
         AgentProblemCode::NotSupported => Refusal::not_supported(&problem.detail),
         _ => Refusal::new(RefusalKind::Backend, code::BACKEND, problem.to_string()),
     }
-}
-
-/// The built-in providers with their services, as in ZStack.
-fn providers() -> [(&'static str, Vec<NetworkServiceType>); 3] {
-    use NetworkServiceType::*;
-    [
-        ("VirtualRouter", vec![DHCP, DNS, SNAT, PortForwarding, Eip, LoadBalancer]),
-        ("Flat", vec![DHCP, Userdata, Eip, DNS, HostRoute]),
-        ("SecurityGroup", vec![SecurityGroup]),
-    ]
 }

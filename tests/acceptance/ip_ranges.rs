@@ -1,6 +1,9 @@
 //! Section A: IP ranges.
 
-use crate::scene::{Scene, cidr, range};
+use crate::{
+    harness::{ALL_SERVICES, Site, World, text},
+    scene::{Scene, cidr, range},
+};
 use serde_json::{Value, json};
 
 const BY_CIDR: &str = "AddIpRangeByNetworkCidr";
@@ -140,4 +143,40 @@ async fn m4_multicast_reserved_and_link_local_addresses_make_no_range() {
     ] {
         scene.bad("AddIpRange", range(&l3, start, end), words).await;
     }
+}
+
+#[actix_rt::test]
+async fn a28_a_router_interface_ip_lies_outside_of_the_ranges_and_the_router_uses_it() {
+    const SET: &str = "SetL3NetworkRouterInterfaceIp";
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let l2 = site.l2("l2").await;
+    let l3 = json!({"name": "guest", "l2NetworkUuid": l2});
+    let l3 = text(&world.make("CreateL3Network", l3).await, "uuid");
+    let ip = |ip: &str| json!({"l3NetworkUuid": l3, "routerInterfaceIp": ip});
+    let held = || async { world.read("GetL3NetworkRouterInterfaceIp", json!({"l3NetworkUuid": l3})).await };
+    // There is nothing to lie in yet.
+    assert_eq!(world.refused(SET, ip("192.168.7.200")).await.code, "SYS.1006");
+    assert_eq!(held().await["routerInterfaceIp"], Value::Null);
+    world.done("AddIpRange", range(&l3, "192.168.7.10", "192.168.7.100")).await;
+    assert_eq!(held().await["routerInterfaceIp"], "192.168.7.1");
+    for bad in ["192.168.7.50", "192.168.8.5", "192.168.7.0", "192.168.7.255"] {
+        let refusal = world.refused(SET, ip(bad)).await;
+        assert!(refusal.code == "SYS.1007" && refusal.detail.contains(bad), "{refusal}");
+    }
+    world.done(SET, ip("192.168.7.201")).await;
+    world.done(SET, ip("192.168.7.200")).await;
+    assert_eq!(held().await["routerInterfaceIp"], "192.168.7.200");
+    let tags = world.query("QuerySystemTag", &[&format!("resourceUuid={l3}")]).await;
+    assert_eq!(tags.iter().map(|tag| text(tag, "tag")).collect::<Vec<_>>(), ["routerInterfaceIp::192.168.7.200"]);
+    // No range may take it away.
+    let refusal = world.refused("AddIpRange", range(&l3, "192.168.7.150", "192.168.7.220")).await;
+    assert!(refusal.code == "SYS.1007" && refusal.detail.contains("192.168.7.200"), "{refusal}");
+    site.serve(&l3, ALL_SERVICES).await;
+    site.vm("vm", &l3).await;
+    let router = world.router_of(&l3).await;
+    let nic = router["vmNics"].as_array().unwrap().iter().find(|nic| nic["l3NetworkUuid"] == *l3).unwrap().clone();
+    assert_eq!((text(&nic, "ip"), text(&nic, "gateway")), ("192.168.7.200".to_string(), "192.168.7.1".to_string()));
+    let dhcp = world.sections(&text(&router, "uuid")).await["dhcp"]["networks"][0].clone();
+    assert_eq!((text(&dhcp, "server"), text(&dhcp, "gateway")), (text(&nic, "ip"), text(&nic, "gateway")));
 }

@@ -41,7 +41,8 @@ async fn the_first_vm_brings_a_router_that_serves_it() {
     let (_, ip, mac) = addresses(&vm).remove(0);
     assert_eq!(sections["dhcp"]["hosts"], json!([{"ip": ip, "mac": mac, "hostname": "web-1", "l3Network": l3}]));
     let served = &sections["dhcp"]["networks"][0];
-    assert_eq!((&served["gateway"], &served["dnsServer"]), (&range["gateway"], &range["gateway"]));
+    assert_eq!((&served["gateway"], &served["server"]), (&range["gateway"], &range["gateway"]));
+    assert_eq!(served["dnsServers"], json!([range["gateway"]]));
     assert_eq!((&served["interface"], &served["domain"]), (&json!("eth2"), &json!("cloud.example")));
     assert_eq!(sections["dns"]["upstreams"], json!(["9.9.9.9", "1.1.1.1"]));
     assert_eq!(sections["dns"]["names"], json!([{"ip": ip, "hostname": "web-1", "domain": "cloud.example"}]));

@@ -10,6 +10,7 @@ mod hosts;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod ip_ranges;
+mod l3_settings;
 mod offerings;
 mod one_holder;
 mod refusals;

@@ -4,7 +4,7 @@ use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use switchback_bus::{COMMANDS, Check, creates};
-use switchback_events::Id;
+use switchback_events::{Id, built_in_provider};
 
 /// A data centre with something in every state that commands refuse.
 struct Scene {
@@ -63,6 +63,8 @@ async fn scene() -> Scene {
     let offering_of_vms = uuid(&world.make("CreateInstanceOffering", offering).await);
     let guest = site.guest("guest", ALL_SERVICES).await;
     world.done("AddDnsToL3Network", json!({"l3NetworkUuid": guest, "dns": "1.1.1.1"})).await;
+    let route = json!({"l3NetworkUuid": guest, "prefix": "10.8.0.0/16", "nexthop": "10.0.0.9"});
+    world.done("AddHostRouteToL3Network", route).await;
     let running = site.vm("running", &guest).await;
     let stopped = uuid(&site.vm("stopped", &guest).await);
     world.done("StopVmInstance", json!({"uuid": stopped})).await;
@@ -258,6 +260,13 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
     let on = |l3: &str, service: &str| json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": [service]}});
     let reserved = |l3: &str, ip: &str| json!({"l3NetworkUuid": l3, "startIp": ip, "endIp": ip});
     let addresses = |l3: &str| json!({"l3NetworkUuid": l3, "usedIpUuids": [nobody]});
+    let prefix = |l3: &str, prefix: &str| json!({"l3NetworkUuid": l3, "prefix": prefix});
+    let route = |l3: &str, to: &str, nexthop: &str| with(&prefix(l3, to), "nexthop", json!(nexthop));
+    let mtu = |l3: &str, mtu: u16| json!({"l3NetworkUuid": l3, "mtu": mtu});
+    let own = |l3: &str, ip: &str| json!({"l3NetworkUuid": l3, "routerInterfaceIp": ip});
+    let provider = |provider_type: &str, service: &str| json!({"name": "p", "description": "", "type": provider_type, "networkServiceTypes": [service]});
+    let pair = |provider: &str, l2: &str| json!({"networkServiceProviderUuid": provider, "l2NetworkUuid": l2});
+    let router = built_in_provider("VirtualRouter").to_string();
     const ATTACH: &str = "AttachNetworkServiceToL3Network";
     const DETACH: &str = "DetachNetworkServiceFromL3Network";
     vec![
@@ -301,6 +310,64 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
         row("AddDnsToL3Network", dns(&s.guest, "ff02::1"), ARGUMENT, "dns", "ff02::1"),
         row("RemoveDnsFromL3Network", dns(&nobody, "1.1.1.1"), NOT_FOUND, "l3NetworkUuid", &nobody),
         row("RemoveDnsFromL3Network", dns(&s.guest, "one"), ARGUMENT, "dns", "one"),
+        row("AddHostRouteToL3Network", route(&nobody, "10.9.0.0/16", "10.0.0.9"), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("AddHostRouteToL3Network", route(&s.guest, "10.9.0.0", "10.0.0.9"), ARGUMENT, "prefix", "10.9.0.0"),
+        row("AddHostRouteToL3Network", route(&s.guest, "fd00::/64", "10.0.0.9"), ARGUMENT, "prefix", "fd00::/64"),
+        row("AddHostRouteToL3Network", route(&s.guest, "10.9.0.0/16", "fd00::1"), ARGUMENT, "nexthop", "fd00::1"),
+        row("AddHostRouteToL3Network", route(&s.guest, "10.9.0.0/16", "224.0.0.1"), ARGUMENT, "nexthop", "224.0.0.1"),
+        row("AddHostRouteToL3Network", route(&s.guest, "10.8.0.0/16", "10.0.0.9"), OPERATION, "prefix", "10.8.0.0/16"),
+        row("RemoveHostRouteFromL3Network", prefix(&nobody, "10.9.0.0/16"), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("RemoveHostRouteFromL3Network", prefix(&s.guest, "x"), ARGUMENT, "prefix", "x"),
+        row("RemoveHostRouteFromL3Network", prefix(&s.guest, "10.9.0.0/16"), OPERATION, "prefix", "10.9.0.0/16"),
+        row("SetL3NetworkMtu", mtu(&nobody, 1400), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("SetL3NetworkMtu", mtu(&s.guest, 67), ARGUMENT, "mtu", "67"),
+        row("SetL3NetworkMtu", mtu(&s.guest, 9217), ARGUMENT, "mtu", "9217"),
+        row("SetL3NetworkRouterInterfaceIp", own(&nobody, "10.0.0.9"), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("SetL3NetworkRouterInterfaceIp", own(&s.rangeless, "10.0.0.9"), OPERATION, "routerInterfaceIp", "10.0.0.9"),
+        row("SetL3NetworkRouterInterfaceIp", own(&s.guest, "192.0.2.9"), ARGUMENT, "routerInterfaceIp", "192.0.2.9"),
+        row("SetL3NetworkRouterInterfaceIp", own(&s.guest, &s.taken_ip), ARGUMENT, "routerInterfaceIp", &s.taken_ip),
+        row("SetL3NetworkRouterInterfaceIp", own(&s.guest, "fd00::1"), ARGUMENT, "routerInterfaceIp", "fd00::1"),
+        row("AddNetworkServiceProvider", provider("VirtualRouter", "DHCP"), ARGUMENT, "type", "VirtualRouter"),
+        row("AddNetworkServiceProvider", provider("Box", "Foo"), ARGUMENT, "networkServiceTypes", "Foo"),
+        row(
+            "AddNetworkServiceProvider",
+            with(&provider("Box", "DHCP"), "networkServiceTypes", json!([])),
+            ARGUMENT,
+            "networkServiceTypes",
+            "[]",
+        ),
+        row(
+            "AttachNetworkServiceProviderToL2Network",
+            pair(&nobody, &s.guest_l2),
+            NOT_FOUND,
+            "networkServiceProviderUuid",
+            &nobody,
+        ),
+        row("AttachNetworkServiceProviderToL2Network", pair(&router, &nobody), NOT_FOUND, "l2NetworkUuid", &nobody),
+        row(
+            "AttachNetworkServiceProviderToL2Network",
+            pair(&router, &s.guest_l2),
+            "NWS.1000",
+            "networkServiceProviderUuid",
+            &router,
+        ),
+        row(
+            "DetachNetworkServiceProviderFromL2Network",
+            pair(&nobody, &s.guest_l2),
+            NOT_FOUND,
+            "networkServiceProviderUuid",
+            &nobody,
+        ),
+        row("DetachNetworkServiceProviderFromL2Network", pair(&router, &nobody), NOT_FOUND, "l2NetworkUuid", &nobody),
+        row(
+            "DetachNetworkServiceProviderFromL2Network",
+            pair(&router, &s.guest_l2),
+            "NWS.1001",
+            "networkServiceProviderUuid",
+            &router,
+        ),
+        row(DETACH, json!({"l3NetworkUuid": s.guest}), ARGUMENT, "networkServices", "missing"),
+        row(DETACH, json!({"l3NetworkUuid": s.guest, "service": "Foo"}), ARGUMENT, "service", "Foo"),
         row(ATTACH, of_nobody.clone(), NOT_FOUND, "l3NetworkUuid", &nobody),
         row(ATTACH, services(json!({})), ARGUMENT, "networkServices", "{}"),
         row(ATTACH, services(json!({"VirtualRouter": []})), ARGUMENT, "networkServices.VirtualRouter", "[]"),

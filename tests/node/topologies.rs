@@ -42,7 +42,7 @@ async fn public_and_guest_on_one_network_give_two_nics_and_no_nat() {
     assert_eq!(sections["dhcp"]["hosts"][0]["ip"], vm["vmNics"][0]["ip"]);
     let served = &sections["dhcp"]["networks"][0];
     assert_eq!(served["gateway"], vm["vmNics"][0]["gateway"]);
-    assert_eq!(served["dnsServer"], sections["interfaces"]["nics"][1]["ip"]);
+    assert_eq!(served["server"], sections["interfaces"]["nics"][1]["ip"]);
     world.one_holder_each().await;
 }
 

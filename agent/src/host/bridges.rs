@@ -10,7 +10,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use switchback_appliance::{BridgeConfig, HostSections};
-use switchback_events::L2NetworkId;
+use switchback_events::{DEFAULT_MTU, L2NetworkId};
 
 type Links = BTreeMap<String, Link>;
 
@@ -131,6 +131,14 @@ fn ensure(
         Some(master) if master == name => {}
         Some(master) => return Err(format!("interface `{}` is in `{master}` already", port.name)),
         None => changes.push(LinkChange::Enslave(port.name.clone(), name.clone())),
+    }
+    // What is on the wire first: a bridge takes no more than its ports.
+    let mtu = u32::from(bridge.mtu);
+    for interface in [&bridge.physical_interface, &port.name, name] {
+        let held = links.get(interface).map_or(u32::from(DEFAULT_MTU), |link| link.mtu);
+        if held < mtu && !changes.contains(&LinkChange::Mtu(interface.clone(), mtu)) {
+            changes.push(LinkChange::Mtu(interface.clone(), mtu));
+        }
     }
     if !changes.is_empty() {
         kernel.change_links(None, &changes).map_err(|error| error.to_string())?;

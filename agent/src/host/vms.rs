@@ -31,12 +31,23 @@ bound | renew)
     [ -n "$mtu" ] && ip link set "$interface" mtu "$mtu"
     ip addr replace "$ip/$mask" broadcast + dev "$interface"
     if [ "$interface" = "$VM_DEFAULT" ]; then
-        [ -n "$router" ] && ip route replace default via "${router%% *}" dev "$interface"
+        [ -n "$router" ] && [ -z "$staticroutes" ] && ip route replace default via "${router%% *}" dev "$interface"
         {
             [ -n "$domain" ] && echo "search $domain"
             for server in $dns; do echo "nameserver $server"; done
         } >"$VM_DIR/resolv.conf"
     fi
+    # Option 121: the default route is among them, and the option for the router does not count.
+    ip route flush dev "$interface" proto static
+    set -- $staticroutes
+    while [ $# -ge 2 ]; do
+        if [ "$1" != 0.0.0.0/0 ]; then
+            ip route replace "$1" via "$2" dev "$interface" proto static
+        elif [ "$interface" = "$VM_DEFAULT" ]; then
+            ip route replace default via "$2" dev "$interface"
+        fi
+        shift 2
+    done
     echo "$ip/$mask" >"$VM_DIR/.$interface.lease"
     mv "$VM_DIR/.$interface.lease" "$VM_DIR/$interface.lease"
     ;;
@@ -124,7 +135,7 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
 fn init_text(state_dir: &Path, config: &VmConfig) -> String {
     let client = |interface: &str| {
         format!(
-            "udhcpc -f -i {interface} -x hostname:{} -s '{}' -O mtu -t 1000000 -T 1 -A 1",
+            "udhcpc -f -i {interface} -x hostname:{} -s '{}' -O mtu -O staticroutes -t 1000000 -T 1 -A 1",
             config.hostname,
             state_dir.join(SCRIPT).display()
         )

@@ -39,7 +39,11 @@ pub fn render(config: &DhcpConfig, directory: &Path) -> String {
         let (subnet, mask) = (network.subnet.network(), network.subnet.netmask());
         let _ = writeln!(text, "dhcp-range=set:{tag},{subnet},static,{mask},{}", network.lease_time);
         let _ = writeln!(text, "dhcp-option=tag:{tag},option:router,{}", network.gateway);
-        let _ = writeln!(text, "dhcp-option=tag:{tag},option:dns-server,{}", network.dns_server);
+        let servers: Vec<String> = network.dns_servers.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "dhcp-option=tag:{tag},option:dns-server,{}", servers.join(","));
+        if !network.routes.is_empty() {
+            let _ = writeln!(text, "dhcp-option=tag:{tag},option:classless-static-route,{}", routes(network));
+        }
         if let Some(domain) = &network.domain {
             let _ = writeln!(text, "dhcp-option=tag:{tag},option:domain-name,{domain}");
             let _ = writeln!(text, "domain={domain},{}", network.subnet.trunc());
@@ -48,6 +52,17 @@ pub fn render(config: &DhcpConfig, directory: &Path) -> String {
         let _ = writeln!(text, "dhcp-hostsfile={}", directory.join(hosts_file(network.l3_network)).display());
     }
     text
+}
+
+/// The routes with the default route among them: a client that takes this option passes over the one for the router
+/// (RFC 3442).
+fn routes(network: &DhcpNetwork) -> String {
+    let mut ways: Vec<String> =
+        network.routes.iter().map(|route| format!("{},{}", route.prefix, route.nexthop)).collect();
+    if !network.routes.iter().any(|route| route.prefix.prefix_len() == 0) {
+        ways.push(format!("0.0.0.0/0,{}", network.gateway));
+    }
+    ways.join(",")
 }
 
 fn tag(network: &DhcpNetwork) -> String {
@@ -100,7 +115,7 @@ pub fn network_of(config: &DhcpConfig, ip: Ipv4Addr) -> Option<&DhcpNetwork> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchback_appliance::DhcpHost;
+    use switchback_appliance::{DhcpHost, HostRoute};
     use switchback_events::Id;
 
     fn config() -> DhcpConfig {
@@ -111,7 +126,12 @@ mod tests {
                 l3_network,
                 subnet: "10.0.1.0/24".parse().unwrap(),
                 gateway: "10.0.1.1".parse().unwrap(),
-                dns_server: "10.0.1.1".parse().unwrap(),
+                server: "10.0.1.1".parse().unwrap(),
+                dns_servers: vec!["10.0.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()],
+                routes: vec![HostRoute {
+                    prefix: "10.9.0.0/16".parse().unwrap(),
+                    nexthop: "10.0.1.254".parse().unwrap(),
+                }],
                 domain: Some("vpc.local".to_string()),
                 mtu: 1450,
                 lease_time: 3600,
@@ -137,7 +157,8 @@ dhcp-lease-max=100000
 dhcp-leasefile=/d/leases
 dhcp-range=set:n{tail},10.0.1.0,static,255.255.255.0,3600
 dhcp-option=tag:n{tail},option:router,10.0.1.1
-dhcp-option=tag:n{tail},option:dns-server,10.0.1.1
+dhcp-option=tag:n{tail},option:dns-server,10.0.1.1,9.9.9.9
+dhcp-option=tag:n{tail},option:classless-static-route,10.9.0.0/16,10.0.1.254,0.0.0.0/0,10.0.1.1
 dhcp-option=tag:n{tail},option:domain-name,vpc.local
 domain=vpc.local,10.0.1.0/24
 dhcp-option=tag:n{tail},option:mtu,1450

@@ -265,7 +265,7 @@ fn reload(kernel: &dyn Kernel, directory: &Path, clients: &DhcpConfig, running: 
     let stale = || Ok(dhcp::stale(clients, dhcp::leases(&kernel.read(&file)?.unwrap_or_default())));
     for lease in stale()? {
         let Some(network) = dhcp::network_of(clients, lease.ip) else { return Ok(false) };
-        kernel.release_lease(&network.interface, network.dns_server, lease.ip, lease.mac)?;
+        kernel.release_lease(&network.interface, network.server, lease.ip, lease.mac)?;
     }
     let deadline = Instant::now() + Duration::from_millis(500);
     while !stale()?.is_empty() {

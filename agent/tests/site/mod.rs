@@ -144,6 +144,7 @@ impl Site {
             name: switchback_appliance::bridge_name(interface, vlan),
             physical_interface: interface.to_string(),
             vlan,
+            mtu: 1500,
         };
         let bridges = [bridge("eth0", None), bridge("eth1", None), bridge("eth1", Some(10)), bridge("eth2", None)];
         let appliance = ApplianceConfig {
