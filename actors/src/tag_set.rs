@@ -601,6 +601,9 @@ mod tests {
         let refusal = parse("tag", &format!("guestL3Netwrk::{l3}")).err().unwrap();
         assert_eq!(refusal.hint.as_deref(), Some("did you mean guestL3Network::{l3NetworkUuid}?"));
         assert_eq!(parse("tag", "role::DHCP").err().unwrap().code, code::NOT_SUPPORTED);
+        for refusal in [static_ip("hostname::a").err(), custom_mac("hostname::a").err()] {
+            assert!(refusal.unwrap().detail.contains("hostname::a"));
+        }
     }
 
     #[test]

@@ -54,6 +54,9 @@ async fn a_changed_tag_keeps_its_uuid_and_another_may_be_what_it_was() {
     assert_eq!(texts(&world, "QuerySystemTag", &site.offering).await, both);
     let refusal = world.refused("UpdateSystemTag", json!({"uuid": first, "tag": for_a})).await;
     assert!(refusal.code == "SYS.1006" && refusal.detail.contains(&for_a), "{refusal}");
+    let other = json!({"uuid": first, "tag": "commandsParallelismDegree::7"});
+    let refusal = world.refused("UpdateSystemTag", other).await;
+    assert!(refusal.code == "SYS.1007" && refusal.detail.contains("commandsParallelismDegree::7"), "{refusal}");
     // What it was is forgotten: only what it names now takes it along.
     world.done("DeleteL3Network", json!({"uuid": a})).await;
     assert_eq!(texts(&world, "QuerySystemTag", &site.offering).await, [for_b]);

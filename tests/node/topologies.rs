@@ -122,3 +122,20 @@ async fn a_router_that_runs_becomes_the_gateway_with_snat() {
     world.done("DestroyVmInstance", serde_json::json!({"uuid": router})).await;
     assert_eq!(site.free(&guest).await, free + 1);
 }
+
+#[actix_rt::test]
+async fn a_router_whose_guest_network_is_another_of_its_own_does_not_become_the_gateway() {
+    let world = World::new();
+    let site = Site::bare(&world, 1).await;
+    for (management_too, code) in [(false, "VR.1001"), (true, "SYS.1006")] {
+        let guest = site.guest("both", &["DHCP"]).await;
+        let networks = if management_too { (&guest, &site.public) } else { (&site.management, &guest) };
+        let offering = site.offer("vr", networks.0, networks.1).await;
+        site.vm("vm", &guest).await;
+        // Its offering no longer stands in the way; the router does.
+        world.done("DeleteInstanceOffering", serde_json::json!({"uuid": offering})).await;
+        let snat = serde_json::json!({"l3NetworkUuid": guest, "networkServices": {"VirtualRouter": ["SNAT"]}});
+        let refusal = world.refused("AttachNetworkServiceToL3Network", snat).await;
+        assert!(refusal.code == code && refusal.detail.contains(&guest), "{refusal}");
+    }
+}
