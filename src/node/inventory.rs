@@ -15,7 +15,7 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     let Some(first) = commit.events.first() else { return vec![] };
     let id = first.stream.id;
-    if let Event::TagSet(_) = &first.event {
+    if matches!(first.event, Event::TagSet(_)) && message.inventory.ends_with("Tag") {
         let tags = commit.events.iter().filter_map(|event| match &event.event {
             Event::TagSet(TagSetEvent::Created { tag, tag_type: TagType::User, .. }) => Some(("userTag", tag.0)),
             Event::TagSet(TagSetEvent::Created { tag, .. } | TagSetEvent::Updated { tag, .. }) => {

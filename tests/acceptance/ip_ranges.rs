@@ -164,7 +164,7 @@ async fn a28_a_router_interface_ip_lies_outside_of_the_ranges_and_the_router_use
         let refusal = world.refused(SET, ip(bad)).await;
         assert!(refusal.code == "SYS.1007" && refusal.detail.contains(bad), "{refusal}");
     }
-    world.done(SET, ip("192.168.7.201")).await;
+    assert_eq!(text(&world.make(SET, ip("192.168.7.201")).await, "uuid"), l3);
     world.done(SET, ip("192.168.7.200")).await;
     assert_eq!(held().await["routerInterfaceIp"], "192.168.7.200");
     let tags = world.query("QuerySystemTag", &[&format!("resourceUuid={l3}")]).await;
