@@ -205,19 +205,54 @@ impl<'a> Cascade<'a> {
         let range = self.facts.get::<IpRange>(id)?;
         ip_range::dispensable(id, &range, self.facts)?;
         let l3 = range.l3_network;
-        let inside = |nics: &[Nic]| nics.iter().any(|nic| ip_range::in_range(nic, id.into()));
+        let others: Vec<NicAddress> = ip_range::gateways_besides(self.facts, l3, id)?;
         for router in self.facts.members(Relation::RoutersOnL3, l3) {
-            if inside(&self.facts.get::<Router>(router)?.nics) {
-                self.destroy_router(router)?;
+            let nics = self.facts.get::<Router>(router)?.nics.clone();
+            for nic in nics.iter().filter(|nic| ip_range::in_range(nic, id.into())) {
+                self.narrow_router(router, nic, id, &others)?;
             }
         }
         for vm in self.facts.members(Relation::VmsOnL3, l3) {
-            if inside(&self.facts.get::<VmInstance>(vm)?.nics) {
-                self.detach_nic(vm, l3)?;
+            let nics = self.facts.get::<VmInstance>(vm)?.nics.clone();
+            for nic in nics.iter().filter(|nic| ip_range::in_range(nic, id.into())) {
+                self.narrow_vm(vm, nic, id)?;
             }
         }
         self.decision.add(id, IpRangeEvent::Deleted { l3_network: l3 });
         Ok(())
+    }
+
+    /// The nic of a VM loses its address of a range: with the address of the other family it goes on, without one it
+    /// goes.
+    fn narrow_vm(&mut self, vm: Id, nic: &Nic, range: Id) -> Result<(), Refusal> {
+        let (lost, left): (Vec<NicAddress>, Vec<_>) =
+            nic.addresses.iter().partition(|address| address.ip_range.0 == range);
+        if left.is_empty() {
+            return self.detach_nic(vm, nic.l3_network);
+        }
+        let (l3_network, addresses) = (nic.l3_network, left);
+        self.decision.add(vm, VmInstanceEvent::NicAddressesChanged { nic: nic.nic, l3_network, addresses });
+        let given_up = Nic { addresses: lost, ..nic.clone() };
+        ip_range::release_addresses(&mut self.decision, self.facts, &given_up, vm)
+    }
+
+    /// The same for a router, which goes with its last address of a guest network, and without IPv4 towards the public
+    /// or its managers. A gateway stays as long as a range has it: `others` are those of the ranges that stay.
+    fn narrow_router(&mut self, id: Id, nic: &Nic, range: Id, others: &[NicAddress]) -> Result<(), Refusal> {
+        let (lost, mut left): (Vec<NicAddress>, Vec<_>) =
+            nic.addresses.iter().partition(|address| address.ip_range.0 == range);
+        let stays = |address: &NicAddress| {
+            others.iter().find(|other| address.used_ip == Id::NIL && other.ip == address.ip).copied()
+        };
+        left.extend(lost.iter().filter_map(stays));
+        left.sort_by_key(|address| address.ip);
+        let outward = nic.is(Nic::PUBLIC) || nic.is(Nic::MANAGEMENT);
+        if left.is_empty() || outward && !left.iter().any(|address| address.ip.is_ipv4()) {
+            return self.destroy_router(id);
+        }
+        self.decision.add(id, RouterEvent::NicChanged { nic: Nic { addresses: left, ..nic.clone() } });
+        let given_up = Nic { addresses: lost, ..nic.clone() };
+        ip_range::release_addresses(&mut self.decision, self.facts, &given_up, id)
     }
 
     fn offering(&mut self, id: Id) -> Result<(), Refusal> {

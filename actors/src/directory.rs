@@ -156,7 +156,9 @@ impl Directory {
             Event::L3Network(L3NetworkEvent::RangeUnreserved { reserved_range }) => {
                 self.remove((L3OfReservedRange, *reserved_range), id);
             }
-            Event::IpRange(IpRangeEvent::Created { l3_network, .. }) => self.add(RangesOfL3, *l3_network, id),
+            Event::IpRange(IpRangeEvent::Created { l3_network, .. } | IpRangeEvent::Ipv6Created { l3_network, .. }) => {
+                self.add(RangesOfL3, *l3_network, id)
+            }
             Event::Offering(OfferingEvent::Created { router: Some(terms), .. }) => {
                 self.add(RouterOfferingsOfZone, terms.zone, id);
                 self.add(OfferingsOnL3, terms.management_network, id);

@@ -2,21 +2,29 @@
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
 mod allocator;
+mod ipv6;
 mod on_network;
 mod reads;
 mod reserved;
+mod used;
+
+pub(crate) use ipv6::{add as add_ipv6, add_by_cidr as add_ipv6_by_cidr, refuse_dhcp};
 
 pub(crate) use on_network::{first_normal, has_room, range_with};
 pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
-pub use reads::{Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
+pub use used::Used;
+
+pub use reads::{BothFamilies, Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use allocator::{Strategy, View};
-use ipnet::Ipv4Net;
-use roaring::RoaringBitmap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{net::Ipv4Addr, sync::Arc};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -29,41 +37,53 @@ pub struct IpRange {
     pub l2_network: L2NetworkId,
     pub pool: bool,
     pub bounds: Option<Bounds>,
+    /// Of IPv6: how hosts come to their addresses.
+    pub mode: Option<AddressMode>,
     pub used: Used,
     /// Addresses without a holder that are given to nobody.
     pub reserved: Used,
     /// Where the delayed recycler goes on, and the moment at which it was chosen.
-    pub cursor: Option<(Ipv4Addr, Version)>,
+    pub cursor: Option<(IpAddr, Version)>,
     pub deleted: bool,
 }
 
 rules::exists!(IpRange, "IP range");
 
-/// The addresses of a range.
+/// The addresses of a range, all of one family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Bounds {
-    pub start: Ipv4Addr,
-    pub end: Ipv4Addr,
-    pub netmask: Ipv4Addr,
-    pub gateway: Ipv4Addr,
+    pub start: IpAddr,
+    pub end: IpAddr,
+    pub prefix_length: u8,
+    pub gateway: IpAddr,
 }
 
 impl Bounds {
     /// The subnet around the range.
-    pub fn subnet(&self) -> Option<Ipv4Net> {
-        Ipv4Net::with_netmask(self.start, self.netmask).ok().map(|net| net.trunc())
+    pub fn subnet(&self) -> Option<IpNet> {
+        IpNet::new(self.start, self.prefix_length).ok().map(|net| net.trunc())
     }
 
-    /// An address of the range's subnet as a nic has it.
-    pub fn address(&self, ip: Ipv4Addr, ip_range: IpRangeId, used_ip: Id) -> NicAddress {
-        let prefix_length = prefix_of(self.netmask).unwrap_or(32);
-        NicAddress { ip: ip.into(), prefix_length, gateway: self.gateway.into(), ip_range, used_ip }
+    /// The netmask of the subnet; of IPv6 in the form of an address, as ZStack has it.
+    pub fn netmask(&self) -> Option<IpAddr> {
+        self.subnet().map(|net| net.netmask())
+    }
+
+    /// 4 or 6.
+    pub fn ip_version(&self) -> u8 {
+        ip_version(self.start)
     }
 
     /// Whether the address lies in the range.
-    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        // Addresses of IPv4 come in front of those of IPv6.
         (self.start..=self.end).contains(&ip)
+    }
+
+    /// An address of the range's subnet as a nic has it.
+    pub fn address(&self, ip: IpAddr, ip_range: IpRangeId, used_ip: Id) -> NicAddress {
+        NicAddress { ip, prefix_length: self.prefix_length, gateway: self.gateway, ip_range, used_ip }
     }
 
     fn overlaps(&self, other: &Bounds) -> bool {
@@ -71,31 +91,11 @@ impl Bounds {
     }
 }
 
-/// The addresses in use, as numbers.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Used(pub RoaringBitmap);
-
-impl Serialize for Used {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::with_capacity(self.0.serialized_size());
-        self.0.serialize_into(&mut bytes).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_bytes(&bytes)
-    }
-}
-
-impl<'de> Deserialize<'de> for Used {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Used, D::Error> {
-        struct Bytes;
-        impl serde::de::Visitor<'_> for Bytes {
-            type Value = Used;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a bitmap")
-            }
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Used, E> {
-                RoaringBitmap::deserialize_from(bytes).map(Used).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
+/// The address behind, if there is one.
+fn after(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).checked_add(1).map(|ip| Ipv4Addr::from(ip).into()),
+        IpAddr::V6(ip) => u128::from(ip).checked_add(1).map(|ip| Ipv6Addr::from(ip).into()),
     }
 }
 
@@ -108,59 +108,78 @@ impl IpRange {
             } => {
                 (self.l3_network, self.l2_network, self.name) = (*l3_network, *l2_network, name.clone());
                 self.pool = *range_type == IpRangeType::AddressPool;
-                self.bounds = Some(Bounds { start: *start, end: *end, netmask: *netmask, gateway: *gateway });
+                self.bounds = Some(Bounds {
+                    start: (*start).into(),
+                    end: (*end).into(),
+                    prefix_length: prefix_of(*netmask).unwrap_or(32),
+                    gateway: (*gateway).into(),
+                });
+            }
+            IpRangeEvent::Ipv6Created {
+                l3_network,
+                l2_network,
+                name,
+                range_type,
+                start,
+                end,
+                prefix_length,
+                gateway,
+                address_mode,
+                ..
+            } => {
+                (self.l3_network, self.l2_network, self.name) = (*l3_network, *l2_network, name.clone());
+                self.pool = *range_type == IpRangeType::AddressPool;
+                self.mode = Some(*address_mode);
+                let (start, end, gateway) = ((*start).into(), (*end).into(), (*gateway).into());
+                self.bounds = Some(Bounds { start, end, prefix_length: *prefix_length, gateway });
             }
             IpRangeEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             IpRangeEvent::AddressAllocated { ip, .. } => {
-                self.used.0.insert(u32::from(*ip));
-                self.reserved.0.remove(u32::from(*ip));
+                self.used.insert(*ip);
+                self.reserved.remove(*ip);
             }
-            IpRangeEvent::AddressReleased { ip, .. } => {
-                self.used.0.remove(u32::from(*ip));
-            }
+            IpRangeEvent::AddressReleased { ip, .. } => self.used.remove(*ip),
             IpRangeEvent::AddressesReserved { first, last, .. } => {
-                self.reserved.0.insert_range(u32::from(*first)..=u32::from(*last));
-                self.reserved.0 -= &self.used.0;
+                self.reserved.insert_range(*first, *last);
+                self.reserved.subtract(&self.used);
             }
-            IpRangeEvent::AddressesUnreserved { first, last, .. } => {
-                self.reserved.0.remove_range(u32::from(*first)..=u32::from(*last));
-            }
+            IpRangeEvent::AddressesUnreserved { first, last, .. } => self.reserved.remove_range(*first, *last),
             IpRangeEvent::CursorMoved { next, chosen_at } => self.cursor = Some((*next, *chosen_at)),
             IpRangeEvent::Deleted { .. } => self.deleted = true,
         }
     }
 
     /// Whether the address can be given to someone: usable, and free.
-    pub fn is_free(&self, ip: Ipv4Addr) -> bool {
-        let ip_number = u32::from(ip);
-        self.is_usable(ip) && !self.used.0.contains(ip_number) && !self.reserved.0.contains(ip_number)
+    pub fn is_free(&self, ip: IpAddr) -> bool {
+        self.is_usable(ip) && !self.is_taken(ip)
     }
 
-    /// Whether the address can ever be given to someone: in the range, neither network nor broadcast address, and not
-    /// the gateway, which a pool does not have.
-    fn is_usable(&self, ip: Ipv4Addr) -> bool {
+    fn is_taken(&self, ip: IpAddr) -> bool {
+        self.used.contains(ip) || self.reserved.contains(ip)
+    }
+
+    /// Whether the address can ever be given to someone: in the range, neither network nor broadcast address (IPv6 has
+    /// none), and not the gateway, which a pool does not have.
+    fn is_usable(&self, ip: IpAddr) -> bool {
         let Some(bounds) = self.bounds else { return false };
-        let outer =
-            bounds.subnet().is_some_and(|net| net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast()));
+        let outer = bounds.subnet().is_some_and(|net| match net {
+            IpNet::V4(net) => net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast()),
+            IpNet::V6(net) => net.prefix_len() < 127 && ip == net.network(),
+        });
         bounds.contains(ip) && !outer && (self.pool || ip != bounds.gateway)
     }
 
     /// The first free address from `from` on.
-    pub fn free_from(&self, from: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub fn free_from(&self, from: IpAddr) -> Option<IpAddr> {
         let bounds = self.bounds?;
-        let mut at = u32::from(from.max(bounds.start));
-        while at <= u32::from(bounds.end) {
-            if self.is_free(at.into()) {
-                return Some(at.into());
+        let mut at = from.max(bounds.start);
+        while at <= bounds.end {
+            if self.is_free(at) {
+                return Some(at);
             }
             // Pass over the whole run of used or of reserved addresses at once.
-            let taken = [&self.used.0, &self.reserved.0].into_iter().find(|taken| taken.contains(at));
-            let end = taken.and_then(|taken| {
-                let mut run = taken.iter();
-                run.advance_to(at);
-                run.next_range().map(|range| *range.end())
-            });
-            at = end.unwrap_or(at).checked_add(1)?;
+            let end = self.used.run_end(at).or_else(|| self.reserved.run_end(at));
+            at = after(end.unwrap_or(at))?;
         }
         None
     }
@@ -174,16 +193,36 @@ struct Asked<'a> {
     pool: bool,
 }
 
+/// A range of IPv4 as it is asked for.
+#[derive(Clone, Copy)]
+struct Ipv4Bounds {
+    start: Ipv4Addr,
+    end: Ipv4Addr,
+    netmask: Ipv4Addr,
+    gateway: Ipv4Addr,
+}
+
+impl From<Ipv4Bounds> for Bounds {
+    fn from(asked: Ipv4Bounds) -> Bounds {
+        Bounds {
+            start: asked.start.into(),
+            end: asked.end.into(),
+            prefix_length: prefix_of(asked.netmask).unwrap_or(32),
+            gateway: asked.gateway.into(),
+        }
+    }
+}
+
 fn ipv4(field: &str, text: &str) -> Result<Ipv4Addr, Refusal> {
     text.parse().map_err(|_| Refusal::argument(field, text, "an IPv4 address such as 10.0.0.1"))
 }
 
-fn touches(bounds: &Bounds, first: [u8; 4], last: [u8; 4]) -> bool {
+fn touches(bounds: &Ipv4Bounds, first: [u8; 4], last: [u8; 4]) -> bool {
     bounds.start <= Ipv4Addr::from(last) && bounds.end >= Ipv4Addr::from(first)
 }
 
 /// ZStack's rules for a new range, in its order. `ranges` are all ranges on the L3 networks of the L2 network.
-fn check(asked: &Asked, l3: &L3Network, bounds: &Bounds, ranges: &[(Id, Arc<IpRange>)]) -> Result<(), Refusal> {
+fn check(asked: &Asked, l3: &L3Network, bounds: &Ipv4Bounds, ranges: &[(Id, Arc<IpRange>)]) -> Result<(), Refusal> {
     let (start, end, netmask, gateway) = (bounds.start, bounds.end, bounds.netmask, bounds.gateway);
     if asked.pool && l3.category != Some(L3NetworkCategory::Public) {
         return Err(Refusal::argument("ipRangeType", "AddressPool", "Normal: the L3 network is not a public network"));
@@ -225,21 +264,13 @@ fn check(asked: &Asked, l3: &L3Network, bounds: &Bounds, ranges: &[(Id, Arc<IpRa
     if start > end {
         return Err(Refusal::argument("startIp", start, format!("not behind endIp {end}")));
     }
-    for (id, other) in ranges {
-        if let Some(theirs) = other.bounds
-            && bounds.overlaps(&theirs)
-        {
-            let right =
-                format!("no overlap with range {id} ({} to {}) on the same L2 network", theirs.start, theirs.end);
-            return Err(Refusal::argument("startIp", start, right));
-        }
-    }
+    let wanted = Bounds::from(*bounds);
+    beside(&wanted, ranges)?;
     if asked.pool {
         return Ok(());
     }
-    let own = ranges.iter().filter(|(_, range)| range.l3_network == asked.l3 && !range.pool);
-    let own: Vec<Bounds> = own.filter_map(|(_, range)| range.bounds).collect();
-    if let Some(other) = own.iter().find(|other| other.subnet() != Some(subnet)) {
+    let own = own(asked.l3, 4, ranges);
+    if let Some(other) = own.iter().find(|other| other.subnet() != Some(subnet.into())) {
         let theirs = other.subnet().map(|net| net.to_string()).unwrap_or_default();
         return Err(Refusal::argument(
             "netmask",
@@ -250,10 +281,35 @@ fn check(asked: &Asked, l3: &L3Network, bounds: &Bounds, ranges: &[(Id, Arc<IpRa
     if !subnet.contains(&end) {
         return Err(Refusal::argument("endIp", end, format!("an address of the range's subnet {subnet}")));
     }
-    if bounds.contains(gateway) {
+    gateway_fits(&wanted, &own)
+}
+
+/// No range of the L2 network may overlap.
+fn beside(wanted: &Bounds, ranges: &[(Id, Arc<IpRange>)]) -> Result<(), Refusal> {
+    for (id, other) in ranges {
+        if let Some(theirs) = other.bounds
+            && wanted.overlaps(&theirs)
+        {
+            let right =
+                format!("no overlap with range {id} ({} to {}) on the same L2 network", theirs.start, theirs.end);
+            return Err(Refusal::argument("startIp", wanted.start, right));
+        }
+    }
+    Ok(())
+}
+
+/// The Normal ranges of one family that the L3 network has.
+fn own(l3: L3NetworkId, version: u8, ranges: &[(Id, Arc<IpRange>)]) -> Vec<Bounds> {
+    let own = ranges.iter().filter(|(_, range)| range.l3_network == l3 && !range.pool);
+    own.filter_map(|(_, range)| range.bounds).filter(|bounds| bounds.ip_version() == version).collect()
+}
+
+fn gateway_fits(wanted: &Bounds, own: &[Bounds]) -> Result<(), Refusal> {
+    let Bounds { start, end, gateway, .. } = wanted;
+    if wanted.contains(*gateway) {
         return Err(Refusal::argument("gateway", gateway, format!("outside of the range {start} to {end}")));
     }
-    if let Some(other) = own.iter().find(|other| other.gateway != gateway) {
+    if let Some(other) = own.iter().find(|other| other.gateway != *gateway) {
         return Err(Refusal::argument(
             "gateway",
             gateway,
@@ -275,7 +331,7 @@ fn siblings(facts: &Facts, l2: L2NetworkId) -> Result<Vec<(Id, Arc<IpRange>)>, R
     Ok(ranges)
 }
 
-fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+fn add_all(asked: &Asked, pieces: &[Ipv4Bounds], facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", asked.l3)?;
     if l3.no_ipam {
         let detail = format!("l3NetworkUuid = `{}`: the L3 network has no address management (enableIPAM)", asked.l3);
@@ -286,7 +342,7 @@ fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -
     let mut decision: Option<Decision> = None;
     for (at, bounds) in pieces.iter().enumerate() {
         check(asked, &l3, bounds, &ranges)?;
-        if let Some(ip) = of_router.filter(|ip| bounds.contains(*ip)) {
+        if let Some(ip) = of_router.filter(|ip| (bounds.start..=bounds.end).contains(ip)) {
             let right = format!("a range without {ip}, the router interface IP of the network");
             return Err(Refusal::argument("startIp", bounds.start, right));
         }
@@ -308,7 +364,7 @@ fn add_all(asked: &Asked, pieces: &[Bounds], facts: &Facts, context: &Context) -
         ranges.push((id, Arc::new(made)));
         let mut so_far = decision.unwrap_or_else(|| Decision::about(StreamKind::IpRange, id));
         so_far.add(id, event);
-        reserved::hold(&mut so_far, IpRangeId(id), asked.l3, bounds, l3.reserved.values());
+        reserved::hold(&mut so_far, IpRangeId(id), asked.l3, &Bounds::from(*bounds), l3.reserved.values());
         so_far.inventories.push(("ipRange", id));
         decision = Some(so_far);
     }
@@ -321,7 +377,7 @@ pub(crate) fn add(command: &AddIpRange, facts: &Facts, context: &Context) -> Res
         return Err(Refusal::missing("gateway", "a Normal range must name its gateway"));
     }
     let start = ipv4("startIp", &command.start_ip)?;
-    let bounds = Bounds {
+    let bounds = Ipv4Bounds {
         start,
         end: ipv4("endIp", &command.end_ip)?,
         netmask: ipv4("netmask", &command.netmask)
@@ -349,7 +405,7 @@ pub(crate) fn add_by_cidr(
     }
     let first = u32::from(net.network()) + 1;
     let last = u32::from(net.broadcast()) - 1;
-    let piece = |from: u32, to: u32, gateway: u32| Bounds {
+    let piece = |from: u32, to: u32, gateway: u32| Ipv4Bounds {
         start: from.into(),
         end: to.into(),
         netmask: net.netmask(),
@@ -410,17 +466,19 @@ pub(crate) fn in_range(nic: &Nic, range: IpRangeId) -> bool {
     nic.addresses.iter().any(|address| address.ip_range == range)
 }
 
-/// A network that has AddressPool ranges keeps a Normal one.
+/// A network that has AddressPool ranges keeps a Normal one. They are of IPv4.
 pub(crate) fn dispensable(id: Id, range: &IpRange, facts: &Facts) -> Result<(), Refusal> {
-    if range.pool {
+    if range.pool || range.mode.is_some() {
         return Ok(());
     }
     let mut pools = 0;
     for other in facts.members(Relation::RangesOfL3, range.l3_network).into_iter().filter(|other| *other != id) {
-        if !facts.peek::<IpRange>(other)?.pool {
+        let other = facts.peek::<IpRange>(other)?;
+        if other.pool {
+            pools += 1;
+        } else if other.mode.is_none() {
             return Ok(());
         }
-        pools += 1;
     }
     if pools == 0 {
         return Ok(());
@@ -443,45 +501,139 @@ fn look(decision: &Decision, facts: &Facts, id: IpRangeId) -> Result<View, Refus
     Ok(view)
 }
 
-/// Takes an address of an L3 network for `nic` of `owner`, and adds the event. `required` is the address that it must
-/// be; `taken` are addresses that the same decision has taken already.
+/// A Normal range of a network.
+struct Candidate {
+    id: IpRangeId,
+    bounds: Bounds,
+    mode: Option<AddressMode>,
+}
+
+/// The Normal ranges of an L3 network, of both families.
+fn candidates(facts: &Facts, l3: L3NetworkId) -> Result<Vec<Candidate>, Refusal> {
+    let mut found = Vec::new();
+    for id in facts.members(Relation::RangesOfL3, l3) {
+        let range = facts.peek::<IpRange>(id)?;
+        if let Some(bounds) = range.bounds.filter(|_| !range.pool && !range.deleted) {
+            found.push(Candidate { id: IpRangeId(id), bounds, mode: range.mode });
+        }
+    }
+    Ok(found)
+}
+
+/// For whom addresses are taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Holder {
+    pub nic: NicId,
+    pub mac: Mac,
+    /// The VM or router of the nic.
+    pub owner: Id,
+}
+
+/// Takes an address of each family that the L3 network has ranges of, IPv4 first, and adds the events. `required` are
+/// addresses that it must be, at most one of each family.
 pub(crate) fn allocate(
     decision: &mut Decision,
     facts: &Facts,
     context: &Context,
     l3: L3NetworkId,
-    required: Option<Ipv4Addr>,
-    (nic, owner): (NicId, Id),
-) -> Result<NicAddress, Refusal> {
-    let none = |detail: String| Refusal::conflict(code::L3_ALLOCATE, detail);
-    let strategy = Strategy::in_force(facts, l3)?;
-    let mut ranges = Vec::new();
-    for id in facts.members(Relation::RangesOfL3, l3) {
-        let range = facts.peek::<IpRange>(id)?;
-        if let Some(bounds) = range.bounds.filter(|_| !range.pool && !range.deleted) {
-            ranges.push((bounds, IpRangeId(id)));
+    required: &[IpAddr],
+    holder: Holder,
+) -> Result<Vec<NicAddress>, Refusal> {
+    take(decision, facts, context, l3, (required, &[]), holder)
+}
+
+/// The same for a nic that has addresses of the families `held` already.
+pub(crate) fn allocate_besides(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    l3: L3NetworkId,
+    held: &[u8],
+    holder: Holder,
+) -> Result<Vec<NicAddress>, Refusal> {
+    take(decision, facts, context, l3, (&[], held), holder)
+}
+
+fn take(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    l3: L3NetworkId,
+    (required, held): (&[IpAddr], &[u8]),
+    holder: Holder,
+) -> Result<Vec<NicAddress>, Refusal> {
+    let candidates = candidates(facts, l3)?;
+    let mut addresses = Vec::new();
+    for version in [4, 6].into_iter().filter(|version| !held.contains(version)) {
+        let wanted = required.iter().copied().find(|ip| ip_version(*ip) == version);
+        let of_family: Vec<&Candidate> = candidates.iter().filter(|one| one.bounds.ip_version() == version).collect();
+        match wanted {
+            Some(ip) if of_family.is_empty() => return Err(no_range_has(l3, ip)),
+            None if of_family.is_empty() => {}
+            _ => addresses.push(allocate_one(decision, facts, context, (l3, version), &of_family, wanted, holder)?),
         }
     }
-    let found = if let Some(ip) = required {
-        let Some((_, id)) = ranges.iter().find(|(bounds, _)| bounds.contains(ip)) else {
-            return Err(none(format!("cannot find an IP range of L3 network {l3} that has ip {ip}")));
+    if addresses.is_empty() && held.is_empty() {
+        return Err(exhausted(l3, ""));
+    }
+    Ok(addresses)
+}
+
+fn no_range_has(l3: L3NetworkId, ip: IpAddr) -> Refusal {
+    let detail = format!("cannot find an IP range of L3 network {l3} that has ip {ip}");
+    Refusal::conflict(code::L3_ALLOCATE, detail)
+}
+
+fn exhausted(l3: L3NetworkId, family: &str) -> Refusal {
+    Refusal::conflict(code::L3_ALLOCATE, format!("no {family}ip is available on L3 network {l3}"))
+}
+
+fn allocate_one(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    (l3, version): (L3NetworkId, u8),
+    ranges: &[&Candidate],
+    required: Option<IpAddr>,
+    Holder { nic, mac, owner }: Holder,
+) -> Result<NicAddress, Refusal> {
+    let strategy = Strategy::in_force(facts, l3, version)?;
+    let not_available = |ip: IpAddr| {
+        let detail = format!("ip {ip} of L3 network {l3} is not available: it is in use or reserved");
+        Refusal::conflict(code::L3_ALLOCATE, detail)
+    };
+    let made = ranges.iter().filter(|one| one.mode.is_some_and(AddressMode::makes_its_own));
+    let found = if let Some(first) = made.min_by_key(|one| one.bounds.start) {
+        // Its hosts make their addresses; here is noted what this one will make.
+        let IpAddr::V6(start) = first.bounds.start else { return Err(exhausted(l3, "IPv6 ")) };
+        let ip = eui64(start, mac).into();
+        if let Some(other) = required.filter(|required| *required != ip) {
+            let mode = first.mode.map(AddressMode::word).unwrap_or_default();
+            let right = format!("{ip}, which the nic makes from its MAC {mac}, since the network's range is {mode}");
+            return Err(Refusal::argument("staticIp", other, right));
+        }
+        let id = ranges.iter().find(|one| one.bounds.contains(ip)).unwrap_or(first).id;
+        let view = look(decision, facts, id)?;
+        if view.range.is_taken(ip) || view.taken.contains(&ip) {
+            return Err(not_available(ip));
+        }
+        Some((id, ip))
+    } else if let Some(ip) = required {
+        let Some(Candidate { id, .. }) = ranges.iter().find(|one| one.bounds.contains(ip)) else {
+            return Err(no_range_has(l3, ip));
         };
         let view = look(decision, facts, *id)?;
         if !view.range.is_free(ip) || view.taken.contains(&ip) {
-            return Err(none(format!("ip {ip} of L3 network {l3} is not available: it is in use or reserved")));
+            return Err(not_available(ip));
         }
         Some((*id, ip))
     } else {
-        let starts = ranges.iter().map(|(bounds, id)| (bounds.start, *id)).collect();
+        let starts = ranges.iter().map(|one| (one.bounds.start, one.id)).collect();
         allocator::choose(strategy, starts, context, &mut |id| look(decision, facts, id))?
     };
-    let Some((range, ip)) = found else {
-        return Err(none(format!("no ip is available on L3 network {l3}")));
-    };
+    let Some((range, ip)) = found else { return Err(exhausted(l3, if version == 6 { "IPv6 " } else { "" })) };
     let view = look(decision, facts, range)?;
-    let Some(bounds) = view.range.bounds else {
-        return Err(none(format!("no ip is available on L3 network {l3}")));
-    };
+    let Some(bounds) = view.range.bounds else { return Err(exhausted(l3, "")) };
     if let Strategy::AscDelayRecycle(since) = strategy
         && let Some((next, chosen_at)) = view.moved(ip, since)
     {
@@ -490,6 +642,21 @@ pub(crate) fn allocate(
     let used_ip = used_ip_id(range, ip);
     decision.add(range, IpRangeEvent::AddressAllocated { l3_network: l3, ip, used_ip, nic, owner });
     Ok(bounds.address(ip, range, used_ip))
+}
+
+/// The gateway addresses of an L3 network, one of each family that it has, as the nic of the router has them that is
+/// its gateway. No range holds them.
+pub(crate) fn gateways(facts: &Facts, l3: L3NetworkId) -> Result<Vec<NicAddress>, Refusal> {
+    gateways_besides(facts, l3, Id::NIL)
+}
+
+/// The same without the range `gone`.
+pub(crate) fn gateways_besides(facts: &Facts, l3: L3NetworkId, gone: Id) -> Result<Vec<NicAddress>, Refusal> {
+    let mut candidates = candidates(facts, l3)?;
+    candidates.retain(|one| one.id.0 != gone);
+    let first = |version| candidates.iter().find(move |one| one.bounds.ip_version() == version);
+    let own = |one: &Candidate| one.bounds.address(one.bounds.gateway, one.id, Id::NIL);
+    Ok([4, 6].into_iter().filter_map(first).map(own).collect())
 }
 
 /// Gives back the addresses and the hardware addresses of `nics`.
@@ -503,13 +670,12 @@ pub(crate) fn release(decision: &mut Decision, facts: &Facts, nics: &[Nic], owne
 
 /// Gives back the addresses of a nic.
 pub(crate) fn release_addresses(decision: &mut Decision, facts: &Facts, nic: &Nic, owner: Id) -> Result<(), Refusal> {
-    if let Some(NicAddress { ip, ip_range, used_ip, .. }) = nic.ipv4()
-        && used_ip != Id::NIL
-        && facts.get::<IpRange>(ip_range)?.used.0.contains(u32::from(ip))
-    {
-        let (l3_network, nic) = (nic.l3_network, nic.nic);
-        decision.add(ip_range, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner });
-        reserved::hold_returned(decision, facts, l3_network, (ip_range, ip))?;
+    for NicAddress { ip, ip_range, used_ip, .. } in &nic.addresses {
+        if *used_ip != Id::NIL && facts.get::<IpRange>(*ip_range)?.used.contains(*ip) {
+            let (l3_network, nic, ip, used_ip) = (nic.l3_network, nic.nic, *ip, *used_ip);
+            decision.add(*ip_range, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner });
+            reserved::hold_returned(decision, facts, l3_network, (*ip_range, ip))?;
+        }
     }
     Ok(())
 }
@@ -519,10 +685,11 @@ mod tests {
     use super::*;
 
     fn range(start: &str, end: &str, netmask: &str, gateway: &str, used: &[&str]) -> IpRange {
-        let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let prefix_length = netmask.parse().unwrap_or_else(|_| prefix_of(netmask.parse().unwrap()).unwrap());
         IpRange {
-            bounds: Some(Bounds { start: ip(start), end: ip(end), netmask: ip(netmask), gateway: ip(gateway) }),
-            used: Used(used.iter().map(|text| u32::from(ip(text))).collect()),
+            bounds: Some(Bounds { start: ip(start), end: ip(end), prefix_length, gateway: ip(gateway) }),
+            used: used.iter().map(|text| ip(text)).collect(),
             ..IpRange::default()
         }
     }
@@ -548,11 +715,17 @@ mod tests {
                 "255.255.255.254",
                 None,
             ),
+            (range("fd00::10", "fd00::19", "64", "fd00::1", &["fd00::10", "fd00::11"]), "fd00::", Some("fd00::12")),
+            (range("fd00::10", "fd00::19", "64", "fd00::1", &["fd00::19"]), "fd00::19", None),
+            // IPv6 has no broadcast address, but its routers share the first one.
+            (range("fd00::", "fd00::3", "126", "fd00::1", &[]), "fd00::", Some("fd00::2")),
+            (range("fd00::", "fd00::3", "126", "fd00::1", &["fd00::2"]), "fd00::", Some("fd00::3")),
+            (range("fd00::2", "fd00::ffff:ffff:ffff:ffff", "64", "fd00::1", &[]), "fd01::", None),
         ] {
             let found = range.free_from(from.parse().unwrap()).map(|ip| ip.to_string());
             assert_eq!(found.as_deref(), wanted, "{range:?} from {from}");
         }
-        assert_eq!(IpRange::default().free_from(Ipv4Addr::UNSPECIFIED), None);
+        assert_eq!(IpRange::default().free_from(Ipv4Addr::UNSPECIFIED.into()), None);
     }
 
     #[test]

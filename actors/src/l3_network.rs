@@ -37,7 +37,7 @@ pub struct L3Network {
     pub no_ipam: bool,
     pub services: BTreeMap<NetworkServiceType, NetworkServiceProviderId>,
     /// Reserved ranges: first and last address.
-    pub reserved: BTreeMap<Id, (Ipv4Addr, Ipv4Addr)>,
+    pub reserved: BTreeMap<Id, (IpAddr, IpAddr)>,
     pub deleted: bool,
 }
 
@@ -121,8 +121,7 @@ pub(crate) fn create(command: &CreateL3Network, facts: &Facts, context: &Context
         Some(other) => return Err(Refusal::argument("type", other, "L3BasicNetwork")),
     }
     match command.ip_version {
-        None | Some(4) => {}
-        Some(6) => return Err(Refusal::not_supported("ipVersion 6")),
+        None | Some(4 | 6) => {}
         Some(other) => return Err(Refusal::argument("ipVersion", other, "4 or 6")),
     }
     if let Some(domain) = &command.dns_domain {

@@ -3,6 +3,7 @@
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -57,24 +58,24 @@ pub(crate) fn create(command: &CreateInstanceOffering, facts: &Facts, context: &
     }))
 }
 
-/// The subnet of an L3 network's Normal ranges.
-pub(crate) fn subnet_of(facts: &Facts, l3: L3NetworkId) -> Result<Option<ipnet::Ipv4Net>, Refusal> {
+/// The subnets of an L3 network's Normal ranges: at most one of each family.
+pub(crate) fn subnets_of(facts: &Facts, l3: L3NetworkId) -> Result<BTreeSet<ipnet::IpNet>, Refusal> {
+    let mut subnets = BTreeSet::new();
     for id in facts.members(Relation::RangesOfL3, l3) {
         let range = facts.peek::<IpRange>(id)?;
-        if let Some(bounds) = range.bounds.filter(|_| !range.pool) {
-            return Ok(bounds.subnet());
-        }
+        subnets.extend(range.bounds.filter(|_| !range.pool).and_then(|bounds| bounds.subnet()));
     }
-    Ok(None)
-}
-
-fn overlap(a: Option<ipnet::Ipv4Net>, b: Option<ipnet::Ipv4Net>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if a.contains(&b) || b.contains(&a))
+    Ok(subnets)
 }
 
 /// Whether the subnets of two L3 networks overlap.
 pub(crate) fn networks_overlap(facts: &Facts, a: L3NetworkId, b: L3NetworkId) -> Result<bool, Refusal> {
-    Ok(a != b && overlap(subnet_of(facts, a)?, subnet_of(facts, b)?))
+    if a == b {
+        return Ok(false);
+    }
+    let theirs = subnets_of(facts, b)?;
+    let overlaps = |own: &ipnet::IpNet| theirs.iter().any(|other| own.contains(other) || other.contains(own));
+    Ok(subnets_of(facts, a)?.iter().any(overlaps))
 }
 
 fn router_network(facts: &Facts, field: &str, id: L3NetworkId, zone: ZoneId) -> Result<(), Refusal> {
@@ -85,7 +86,7 @@ fn router_network(facts: &Facts, field: &str, id: L3NetworkId, zone: ZoneId) -> 
     if l3.services.contains_key(&NetworkServiceType::SNAT) {
         return Err(Refusal::argument(field, id, "an L3 network without the SNAT service: routers stand on it"));
     }
-    if subnet_of(facts, id)?.is_none() {
+    if !subnets_of(facts, id)?.iter().any(|net| net.addr().is_ipv4()) {
         return Err(Refusal::argument(field, id, "an L3 network with a Normal IPv4 range"));
     }
     Ok(())

@@ -16,7 +16,8 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
-    ip_range, mac_block,
+    ip_range::{self, Holder},
+    mac_block,
     offering::{choose, networks_overlap},
     placement::{self, Wish},
     rules, vm_instance, *,
@@ -278,19 +279,22 @@ fn router_nic(
     let mac = mac_block::allocate(decision, facts, context, nic, device_id, None)?;
     let guest = meta_data & Nic::GUEST != 0;
     let of_router = l3_network::router_interface_ip(&*facts.tags(network)?).filter(|_| guest);
-    let range = if guest { ip_range::first_normal(facts, network)? } else { None };
-    // With SNAT the router is the gateway of the guest network, unless it was given an address of its own. No range
-    // holds either.
-    let address = match range.filter(|_| of_router.is_some() || snat) {
-        Some((range, bounds)) => bounds.address(of_router.unwrap_or(bounds.gateway), range, Id::NIL),
-        None => ip_range::allocate(decision, facts, context, network, None, (nic, router))?,
-    };
+    // With SNAT the router is the gateway of the guest network, in IPv4 unless it was given an address of its own. No
+    // range holds either.
+    let mut addresses = if guest { ip_range::gateways(facts, network)? } else { vec![] };
+    addresses.retain(|gateway| snat || of_router.is_some() && gateway.ip.is_ipv4());
+    if let (Some(ip), Some(first)) = (of_router, addresses.first_mut().filter(|first| first.ip.is_ipv4())) {
+        first.ip = ip.into();
+    }
+    let held: Vec<u8> = addresses.iter().map(|own| ip_version(own.ip)).collect();
+    let holder = Holder { nic, mac, owner: router };
+    addresses.extend(ip_range::allocate_besides(decision, facts, context, network, &held, holder)?);
     Ok(Nic {
         nic,
         l3_network: network,
         l2_network: l3.l2_network,
         mac,
-        addresses: vec![address],
+        addresses,
         device_id,
         internal_name: vm_instance::internal_name(nic, device_id),
         meta_data,
@@ -311,8 +315,8 @@ pub(crate) fn become_gateway(decision: &mut Decision, facts: &Facts, l3: L3Netwo
             if nic.is(Nic::MANAGEMENT) {
                 return Err(Refusal::operation(format!("L3 network {l3} is the management network of router {id}")));
             }
-            let elsewhere = |address: &NicAddress| address.ip.is_ipv4() && address.ip != address.gateway;
-            if chosen || router.state == VmState::Destroying || !nic.addresses.iter().any(elsewhere) {
+            let elsewhere = |address: &NicAddress| address.ip != address.gateway && !(chosen && address.ip.is_ipv4());
+            if router.state == VmState::Destroying || !nic.addresses.iter().any(elsewhere) {
                 continue;
             }
             let mut changed = nic.clone();

@@ -17,7 +17,8 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
-    ip_range, mac_block,
+    ip_range::{self, Holder},
+    mac_block,
     placement::{self, Wish},
     router, rules, *,
 };
@@ -96,6 +97,11 @@ impl VmInstance {
                 self.nics.retain(|own| own.nic != *nic);
                 self.default_l3_network = default_l3_network.unwrap_or_default();
             }
+            VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
+                if let Some(own) = self.nics.iter_mut().find(|own| own.nic == *nic) {
+                    own.addresses = addresses.clone();
+                }
+            }
             VmInstanceEvent::OperationFailed { operation, code, detail, .. } => {
                 self.failed = Some((version, code.clone(), detail.clone()));
                 self.state = match operation {
@@ -121,7 +127,7 @@ impl VmInstance {
 #[derive(Default)]
 struct TagWishes {
     hostname: Option<String>,
-    static_ips: Vec<(L3NetworkId, std::net::Ipv4Addr)>,
+    static_ips: Vec<(L3NetworkId, std::net::IpAddr)>,
     custom_macs: Vec<(L3NetworkId, Mac)>,
 }
 
@@ -141,12 +147,7 @@ fn tag_wishes(tags: &[String], l3s: &[L3NetworkId]) -> Result<TagWishes, Refusal
             Some("staticIp") => {
                 let (l3, ip) = tag_set::static_ip(tag)?;
                 own(l3, tag)?;
-                match ip {
-                    std::net::IpAddr::V4(ip) => wishes.static_ips.push((l3, ip)),
-                    std::net::IpAddr::V6(_) => {
-                        return Err(Refusal::not_supported(format!("systemTags = `{tag}`: an IPv6 address")));
-                    }
-                }
+                wishes.static_ips.push((l3, ip));
             }
             Some("customMac") => {
                 let (l3, mac) = tag_set::custom_mac(tag)?;
@@ -216,16 +217,18 @@ pub(crate) fn create(command: &CreateVmInstance, facts: &Facts, context: &Contex
     for (at, (l3, l2)) in l3s.iter().zip(&l2s).enumerate() {
         let device_id = at as u8;
         let nic = NicId(context.id());
-        let required = wishes.static_ips.iter().find(|(wanted, _)| wanted == l3).map(|(_, ip)| *ip);
-        let taken = ip_range::allocate(&mut decision, facts, context, *l3, required, (nic, id))?;
         let custom = wishes.custom_macs.iter().find(|(wanted, _)| wanted == l3).map(|(_, mac)| *mac);
         let mac = mac_block::allocate(&mut decision, facts, context, nic, device_id, custom)?;
+        let required = wishes.static_ips.iter().filter(|(wanted, _)| wanted == l3).map(|(_, ip)| *ip);
+        let required: Vec<_> = required.collect();
+        let holder = Holder { nic, mac, owner: id };
+        let addresses = ip_range::allocate(&mut decision, facts, context, *l3, &required, holder)?;
         nics.push(Nic {
             nic,
             l3_network: *l3,
             l2_network: *l2,
             mac,
-            addresses: vec![taken],
+            addresses,
             device_id,
             internal_name: internal_name(nic, device_id),
             meta_data: 0,

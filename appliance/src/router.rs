@@ -139,6 +139,9 @@ impl RouterFold {
                 }
                 None => false,
             },
+            VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
+                self.clients.get_mut(&vm).is_some_and(|client| readdress(&mut client.nics, *nic, addresses))
+            }
             _ => false,
         }
     }
@@ -199,6 +202,12 @@ impl RouterFold {
         clients.sort_by_key(|(_, nic)| nic.addresses.first().map(|address| address.ip));
         clients
     }
+}
+
+/// Gives the nic these addresses; whether it is one of `nics`.
+fn readdress(nics: &mut [Nic], nic: NicId, addresses: &[NicAddress]) -> bool {
+    let own = nics.iter_mut().find(|own| own.nic == nic);
+    own.map(|own| own.addresses = addresses.to_vec()).is_some()
 }
 
 /// The provider whose services a router gives.

@@ -85,6 +85,8 @@ commands!(
     DeleteL3Network,
     AddIpRange,
     AddIpRangeByNetworkCidr,
+    AddIpv6Range,
+    AddIpv6RangeByNetworkCidr,
     UpdateIpRange,
     DeleteIpRange,
     CreateInstanceOffering,

@@ -125,6 +125,14 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         "how a free address is chosen: at random, the lowest, or ascending, so that a freed one rests for a round",
     )
     .of(&["L3NetworkVO"]),
+    entry(
+        "l3Network",
+        "ipv6AllocateStrategy",
+        "RandomIpv6AllocatorStrategy",
+        Enum(&["RandomIpv6AllocatorStrategy", "FirstAvailableIpv6AllocatorStrategy"]),
+        "how a free IPv6 address is chosen where hosts ask for it: at random, or the lowest",
+    )
+    .of(&["L3NetworkVO"]),
 ];
 
 /// The entry `name` of `category`.

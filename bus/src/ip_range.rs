@@ -38,6 +38,43 @@ messages! {
         /// `Normal` (default) or `AddressPool`.
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
+    /// Adds a range of IPv6 by its first and last address.
+    Command AddIpv6Range "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges" => "ipRange" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// The first address.
+        start_ip: String = Any,
+        /// The last address.
+        end_ip: String = Any,
+        /// The gateway.
+        gateway: String = Any,
+        /// The length of the subnet's prefix: 64 where hosts make their addresses themselves.
+        prefix_len: u8 = Int(8, 126),
+        /// How hosts come to their addresses: `SLAAC` (they make them), `Stateful-DHCP` (they ask for them),
+        /// `Stateless-DHCP` (they make them, and ask for the rest). The same for all ranges of a network.
+        address_mode: String = Enum(&["SLAAC", "Stateful-DHCP", "Stateless-DHCP"]),
+        /// Only `Normal`.
+        ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
+    }
+    /// Adds a range of IPv6 by a CIDR: the gateway is its second address, the range goes from the third to the last.
+    Command AddIpv6RangeByNetworkCidr "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges/by-cidr" => "ipRange" {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// A short name.
+        name: String = Text(255),
+        /// A long description.
+        description: Option<String> = FreeText(2048),
+        /// The subnet: `fd00:1::/64`.
+        network_cidr: String = Any,
+        /// How hosts come to their addresses: `SLAAC`, `Stateful-DHCP` or `Stateless-DHCP`.
+        address_mode: String = Enum(&["SLAAC", "Stateful-DHCP", "Stateless-DHCP"]),
+        /// Only `Normal`.
+        ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
+    }
     /// Changes a range's name or description.
     Command UpdateIpRange "PUT" "/l3-networks/ip-ranges/{uuid}/actions" => "ipRange" {
         /// The range.

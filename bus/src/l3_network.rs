@@ -26,7 +26,7 @@ messages! {
         system: Option<bool> = Bool,
         /// The domain of the VMs' names.
         dns_domain: Option<String> = Text(255),
-        /// Only 4: IPv6 is not supported yet.
+        /// 4 or 6; what the network has follows its ranges, so this is only looked at.
         ip_version: Option<u8> = Int(4, 6),
         /// `false`: no address is given or checked, nics have the addresses that were asked for.
         enable_IPAM: Option<bool> = Bool,

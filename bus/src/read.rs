@@ -1,7 +1,7 @@
 //! What can be read besides inventories.
 
 use crate::{Check::*, messages};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::{Id, IpRangeId, L3NetworkId, RouterId, ZoneId};
 
 messages! {
@@ -11,13 +11,13 @@ messages! {
         l3_network_uuid: Option<L3NetworkId> = Uuid,
         /// The range.
         ip_range_uuid: Option<IpRangeId> = Uuid,
-        /// The first address to look at.
-        start: Option<Ipv4Addr> = Ipv4,
+        /// The first address to look at; where there are ranges of both families, together with `ipVersion`.
+        start: Option<IpAddr> = Ip,
         /// How many at most, 100 when not given; negative: all.
         limit: Option<i64> = Int(i64::MIN, i64::MAX),
         /// Only of ranges of this type.
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
-        /// Only 4: IPv6 is not supported yet.
+        /// Only addresses of this family: 4 or 6.
         ip_version: Option<u8> = Int(4, 6),
     }
     /// Whether an address of an L3 network is free, and if not, why.
@@ -25,7 +25,7 @@ messages! {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// The address.
-        ip: Ipv4Addr = Ipv4,
+        ip: IpAddr = Ip,
         /// Ask the hosts by ARP: not supported yet.
         arp_check: Option<bool> = Bool,
         /// Whether it must lie in a range.
@@ -49,7 +49,7 @@ messages! {
         /// Whose addresses; all when not given. There are no VIPs yet.
         resource_type: Option<String> = Enum(&["All", "VIP", "VM"]),
         /// Only addresses with this in their text.
-        ip: Option<String> = Text(15),
+        ip: Option<String> = Text(39),
         /// `Ip` when not given.
         sort_by: Option<String> = Enum(&["Ip", "CreateTime"]),
         /// `asc` when not given.
@@ -150,7 +150,7 @@ messages! {
     /// Who held an address, and from when to when: at a moment, or ever.
     Read GetAddressHolder "" "" => "" {
         /// The address.
-        ip: Ipv4Addr = Ipv4,
+        ip: IpAddr = Ip,
         /// Only on this L3 network.
         l3_network_uuid: Option<L3NetworkId> = Uuid,
         /// A position or an RFC 3339 time; all holders there ever were when not given.

@@ -145,7 +145,8 @@ impl Event {
                 _ => vec![],
             },
             Event::IpRange(event) => match event {
-                IpRangeEvent::Created { l3_network, l2_network, .. } => vec![l3_network.0, l2_network.0],
+                IpRangeEvent::Created { l3_network, l2_network, .. }
+                | IpRangeEvent::Ipv6Created { l3_network, l2_network, .. } => vec![l3_network.0, l2_network.0],
                 IpRangeEvent::AddressAllocated { used_ip, nic, owner, .. }
                 | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => vec![*used_ip, nic.0, *owner],
                 IpRangeEvent::Deleted { l3_network } => vec![l3_network.0],
@@ -178,7 +179,8 @@ impl Event {
                 | VmInstanceEvent::OperationFailed { l3_networks, .. }
                 | VmInstanceEvent::Destroyed { l3_networks } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
-                VmInstanceEvent::NicDetached { nic, l3_network, .. } => vec![nic.0, l3_network.0],
+                VmInstanceEvent::NicDetached { nic, l3_network, .. }
+                | VmInstanceEvent::NicAddressesChanged { nic, l3_network, .. } => vec![nic.0, l3_network.0],
                 VmInstanceEvent::Updated { .. } => vec![],
             },
             Event::Router(event) => match event {

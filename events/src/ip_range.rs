@@ -1,8 +1,8 @@
 //! What happens to a range of addresses. The range owns its allocations, so an address has at most one holder.
 
-use crate::{Id, IpRangeId, L2NetworkId, L3NetworkId, NicId, Version};
+use crate::{Id, IpRangeId, L2NetworkId, L3NetworkId, NicId, Version, net::either_ip};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a range's addresses are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -13,8 +13,46 @@ pub enum IpRangeType {
     AddressPool,
 }
 
+/// How the hosts of an IPv6 network come to their addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AddressMode {
+    /// They make them from router advertisements, and are told nothing else.
+    #[serde(rename = "SLAAC")]
+    Slaac,
+    /// They ask for them.
+    #[serde(rename = "Stateful-DHCP")]
+    Stateful,
+    /// They make them, and ask for the rest.
+    #[serde(rename = "Stateless-DHCP")]
+    Stateless,
+}
+
+impl AddressMode {
+    /// All of them, in ZStack's words.
+    pub const WORDS: &[&str] = &["SLAAC", "Stateful-DHCP", "Stateless-DHCP"];
+
+    /// The mode that ZStack calls so.
+    pub fn of_word(word: &str) -> Option<AddressMode> {
+        [AddressMode::Slaac, AddressMode::Stateful, AddressMode::Stateless].into_iter().find(|mode| mode.word() == word)
+    }
+
+    /// ZStack's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            AddressMode::Slaac => "SLAAC",
+            AddressMode::Stateful => "Stateful-DHCP",
+            AddressMode::Stateless => "Stateless-DHCP",
+        }
+    }
+
+    /// Whether a host makes its address itself, from its hardware address.
+    pub fn makes_its_own(self) -> bool {
+        self != AddressMode::Stateful
+    }
+}
+
 /// The id of the record of an address in use: a hash of range and address, so that there can be only one.
-pub fn used_ip_id(range: IpRangeId, ip: Ipv4Addr) -> Id {
+pub fn used_ip_id(range: IpRangeId, ip: IpAddr) -> Id {
     Id::of_name(&format!("used-ip:{range}:{ip}"))
 }
 
@@ -34,6 +72,19 @@ pub enum IpRangeEvent {
         netmask: Ipv4Addr,
         gateway: Ipv4Addr,
     },
+    /// A range of IPv6 addresses was made.
+    Ipv6Created {
+        l3_network: L3NetworkId,
+        l2_network: L2NetworkId,
+        name: String,
+        description: Option<String>,
+        range_type: IpRangeType,
+        start: Ipv6Addr,
+        end: Ipv6Addr,
+        prefix_length: u8,
+        gateway: Ipv6Addr,
+        address_mode: AddressMode,
+    },
     Updated {
         name: Option<String>,
         description: Option<String>,
@@ -41,14 +92,16 @@ pub enum IpRangeEvent {
     /// The address has a holder now. `owner` is the VM or router of the nic.
     AddressAllocated {
         l3_network: L3NetworkId,
-        ip: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        ip: IpAddr,
         used_ip: Id,
         nic: NicId,
         owner: Id,
     },
     AddressReleased {
         l3_network: L3NetworkId,
-        ip: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        ip: IpAddr,
         used_ip: Id,
         nic: NicId,
         owner: Id,
@@ -56,19 +109,24 @@ pub enum IpRangeEvent {
     /// Every address from first to last that has no holder is reserved now.
     AddressesReserved {
         l3_network: L3NetworkId,
-        first: Ipv4Addr,
-        last: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        first: IpAddr,
+        #[serde(with = "either_ip")]
+        last: IpAddr,
     },
     /// None of these is reserved any more.
     AddressesUnreserved {
         l3_network: L3NetworkId,
-        first: Ipv4Addr,
-        last: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        first: IpAddr,
+        #[serde(with = "either_ip")]
+        last: IpAddr,
     },
     /// Where the delayed recycler goes on. `chosen_at` is the version of the global configuration that chose this
     /// allocator: another choice begins anew.
     CursorMoved {
-        next: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        next: IpAddr,
         chosen_at: Version,
     },
     Deleted {

@@ -1,6 +1,6 @@
 //! What happens to an L3 network: its settings, name servers and services. Its ranges are streams of their own.
 
-use crate::{Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId};
+use crate::{Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId, net::either_ip};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,8 +69,10 @@ pub enum L3NetworkEvent {
     /// Addresses that no nic takes, also where no IP range is yet.
     RangeReserved {
         reserved_range: Id,
-        start: Ipv4Addr,
-        end: Ipv4Addr,
+        #[serde(with = "either_ip")]
+        start: IpAddr,
+        #[serde(with = "either_ip")]
+        end: IpAddr,
     },
     RangeUnreserved {
         reserved_range: Id,

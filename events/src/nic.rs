@@ -70,10 +70,13 @@ impl Nic {
 }
 
 impl NicAddress {
-    /// The netmask of its subnet; IPv6 has none.
-    pub fn netmask(&self) -> Option<Ipv4Addr> {
-        let ones = u32::MAX.checked_shl(32 - u32::from(self.prefix_length.min(32))).unwrap_or(0);
-        self.ip.is_ipv4().then(|| ones.into())
+    /// The netmask of its subnet; of IPv6 in the form of an address, as ZStack has it.
+    pub fn netmask(&self) -> IpAddr {
+        let length = u32::from(self.prefix_length);
+        match self.ip {
+            IpAddr::V4(_) => Ipv4Addr::from(u32::MAX.checked_shl(32 - length.min(32)).unwrap_or(0)).into(),
+            IpAddr::V6(_) => Ipv6Addr::from(u128::MAX.checked_shl(128 - length.min(128)).unwrap_or(0)).into(),
+        }
     }
 
     fn of<A>(&self, ip: A, gateway: A) -> NicAddress<A> {

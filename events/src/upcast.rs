@@ -23,6 +23,9 @@ const STEPS: &[Step] = &[
     (StreamKind::IpRange, 1, same),
     // Addresses may be reserved.
     (StreamKind::L3Network, 1, same),
+    // A range may be one of IPv6, and its addresses are of either family; so are reserved ones.
+    (StreamKind::IpRange, 2, same),
+    (StreamKind::L3Network, 2, same),
     // A nic has an address of each family; the one that it had is read as one of them.
     (StreamKind::VmInstance, 2, same),
     (StreamKind::Router, 1, same),

@@ -1,6 +1,6 @@
 //! What happens to a user's VM instance.
 
-use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicId, OfferingId, ZoneId};
+use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, OfferingId, ZoneId};
 use serde::{Deserialize, Serialize};
 
 /// Work on a VM that takes time.
@@ -71,6 +71,12 @@ pub enum VmInstanceEvent {
         nic: NicId,
         l3_network: L3NetworkId,
         default_l3_network: Option<L3NetworkId>,
+    },
+    /// The nic has these addresses now, and no others.
+    NicAddressesChanged {
+        nic: NicId,
+        l3_network: L3NetworkId,
+        addresses: Vec<NicAddress>,
     },
     /// The operation came to nothing; the state is what it was before it.
     OperationFailed {

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _, de::Visitor, forward_to_deserialize_any};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 use switchback_events::*;
 
@@ -187,6 +187,23 @@ fn some(text: &str) -> Option<String> {
 
 const fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
+}
+
+const fn ip6(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last)
+}
+
+/// An address of each family.
+fn both() -> Vec<NicAddress> {
+    let mut addresses = nic().addresses;
+    addresses.push(NicAddress {
+        ip: ip6(5).into(),
+        prefix_length: 64,
+        gateway: ip6(1).into(),
+        ip_range: id(0x28),
+        used_ip: id(0x29),
+    });
+    addresses
 }
 
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
@@ -382,7 +399,12 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let services = vec![NetworkServiceType::DHCP, NetworkServiceType::SNAT];
     add("full", L3NetworkEvent::ServicesAttached { provider: id(10), services: services.clone() }.into());
     add("full", L3NetworkEvent::ServicesDetached { provider: id(10), services }.into());
-    add("full", L3NetworkEvent::RangeReserved { reserved_range: id(0x27), start: ip(3), end: ip(9) }.into());
+    add(
+        "full",
+        L3NetworkEvent::RangeReserved { reserved_range: id(0x27), start: ip(3).into(), end: ip(9).into() }.into(),
+    );
+    let (start, end) = (ip6(3).into(), ip6(9).into());
+    add("ipv6", L3NetworkEvent::RangeReserved { reserved_range: id(0x27), start, end }.into());
     add("full", L3NetworkEvent::RangeUnreserved { reserved_range: id(0x27) }.into());
     add("full", L3NetworkEvent::Deleted {}.into());
 
@@ -401,11 +423,31 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     add("pool", range(None, IpRangeType::AddressPool).into());
     add("full", IpRangeEvent::Updated { name: some("r"), description: some("d") }.into());
     let (l3_network, used_ip, nic, owner) = (id(0x22), id(0x25), id(0x21), id(0x26));
-    add("full", IpRangeEvent::AddressAllocated { l3_network, ip: ip(5), used_ip, nic, owner }.into());
-    add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5), used_ip, nic, owner }.into());
-    add("full", IpRangeEvent::AddressesReserved { l3_network, first: ip(5), last: ip(9) }.into());
-    add("full", IpRangeEvent::AddressesUnreserved { l3_network, first: ip(5), last: ip(9) }.into());
-    add("full", IpRangeEvent::CursorMoved { next: ip(6), chosen_at: 7 }.into());
+    add("full", IpRangeEvent::AddressAllocated { l3_network, ip: ip(5).into(), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5).into(), used_ip, nic, owner }.into());
+    add("full", IpRangeEvent::AddressesReserved { l3_network, first: ip(5).into(), last: ip(9).into() }.into());
+    add("full", IpRangeEvent::AddressesUnreserved { l3_network, first: ip(5).into(), last: ip(9).into() }.into());
+    add("full", IpRangeEvent::CursorMoved { next: ip(6).into(), chosen_at: 7 }.into());
+    let ipv6 = |description, address_mode| IpRangeEvent::Ipv6Created {
+        l3_network,
+        l2_network: id(0x23),
+        name: text("r"),
+        description,
+        range_type: IpRangeType::Normal,
+        start: ip6(0x10),
+        end: ip6(0x20),
+        prefix_length: 64,
+        gateway: ip6(1),
+        address_mode,
+    };
+    add("full", ipv6(some("d"), AddressMode::Stateful).into());
+    add("slaac", ipv6(None, AddressMode::Slaac).into());
+    add("stateless", ipv6(None, AddressMode::Stateless).into());
+    add("ipv6", IpRangeEvent::AddressAllocated { l3_network, ip: ip6(5).into(), used_ip, nic, owner }.into());
+    add("ipv6", IpRangeEvent::AddressReleased { l3_network, ip: ip6(5).into(), used_ip, nic, owner }.into());
+    let (first, last) = (ip6(5).into(), ip6(9).into());
+    add("ipv6", IpRangeEvent::AddressesReserved { l3_network, first, last }.into());
+    add("ipv6", IpRangeEvent::AddressesUnreserved { l3_network, first, last }.into());
     add("full", IpRangeEvent::Deleted { l3_network }.into());
 
     add("full", MacBlockEvent::Allocated { mac: MAC, nic }.into());
@@ -461,6 +503,8 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", VmInstanceEvent::Started { host: id(8) }.into());
     add("full", VmInstanceEvent::Stopped { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks() }.into());
+    let (nic_id, l3_network) = (id(33), id(34));
+    add("full", VmInstanceEvent::NicAddressesChanged { nic: nic_id, l3_network, addresses: both() }.into());
     let detached =
         |default_l3_network| VmInstanceEvent::NicDetached { nic: id(33), l3_network: id(34), default_l3_network };
     add("full", detached(Some(id(35))).into());

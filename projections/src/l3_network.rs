@@ -4,7 +4,7 @@ use crate::catalogue::{HOST_ROUTE, L3, RESERVED_RANGE, SERVICE_REF};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{DEFAULT_MTU, Id, L3NetworkEvent, NetworkServiceProviderId, NetworkServiceType};
+use switchback_events::{DEFAULT_MTU, Id, L3NetworkEvent, NetworkServiceProviderId, NetworkServiceType, ip_version};
 
 pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     Ok(vec![match event {
@@ -58,7 +58,7 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
                 .put("l3NetworkUuid", id)
                 .put("startIp", *start)
                 .put("endIp", *end)
-                .put("ipVersion", 4_u8)
+                .put("ipVersion", ip_version(*start))
         }
         L3NetworkEvent::RangeUnreserved { reserved_range } => RowChange::delete(&RESERVED_RANGE, reserved_range),
         L3NetworkEvent::Deleted {} => {

@@ -81,6 +81,10 @@ pub(crate) fn random_log(random: &mut Random, count: usize) -> Vec<Arc<Commit>> 
     log.commits
 }
 
+pub(crate) fn address6(n: usize) -> std::net::Ipv6Addr {
+    std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n as u16)
+}
+
 pub(crate) fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, (n >> 8) as u8, n as u8)
 }
@@ -213,7 +217,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 10 => L3NetworkEvent::HostRouteAdded { prefix, nexthop: address(5) },
                 11 => L3NetworkEvent::HostRouteRemoved { prefix },
                 12 => L3NetworkEvent::MtuChanged { mtu: 1400 },
-                8 => L3NetworkEvent::RangeReserved { reserved_range, start: address(2), end: address(9) },
+                8 => L3NetworkEvent::RangeReserved { reserved_range, start: address(2).into(), end: address(9).into() },
                 9 => L3NetworkEvent::RangeUnreserved { reserved_range },
                 _ => L3NetworkEvent::Deleted {},
             };
@@ -222,9 +226,10 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         7 | 8 => {
             let n = random.below(6);
             let (used_ip, nic, owner) = (id("ip", n), NicId(id("nic", n)), id("vm", few(random)));
-            let (first, last) = (address(n), address(n + 2));
-            let event = match random.below(9) {
-                6 => IpRangeEvent::CursorMoved { next: address(n), chosen_at: 1 },
+            let (first, last) = (address(n).into(), address(n + 2).into());
+            let (ip, ip6) = (address(n).into(), address6(n));
+            let event = match random.below(11) {
+                6 => IpRangeEvent::CursorMoved { next: ip, chosen_at: 1 },
                 7 => IpRangeEvent::AddressesReserved { l3_network: l3, first, last },
                 8 => IpRangeEvent::AddressesUnreserved { l3_network: l3, first, last },
                 0 | 1 => IpRangeEvent::Created {
@@ -238,8 +243,21 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                     netmask: Ipv4Addr::new(255, 255, 255, 0),
                     gateway: address(1),
                 },
-                2 | 3 => IpRangeEvent::AddressAllocated { l3_network: l3, ip: address(n), used_ip, nic, owner },
-                4 => IpRangeEvent::AddressReleased { l3_network: l3, ip: address(n), used_ip, nic, owner },
+                2 | 3 => IpRangeEvent::AddressAllocated { l3_network: l3, ip, used_ip, nic, owner },
+                4 => IpRangeEvent::AddressReleased { l3_network: l3, ip, used_ip, nic, owner },
+                9 => IpRangeEvent::Ipv6Created {
+                    l3_network: l3,
+                    l2_network: l2,
+                    name: name(random),
+                    description: None,
+                    range_type: IpRangeType::Normal,
+                    start: address6(2),
+                    end: address6(99),
+                    prefix_length: 64,
+                    gateway: address6(1),
+                    address_mode: AddressMode::Stateful,
+                },
+                10 => IpRangeEvent::AddressAllocated { l3_network: l3, ip: ip6.into(), used_ip, nic, owner },
                 _ => IpRangeEvent::Deleted { l3_network: l3 },
             };
             (id("range", few(random)), event.into())

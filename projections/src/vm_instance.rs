@@ -64,6 +64,9 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
             let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
             return Ok(vec![RowChange::delete(&NIC, *nic), vm]);
         }
+        VmInstanceEvent::NicAddressesChanged { nic, l3_network: _, addresses } => {
+            with_addresses(RowChange::set(&NIC, *nic), addresses)
+        }
         VmInstanceEvent::OperationFailed { operation, code: _, detail, l3_networks: _ } => {
             let running = match operation {
                 VmOperation::Create | VmOperation::Start => false,
@@ -80,31 +83,30 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
 
 /// The row of a nic of `owner`, which is a VM or a router.
 pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: bool) -> RowChange {
-    let address = nic.addresses.first();
-    let used_ip = address.map(|address| address.used_ip).filter(|used_ip| *used_ip != Id::NIL);
-    RowChange::insert(&NIC, nic.nic)
+    let row = RowChange::insert(&NIC, nic.nic)
         .put("vmInstanceUuid", owner)
         .put("l3NetworkUuid", nic.l3_network)
         .put("mac", nic.mac)
-        .put("ip", address.map(|address| address.ip))
-        .put("netmask", address.and_then(NicAddress::netmask))
-        .put("gateway", address.map(|address| address.gateway))
         .put("deviceId", nic.device_id)
         .put("internalName", &nic.internal_name)
         .put("hypervisorType", Val::name_of(&hypervisor))
-        .put("metaData", of_router.then(|| nic.meta_data.to_string()))
+        .put("metaData", of_router.then(|| nic.meta_data.to_string()));
+    with_addresses(row, &nic.addresses)
+}
+
+/// A nic's first address is in its row; all of them are `usedIps`.
+fn with_addresses(row: RowChange, addresses: &[NicAddress]) -> RowChange {
+    let address = addresses.first();
+    let used_ip = address.map(|address| address.used_ip).filter(|used_ip| *used_ip != Id::NIL);
+    row.put("ip", address.map(|address| address.ip))
+        .put("netmask", address.map(NicAddress::netmask))
+        .put("gateway", address.map(|address| address.gateway))
         .put("usedIpUuid", used_ip.map(|used_ip| used_ip.to_string()))
 }
 
 /// The other addresses of a nic.
 pub(crate) fn moved(nic: &Nic) -> RowChange {
-    let address = nic.addresses.first();
-    let used_ip = address.map(|address| address.used_ip).filter(|used_ip| *used_ip != Id::NIL);
-    RowChange::set(&NIC, nic.nic)
-        .put("ip", address.map(|address| address.ip))
-        .put("netmask", address.and_then(NicAddress::netmask))
-        .put("gateway", address.map(|address| address.gateway))
-        .put("usedIpUuid", used_ip.map(|used_ip| used_ip.to_string()))
+    with_addresses(RowChange::set(&NIC, nic.nic), &nic.addresses)
 }
 
 /// The removal of all nics of `owner`.

@@ -123,8 +123,7 @@ fn state_size(layout: Layout, used: u32) -> anyhow::Result<Value> {
         range.evolve(event, version);
     }
     let (after, _) = memory()?;
-    let held = range.used.0.statistics();
-    let containers = held.n_bytes_array_containers + held.n_bytes_run_containers + held.n_bytes_bitset_containers;
+    let containers = range.used.container_bytes();
     let snapshot = rmp_serde::to_vec_named(&range).context("write a snapshot")?.len();
     let each = |bytes: u64| round(bytes as f64 / f64::from(used.max(1)));
     Ok(json!({
@@ -140,7 +139,7 @@ fn allocated(address: u32) -> IpRangeEvent {
     let id = Id::of_name(&address.to_string());
     IpRangeEvent::AddressAllocated {
         l3_network: L3NetworkId(Id::of_name("l3")),
-        ip: Ipv4Addr::from(address),
+        ip: Ipv4Addr::from(address).into(),
         used_ip: id,
         nic: NicId(id),
         owner: id,

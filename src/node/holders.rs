@@ -3,7 +3,7 @@
 
 use super::history::{History, blocking, unreadable};
 use serde_json::{Value, json};
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 use switchback_bus::{GetAddressHolder, Refusal};
 use switchback_events::{
     Commit, Event, Id, IpRangeEvent, L3NetworkId, Nic, NicId, Position, Recorded, RouterEvent, StreamKey, StreamKind,
@@ -48,7 +48,7 @@ impl History {
     }
 }
 
-fn held(journal: &Journal, ip: Ipv4Addr, upto: Position) -> Result<Vec<Held>, Refusal> {
+fn held(journal: &Journal, ip: IpAddr, upto: Position) -> Result<Vec<Held>, Refusal> {
     let mut tags = journal.streams(StreamKind::IpRange);
     tags.extend(journal.streams(StreamKind::Router));
     let mut found: Vec<Held> = Vec::new();
@@ -66,7 +66,7 @@ fn held(journal: &Journal, ip: Ipv4Addr, upto: Position) -> Result<Vec<Held>, Re
     Ok(found)
 }
 
-fn of_range(event: &IpRangeEvent, at: &Recorded, commit: &Commit, wanted: Ipv4Addr, found: &mut Vec<Held>) {
+fn of_range(event: &IpRangeEvent, at: &Recorded, commit: &Commit, wanted: IpAddr, found: &mut Vec<Held>) {
     match event {
         IpRangeEvent::AddressAllocated { l3_network, ip, nic, owner, .. } if *ip == wanted => found.push(Held {
             l3: *l3_network,
@@ -83,11 +83,11 @@ fn of_range(event: &IpRangeEvent, at: &Recorded, commit: &Commit, wanted: Ipv4Ad
     }
 }
 
-fn of_router(event: &RouterEvent, at: &Recorded, commit: &Commit, wanted: Ipv4Addr, found: &mut Vec<Held>) {
+fn of_router(event: &RouterEvent, at: &Recorded, commit: &Commit, wanted: IpAddr, found: &mut Vec<Held>) {
     match event {
         // What is allocated in a range has its own event there.
         RouterEvent::Created { nics, .. } => {
-            let is_gateway = |nic: &&Nic| nic.ipv4().is_some_and(|own| own.ip == wanted && own.ip == own.gateway);
+            let is_gateway = |nic: &&Nic| nic.addresses.iter().any(|own| own.ip == wanted && own.ip == own.gateway);
             for nic in nics.iter().filter(is_gateway) {
                 found.push(Held {
                     l3: nic.l3_network,

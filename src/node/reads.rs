@@ -40,7 +40,7 @@ impl Node {
                 let inventories: Vec<Value> = found
                     .into_iter()
                     .map(|(range, ip, bounds)| {
-                        json!({"ipRangeUuid": range, "ip": ip, "netmask": bounds.netmask, "gateway": bounds.gateway})
+                        json!({"ipRangeUuid": range, "ip": ip, "netmask": bounds.netmask(), "gateway": bounds.gateway})
                     })
                     .collect();
                 Ok(json!({ "inventories": inventories }))
@@ -128,9 +128,11 @@ impl Node {
         let descending = request.sort_direction.as_deref() == Some("desc");
         let (start, limit) = (request.start.unwrap_or(0), request.limit.unwrap_or(20));
         let page = (start as usize, limit as usize);
-        let part = request.ip.as_deref();
-        if let Some(bad) = part.filter(|part| !part.bytes().all(|c| c.is_ascii_digit() || c == b'.')) {
-            return Err(Refusal::argument("ip", bad, "a part of an IPv4 address: digits and dots"));
+        let part = request.ip.as_ref().map(|part| part.to_ascii_lowercase());
+        let part = part.as_deref();
+        if let Some(bad) = part.filter(|part| !part.bytes().all(|c| c.is_ascii_hexdigit() || matches!(c, b'.' | b':')))
+        {
+            return Err(Refusal::argument("ip", bad, "a part of an IP address: hexadecimal digits, dots and colons"));
         }
         let (ips, total) = ip_range::used_addresses(self.states(), l3, part, descending, page)?;
         let (total, rows) = if request.resource_type.as_deref() == Some("VIP") {
@@ -208,14 +210,17 @@ fn texts_of(rows: &[Value], field: &str) -> Vec<String> {
     texts.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// A capacity in the reference's words: all of it is IPv4.
-fn counted(capacity: &ip_range::Capacity, (field, value): (&str, Value)) -> Value {
+/// A capacity in the reference's words.
+fn counted(capacity: &ip_range::BothFamilies, (field, value): (&str, Value)) -> Value {
+    let ip_range::BothFamilies { v4, v6 } = capacity;
+    let sum = capacity.sum();
     let mut counted = json!({
-        "totalCapacity": capacity.total_capacity, "availableCapacity": capacity.available_capacity,
-        "usedIpAddressNumber": capacity.used_ip_address_number,
-        "ipv4TotalCapacity": capacity.total_capacity, "ipv4AvailableCapacity": capacity.available_capacity,
-        "ipv4UsedIpAddressNumber": capacity.used_ip_address_number,
-        "ipv6TotalCapacity": 0, "ipv6AvailableCapacity": 0, "ipv6UsedIpAddressNumber": 0,
+        "totalCapacity": sum.total_capacity, "availableCapacity": sum.available_capacity,
+        "usedIpAddressNumber": sum.used_ip_address_number,
+        "ipv4TotalCapacity": v4.total_capacity, "ipv4AvailableCapacity": v4.available_capacity,
+        "ipv4UsedIpAddressNumber": v4.used_ip_address_number,
+        "ipv6TotalCapacity": v6.total_capacity, "ipv6AvailableCapacity": v6.available_capacity,
+        "ipv6UsedIpAddressNumber": v6.used_ip_address_number,
     });
     counted[field] = value;
     counted

@@ -46,7 +46,7 @@ fn shown(state: &State) -> Result<Value, Refusal> {
         serde_json::to_value(state).map_err(|error| Refusal::internal(format!("show a state as JSON: {error}")))?;
     // A bitmap says nothing to anybody.
     if let State::IpRange(range) = state {
-        let used: Vec<String> = range.used.0.iter().map(|ip| std::net::Ipv4Addr::from(ip).to_string()).collect();
+        let used: Vec<String> = range.used.iter().map(|ip| ip.to_string()).collect();
         value["IpRange"]["used"] = json!(used);
     }
     Ok(value.as_object_mut().and_then(|map| map.values_mut().next().map(Value::take)).unwrap_or(value))

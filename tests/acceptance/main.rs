@@ -7,6 +7,7 @@ mod free_addresses;
 #[path = "../node/harness.rs"]
 mod harness;
 mod ip_ranges;
+mod ipv6;
 mod l2_networks;
 mod network_services;
 mod reserved_ranges;

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::Arc,
 };
 use switchback_actors::{States, reconcilers::replay_router, state::State};
@@ -193,7 +193,7 @@ pub struct Holders {
     macs: BTreeMap<Mac, Id>,
     nics: HashMap<Id, Vec<Nic>>,
     /// The nics of the owners above, as the ranges have them allocated.
-    allocated: BTreeMap<(L3NetworkId, Ipv4Addr), NicId>,
+    allocated: BTreeMap<(L3NetworkId, IpAddr), NicId>,
     wires: HashMap<L2NetworkId, (String, Option<u16>)>,
     vlans: BTreeMap<(ClusterId, String, Option<u16>), L2NetworkId>,
     routers: BTreeMap<L3NetworkId, RouterId>,
@@ -257,6 +257,10 @@ impl Holders {
                 self.release_nics(id, |own| own.nic == *nic);
                 Ok(())
             }
+            Event::VmInstance(VmInstanceEvent::NicAddressesChanged { nic, addresses, .. }) => {
+                self.readdress(id, *nic, addresses)
+            }
+            Event::Router(RouterEvent::NicChanged { nic }) => self.readdress(id, nic.nic, &nic.addresses),
             Event::IpRange(IpRangeEvent::AddressAllocated { l3_network, ip, nic, .. }) => {
                 take(&mut self.allocated, (*l3_network, *ip), *nic)
             }
@@ -278,6 +282,13 @@ impl Holders {
         }
         self.nics.insert(owner, nics.to_vec());
         Ok(())
+    }
+
+    fn readdress(&mut self, owner: Id, nic: NicId, addresses: &[NicAddress]) -> Result<(), String> {
+        let mut nics = self.nics.get(&owner).cloned().unwrap_or_default();
+        self.release(owner);
+        nics.iter_mut().filter(|own| own.nic == nic).for_each(|own| own.addresses = addresses.to_vec());
+        self.hold(owner, &nics)
     }
 
     fn release(&mut self, owner: Id) {

@@ -333,7 +333,7 @@ async fn a_vm_has_a_nic_on_each_network_and_its_tags_choose_name_address_and_mac
     let ip = text(&range, "endIp");
     let tags = json!(["hostname::db", format!("staticIp::{b}::{ip}"), format!("customMac::{b}::02:00:00:00:00:07"),]);
     let wanted = json!({"name": "x y", "l3NetworkUuids": [a, b], "defaultL3NetworkUuid": b, "systemTags": tags, "userTags": ["u"]});
-    let vm = world.make("CreateVmInstance", wanted.clone()).await;
+    let vm = world.make("CreateVmInstance", wanted).await;
     assert_eq!((text(&vm, "hostname"), text(&vm, "defaultL3NetworkUuid")), ("db".to_string(), b.clone()));
     assert_eq!(addresses(&vm)[1], (b.clone(), ip.clone(), "02:00:00:00:00:07".to_string()));
     let nics = vm["vmNics"].as_array().unwrap();
@@ -343,7 +343,10 @@ async fn a_vm_has_a_nic_on_each_network_and_its_tags_choose_name_address_and_mac
     assert_eq!(world.query("QuerySystemTag", &[&resource]).await.len(), 3);
     assert_eq!(world.query("QueryUserTag", &[&resource]).await.len(), 1);
     // All of it is taken now.
-    let refusal = world.refused("CreateVmInstance", wanted).await;
+    let address = json!({
+        "name": "a", "l3NetworkUuids": [b], "systemTags": [format!("staticIp::{b}::{ip}")],
+    });
+    let refusal = world.refused("CreateVmInstance", address).await;
     assert_eq!(refusal.code, "L3.1000", "{refusal}");
     let tags = json!([format!("customMac::{b}::02:00:00:00:00:07")]);
     let mac = json!({"name": "m", "l3NetworkUuids": [b], "systemTags": tags});

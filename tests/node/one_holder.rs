@@ -10,7 +10,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -333,6 +333,11 @@ impl Held {
     }
 }
 
+/// An address of IPv4 as a number.
+fn number(ip: IpAddr) -> u32 {
+    ip_number(ip) as u32
+}
+
 /// Reads the log, and says what is wrong with it.
 struct Model {
     strategy: String,
@@ -370,7 +375,7 @@ impl Model {
     fn apply(&mut self, event: &Recorded, change: &IpRangeEvent, named: bool) {
         let (range, position) = (event.stream.id, event.position);
         if let IpRangeEvent::AddressAllocated { ip, .. } = change {
-            let ip = u32::from(*ip);
+            let ip = number(*ip);
             assert!(self.ranges[&range].is_free(ip), "position {position}: {} is not free", Ipv4Addr::from(ip));
             if !named {
                 self.in_order(range, ip, position);
@@ -390,7 +395,7 @@ impl Model {
         let held = self.ranges.get_mut(&range).unwrap_or_else(|| panic!("position {position}: there is no {range}"));
         match change {
             IpRangeEvent::AddressAllocated { ip, .. } => {
-                let ip = u32::from(*ip);
+                let ip = number(*ip);
                 let turn = held.in_turn().or_else(|| held.free_from(held.first));
                 held.used.insert(ip);
                 // A named one moves it only if it was the next anyway.
@@ -399,14 +404,14 @@ impl Model {
                 }
             }
             IpRangeEvent::AddressReleased { ip, .. } => {
-                assert!(held.used.remove(&u32::from(*ip)), "position {position}: {ip} had no holder");
+                assert!(held.used.remove(&number(*ip)), "position {position}: {ip} had no holder");
             }
             IpRangeEvent::AddressesReserved { first, last, .. } => {
-                let span = u32::from(*first)..=u32::from(*last);
+                let span = number(*first)..=number(*last);
                 held.reserved.extend(span.filter(|ip| !held.used.contains(ip)));
             }
             IpRangeEvent::AddressesUnreserved { first, last, .. } => {
-                held.reserved.retain(|ip| !(u32::from(*first)..=u32::from(*last)).contains(ip));
+                held.reserved.retain(|ip| !(number(*first)..=number(*last)).contains(ip));
             }
             _ => {}
         }
@@ -432,9 +437,9 @@ impl Model {
     fn equals_states(&self, world: &World) {
         for (range, held) in &self.ranges {
             let (_, state) = world.node.states().get::<IpRange>(*range).unwrap();
-            assert_eq!(BTreeSet::from_iter(state.used.0.iter()), held.used, "{range}");
-            assert_eq!(BTreeSet::from_iter(state.reserved.0.iter()), held.reserved, "{range}");
-            let free = (held.first..=held.last).filter(|ip| state.is_free(Ipv4Addr::from(*ip))).count();
+            assert_eq!(BTreeSet::from_iter(state.used.iter().map(number)), held.used, "{range}");
+            assert_eq!(BTreeSet::from_iter(state.reserved.iter().map(number)), held.reserved, "{range}");
+            let free = (held.first..=held.last).filter(|ip| state.is_free(Ipv4Addr::from(*ip).into())).count();
             let all = (held.last - held.first + 1) as usize;
             assert_eq!(free + held.used.len() + held.reserved.len(), all, "{range}: {held:?}");
         }

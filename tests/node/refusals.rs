@@ -267,13 +267,16 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
     let provider = |provider_type: &str, service: &str| json!({"name": "p", "description": "", "type": provider_type, "networkServiceTypes": [service]});
     let pair = |provider: &str, l2: &str| json!({"networkServiceProviderUuid": provider, "l2NetworkUuid": l2});
     let router = built_in_provider("VirtualRouter").to_string();
+    let six = json!({
+        "l3NetworkUuid": s.rangeless, "name": "r", "startIp": "fd00:4::2", "endIp": "fd00:4::9",
+        "gateway": "fd00:4::1", "prefixLen": 64, "addressMode": "SLAAC",
+    });
     const ATTACH: &str = "AttachNetworkServiceToL3Network";
     const DETACH: &str = "DetachNetworkServiceFromL3Network";
     vec![
         row("CreateL3Network", create("l2NetworkUuid", json!(nobody)), NOT_FOUND, "l2NetworkUuid", &nobody),
         row("CreateL3Network", create("type", json!("Foo")), ARGUMENT, "type", "Foo"),
         row("CreateL3Network", create("type", json!("L3VpcNetwork")), NOT_SUPPORTED, "type", "L3VpcNetwork"),
-        row("CreateL3Network", create("ipVersion", json!(6)), NOT_SUPPORTED, "ipVersion", "6"),
         row("CreateL3Network", create("ipVersion", json!(5)), ARGUMENT, "ipVersion", "5"),
         row("CreateL3Network", create("dnsDomain", json!("-x.example")), ARGUMENT, "dnsDomain", "-x.example"),
         row("CreateL3Network", create("dnsDomain", json!("a..b")), ARGUMENT, "dnsDomain", "a..b"),
@@ -425,6 +428,34 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
             NOT_FOUND,
             "l3NetworkUuid",
             &nobody,
+        ),
+        row("AddIpv6Range", with(&six, "l3NetworkUuid", json!(nobody)), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("AddIpv6Range", with(&six, "startIp", json!("10.0.0.2")), ARGUMENT, "startIp", "10.0.0.2"),
+        row("AddIpv6Range", with(&six, "endIp", json!("fd00:5::1")), ARGUMENT, "endIp", "fd00:5::1"),
+        row("AddIpv6Range", with(&six, "gateway", json!("ff02::1")), ARGUMENT, "gateway", "ff02::1"),
+        row("AddIpv6Range", with(&six, "prefixLen", json!(48)), ARGUMENT, "prefixLen", "48"),
+        row("AddIpv6Range", with(&six, "ipRangeType", json!("AddressPool")), ARGUMENT, "ipRangeType", "AddressPool"),
+        row("AddIpv6Range", with(&six, "l3NetworkUuid", json!(s.system_l3)), ARGUMENT, "l3NetworkUuid", &s.system_l3),
+        row(
+            "AddIpv6RangeByNetworkCidr",
+            json!({"l3NetworkUuid": nobody, "name": "r", "networkCidr": "fd00:4::/64", "addressMode": "SLAAC"}),
+            NOT_FOUND,
+            "l3NetworkUuid",
+            &nobody,
+        ),
+        row(
+            "AddIpv6RangeByNetworkCidr",
+            json!({"l3NetworkUuid": s.rangeless, "name": "r", "networkCidr": "fd00:4::/7", "addressMode": "SLAAC"}),
+            ARGUMENT,
+            "networkCidr",
+            "fd00:4::/7",
+        ),
+        row(
+            "AddIpv6RangeByNetworkCidr",
+            json!({"l3NetworkUuid": s.rangeless, "name": "r", "networkCidr": "fd00:4::/80", "addressMode": "SLAAC"}),
+            ARGUMENT,
+            "networkCidr",
+            "fd00:4::/80",
         ),
         row("UpdateIpRange", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
         row("DeleteIpRange", json!({"uuid": s.guest_range}), OPERATION, "", "running"),

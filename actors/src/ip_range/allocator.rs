@@ -1,11 +1,14 @@
 //! How a free address is chosen: at random, the lowest, or ascending so that a freed one rests as long as it can.
 //! Pure and deterministic: random numbers are the command's own.
 
-use super::{IpRange, IpRangeId};
+use super::{IpRange, after};
 use crate::{GlobalConfig, ResourceConfig, context::Context, facts::Facts};
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 use switchback_bus::Refusal;
-use switchback_events::{L3NetworkId, Version, global_config_id};
+use switchback_events::{IpRangeId, L3NetworkId, Version, global_config_id, ip_number, ip_of_number};
 
 /// A way to choose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,10 +23,18 @@ pub(super) enum Strategy {
 }
 
 impl Strategy {
-    /// The strategy for an L3 network: its own, else the global one.
-    pub fn in_force(facts: &Facts, l3: L3NetworkId) -> Result<Strategy, Refusal> {
+    /// The strategy for a family of an L3 network: its own, else the global one.
+    pub fn in_force(facts: &Facts, l3: L3NetworkId, version: u8) -> Result<Strategy, Refusal> {
         const KEY: (&str, &str) = ("l3Network", "ipAllocateStrategy");
         let (own, global) = (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
+        if version == 6 {
+            const NAME: &str = "ipv6AllocateStrategy";
+            let word = own.value(KEY.0, NAME).cloned().unwrap_or_else(|| global.value(KEY.0, NAME));
+            return Ok(match word.as_str() {
+                "FirstAvailableIpv6AllocatorStrategy" => Strategy::FirstAvailable,
+                _ => Strategy::Random,
+            });
+        }
         // A moment is known by the version of the network's configuration, and where that leaves the choice to the
         // global one by that one's version too.
         let since = own.changed_at(KEY.0, KEY.1) << 32;
@@ -40,54 +51,57 @@ impl Strategy {
 }
 
 /// Where the delayed recycler goes on in a range, and the version at which it was chosen.
-pub(super) type Cursor = (Ipv4Addr, Version);
+pub(super) type Cursor = (IpAddr, Version);
 
 /// A range as a decision sees it that has taken addresses already.
 pub(super) struct View {
     pub range: Arc<IpRange>,
-    pub taken: Vec<Ipv4Addr>,
+    pub taken: Vec<IpAddr>,
     pub cursor: Option<Cursor>,
 }
 
 impl View {
     /// The lowest free address from `from` on.
-    fn next(&self, from: Ipv4Addr) -> Option<Ipv4Addr> {
+    fn next(&self, from: IpAddr) -> Option<IpAddr> {
         let mut next = self.range.free_from(from);
         // A decision takes few addresses of one range, so this loop is short.
         while let Some(ip) = next.filter(|ip| self.taken.contains(ip)) {
-            next = self.range.free_from(after(ip));
+            next = after(ip).and_then(|ip| self.range.free_from(ip));
         }
         next
     }
 
-    fn start(&self) -> Ipv4Addr {
-        self.range.bounds.map_or(Ipv4Addr::UNSPECIFIED, |bounds| bounds.start)
+    fn start(&self) -> IpAddr {
+        self.range.bounds.map_or(Ipv4Addr::UNSPECIFIED.into(), |bounds| bounds.start)
     }
 
     /// The next free address in turn, without beginning again.
-    fn in_turn(&self, since: Version) -> Option<Ipv4Addr> {
+    fn in_turn(&self, since: Version) -> Option<IpAddr> {
         self.next(self.cursor.filter(|(_, of)| *of == since).map_or(self.start(), |(ip, _)| ip))
     }
 
     /// The cursor after `ip` was taken, if that moves it: if it was the next in turn, or the first of a new round.
-    pub fn moved(&self, ip: Ipv4Addr, since: Version) -> Option<Cursor> {
+    pub fn moved(&self, ip: IpAddr, since: Version) -> Option<Cursor> {
         let turn = self.in_turn(since).or_else(|| self.next(self.start()));
-        (turn == Some(ip)).then(|| (after(ip), since))
+        (turn == Some(ip)).then(|| (after(ip).unwrap_or(ip), since))
     }
 }
 
-fn after(ip: Ipv4Addr) -> Ipv4Addr {
-    u32::from(ip).saturating_add(1).into()
+/// One of so many, at random.
+fn one_of(size: u128, context: &Context) -> u128 {
+    let low = u128::from(context.choice());
+    let number = if size > u128::from(u64::MAX) { u128::from(context.choice()) << 64 | low } else { low };
+    number % size
 }
 
 /// Chooses a free address of `ranges`, which come with their first addresses. Only ranges that are looked at can make
 /// a difference.
 pub(super) fn choose(
     strategy: Strategy,
-    mut ranges: Vec<(Ipv4Addr, IpRangeId)>,
+    mut ranges: Vec<(IpAddr, IpRangeId)>,
     context: &Context,
     look: &mut dyn FnMut(IpRangeId) -> Result<View, Refusal>,
-) -> Result<Option<(IpRangeId, Ipv4Addr)>, Refusal> {
+) -> Result<Option<(IpRangeId, IpAddr)>, Refusal> {
     ranges.sort_unstable();
     match strategy {
         Strategy::Random => {
@@ -95,9 +109,9 @@ pub(super) fn choose(
                 let (start, id) = ranges.swap_remove((context.choice() % ranges.len() as u64) as usize);
                 let view = look(id)?;
                 let end = view.range.bounds.map_or(start, |bounds| bounds.end);
-                let size = u64::from(u32::from(end).saturating_sub(u32::from(start))) + 1;
-                let from = u32::from(start) + (context.choice() % size) as u32;
-                if let Some(ip) = view.next(from.into()).or_else(|| view.next(start)) {
+                let size = ip_number(end).saturating_sub(ip_number(start)).saturating_add(1);
+                let from = ip_of_number(ip_number(start) + one_of(size, context), start);
+                if let Some(ip) = view.next(from).or_else(|| view.next(start)) {
                     return Ok(Some((id, ip)));
                 }
             }
@@ -141,15 +155,14 @@ mod tests {
         commands: u64,
     }
 
-    fn ip(last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, last)
+    fn ip(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
     }
 
     impl Network {
         fn new(bounds: &[(u8, u8)]) -> Network {
             let range = |(first, last): &(u8, u8)| {
-                let netmask = Ipv4Addr::new(255, 255, 255, 0);
-                let bounds = Bounds { start: ip(*first), end: ip(*last), netmask, gateway: ip(1) };
+                let bounds = Bounds { start: ip(*first), end: ip(*last), prefix_length: 24, gateway: ip(1) };
                 let id = IpRangeId(Id::of_name(&format!("range {first}")));
                 (id, IpRange { bounds: Some(bounds), ..IpRange::default() })
             };
@@ -166,10 +179,10 @@ mod tests {
             Context::new(1, CommandId(Id::of_name(&format!("command {}", self.commands))), Common::default())
         }
 
-        fn put(&mut self, id: IpRangeId, ip: Ipv4Addr) {
+        fn put(&mut self, id: IpRangeId, ip: IpAddr) {
             let moved = self.view(id).moved(ip, SINCE);
             let range = self.ranges.iter_mut().find(|(own, _)| *own == id).unwrap();
-            range.1.used.0.insert(u32::from(ip));
+            range.1.used.insert(ip);
             range.1.cursor = moved.or(range.1.cursor);
         }
 
@@ -180,7 +193,7 @@ mod tests {
             let (id, ip) = choose(strategy, ranges, &context, &mut |id| Ok(self.view(id))).unwrap()?;
             assert!(self.view(id).range.is_free(ip), "{ip} is not free");
             self.put(id, ip);
-            Some(ip.octets()[3])
+            Some(ip_number(ip) as u8)
         }
 
         fn of(&mut self, last: u8) -> &mut IpRange {
@@ -201,7 +214,7 @@ mod tests {
         }
 
         fn free(&mut self, last: u8) {
-            self.of(last).used.0.remove(u32::from(ip(last)));
+            self.of(last).used.remove(ip(last));
         }
     }
 
@@ -298,5 +311,32 @@ mod tests {
             let chosen = choose(Strategy::Random, vec![(ip(10), *id)], &context, &mut look).unwrap();
             assert_eq!(chosen, Some((*id, ip(10))));
         }
+    }
+
+    #[test]
+    fn a_subnet_of_ipv6_is_chosen_from_in_its_whole_width() {
+        let bounds = Bounds {
+            start: "fd00::2".parse().unwrap(),
+            end: "fd00::ffff:ffff:ffff:ffff".parse().unwrap(),
+            prefix_length: 64,
+            gateway: "fd00::1".parse().unwrap(),
+        };
+        let id = IpRangeId(Id::of_name("range"));
+        let mut range = IpRange { bounds: Some(bounds), ..IpRange::default() };
+        let mut high = 0;
+        for at in 0..200 {
+            let context = Context::new(1, CommandId(Id::of_name(&format!("{at}"))), Common::default());
+            let take = |strategy| {
+                let mut look = |_| Ok(View { range: Arc::new(range.clone()), taken: vec![], cursor: None });
+                choose(strategy, vec![(bounds.start, id)], &context, &mut look).unwrap().unwrap().1
+            };
+            assert_eq!(take(Strategy::FirstAvailable), bounds.start);
+            let ip = take(Strategy::Random);
+            assert!(range.is_free(ip), "{ip}");
+            high += usize::from(ip_number(ip) >> 63 & 1 == 1);
+            range.used.insert(ip);
+        }
+        assert_eq!(range.used.len(), 200);
+        assert!((60..140).contains(&high), "{high} of 200 are in the upper half");
     }
 }

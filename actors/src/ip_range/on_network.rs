@@ -1,18 +1,21 @@
 //! What other concepts ask of the IPv4 ranges on a network.
 
-use super::{Bounds, IpRange};
+use super::IpRange;
 use crate::{directory::Relation, facts::Facts};
-use std::net::Ipv4Addr;
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, Ipv4Addr};
 use switchback_bus::Refusal;
 use switchback_events::*;
 
-/// The first Normal range of an L3 network.
-pub(crate) fn first_normal(facts: &Facts, l3: L3NetworkId) -> Result<Option<(IpRangeId, Bounds)>, Refusal> {
+/// Subnet and gateway of the Normal IPv4 ranges of an L3 network.
+pub(crate) fn first_normal(facts: &Facts, l3: L3NetworkId) -> Result<Option<(Ipv4Net, Ipv4Addr)>, Refusal> {
     for id in facts.members(Relation::RangesOfL3, l3) {
         // The bounds of a range never change, so nothing need rest on its allocations.
         let range = facts.peek::<IpRange>(id)?;
-        if let Some(bounds) = range.bounds.filter(|_| !range.pool) {
-            return Ok(Some((IpRangeId(id), bounds)));
+        if let Some(bounds) = range.bounds.filter(|_| !range.pool)
+            && let (Some(IpNet::V4(subnet)), IpAddr::V4(gateway)) = (bounds.subnet(), bounds.gateway)
+        {
+            return Ok(Some((subnet, gateway)));
         }
     }
     Ok(None)
@@ -22,7 +25,7 @@ pub(crate) fn first_normal(facts: &Facts, l3: L3NetworkId) -> Result<Option<(IpR
 pub(crate) fn range_with(facts: &Facts, l2: L2NetworkId, ip: Ipv4Addr) -> Result<Option<IpRangeId>, Refusal> {
     for l3 in facts.members(Relation::L3sOfL2, l2) {
         for id in facts.members(Relation::RangesOfL3, l3) {
-            if facts.peek::<IpRange>(id)?.bounds.is_some_and(|bounds| bounds.contains(ip)) {
+            if facts.peek::<IpRange>(id)?.bounds.is_some_and(|bounds| bounds.contains(ip.into())) {
                 return Ok(Some(IpRangeId(id)));
             }
         }

@@ -1,19 +1,20 @@
 //! What can be read of ranges and their addresses: from the sequenced states, not from the inventories.
 
-use super::{Bounds, IpRange};
+use super::{Bounds, IpRange, after};
 use crate::{L3Network, Zone, directory::Relation, facts::Facts, rules, states::States};
-use std::{net::Ipv4Addr, ops::AddAssign, sync::Arc};
+use ipnet::IpNet;
+use std::{net::IpAddr, ops::AddAssign, sync::Arc};
 use switchback_bus::*;
 use switchback_events::*;
 
-/// Free addresses of an L3 network or of one range, ascending.
+/// The most free addresses in one answer: those of a /8.
+const MAX_FREE: usize = 1 << 24;
+
+/// Free addresses of an L3 network or of one range, ascending, IPv4 first.
 ///
 /// # Errors
-/// Neither is named, or what is named does not exist.
-pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRangeId, Ipv4Addr, Bounds)>, Refusal> {
-    if request.ip_version == Some(6) {
-        return Err(Refusal::not_supported("ipVersion 6"));
-    }
+/// Neither is named, what is named does not exist, or `start` is not of the one family that there is.
+pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRangeId, IpAddr, Bounds)>, Refusal> {
     let facts = states.facts();
     let ranges = match (request.l3_network_uuid, request.ip_range_uuid) {
         (_, Some(range)) => {
@@ -27,20 +28,35 @@ pub fn free_addresses(states: &States, request: &GetFreeIp) -> Result<Vec<(IpRan
         (None, None) => return Err(Refusal::missing("l3NetworkUuid", "give l3NetworkUuid or ipRangeUuid")),
     };
     let limit = match request.limit {
-        Some(limit) if limit < 0 => usize::MAX,
-        Some(limit) => limit as usize,
+        // Of IPv6 there is no end; of IPv4 this is all.
+        Some(limit) if limit < 0 => MAX_FREE,
+        Some(limit) => usize::try_from(limit).unwrap_or(MAX_FREE).min(MAX_FREE),
         None => 100,
     };
     let pool = request.ip_range_type.as_deref().map(|word| word == "AddressPool");
-    let mut found = Vec::new();
-    for (id, bounds, range) in ordered(&facts, ranges)? {
-        if pool.is_some_and(|pool| pool != range.pool) {
-            continue;
+    let mut ranges = ordered(&facts, ranges)?;
+    ranges.retain(|(_, bounds, range)| {
+        request.ip_version.is_none_or(|version| version == bounds.ip_version())
+            && pool.is_none_or(|pool| pool == range.pool)
+    });
+    if let Some(start) = request.start {
+        let version = ip_version(start);
+        let mut families: Vec<u8> = ranges.iter().map(|(_, bounds, _)| bounds.ip_version()).collect();
+        families.extend(request.ip_version);
+        if families.iter().any(|family| *family != version) {
+            let right = match families.contains(&version) {
+                true => "none without ipVersion: the network has ranges of both families".to_string(),
+                false => format!("an IPv{} address, as those of the ranges", families[0]),
+            };
+            return Err(Refusal::argument("start", start, right));
         }
+    }
+    let mut found = Vec::new();
+    for (id, bounds, range) in ranges {
         let mut next = range.free_from(request.start.unwrap_or(bounds.start));
         while let Some(ip) = next.filter(|_| found.len() < limit) {
             found.push((id, ip, bounds));
-            next = u32::from(ip).checked_add(1).and_then(|ip| range.free_from(ip.into()));
+            next = after(ip).and_then(|ip| range.free_from(ip));
         }
     }
     Ok(found)
@@ -86,7 +102,8 @@ pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Op
     Ok(if inside || request.ip_range_check == Some(false) { None } else { Some("not in this range") })
 }
 
-/// How many addresses there are, all of them IPv4.
+/// How many addresses there are of one family. Counts end at the most that a signed 64-bit number holds: clients of
+/// other languages have no greater one, and a /64 has more.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Capacity {
     /// Of all ranges.
@@ -97,11 +114,14 @@ pub struct Capacity {
     pub used_ip_address_number: u64,
 }
 
+const MAX_COUNT: u64 = i64::MAX as u64;
+
 impl AddAssign for Capacity {
     fn add_assign(&mut self, other: Capacity) {
-        self.total_capacity += other.total_capacity;
-        self.available_capacity += other.available_capacity;
-        self.used_ip_address_number += other.used_ip_address_number;
+        let add = |count: &mut u64, more: u64| *count = (*count + more).min(MAX_COUNT);
+        add(&mut self.total_capacity, other.total_capacity);
+        add(&mut self.available_capacity, other.available_capacity);
+        add(&mut self.used_ip_address_number, other.used_ip_address_number);
     }
 }
 
@@ -109,15 +129,38 @@ impl IpRange {
     /// How many addresses it can give, and how many are free.
     fn capacity(&self) -> Capacity {
         let Some(bounds) = self.bounds else { return Capacity::default() };
-        let size = u64::from(u32::from(bounds.end) - u32::from(bounds.start)) + 1;
-        let ends = bounds.subnet().map(|net| [net.network(), net.broadcast(), bounds.gateway]);
-        let mut never: Vec<Ipv4Addr> = ends.into_iter().flatten().collect();
+        let size = (ip_number(bounds.end) - ip_number(bounds.start)).saturating_add(1);
+        let ends = bounds.subnet().map(|net: IpNet| [net.network(), net.broadcast(), bounds.gateway]);
+        let mut never: Vec<IpAddr> = ends.into_iter().flatten().collect();
         never.sort_unstable();
         never.dedup();
         never.retain(|ip| bounds.contains(*ip) && !self.is_usable(*ip));
-        let total = size - never.len() as u64;
-        let used = self.used.0.len() + self.reserved.0.len();
-        Capacity { total_capacity: total, available_capacity: total - used.min(total), used_ip_address_number: used }
+        let total = size - never.len() as u128;
+        let used = self.used.len().saturating_add(self.reserved.len());
+        let available = total.saturating_sub(used.into());
+        let count = |number: u128| u64::try_from(number).unwrap_or(u64::MAX).min(MAX_COUNT);
+        Capacity {
+            total_capacity: count(total),
+            available_capacity: count(available),
+            used_ip_address_number: used.min(MAX_COUNT),
+        }
+    }
+}
+
+/// The capacities of IPv4 and of IPv6.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct BothFamilies {
+    pub v4: Capacity,
+    pub v6: Capacity,
+}
+
+impl BothFamilies {
+    /// Of either family.
+    pub fn sum(&self) -> Capacity {
+        let mut sum = self.v4;
+        sum += self.v6;
+        sum
     }
 }
 
@@ -125,10 +168,10 @@ impl IpRange {
 pub struct Capacities {
     /// The kind, in ZStack's words: `L3NetworkVO`.
     pub kind: &'static str,
-    /// All together.
-    pub all: Capacity,
+    /// All together, by family.
+    pub all: BothFamilies,
     /// Each.
-    pub each: Vec<(Id, Capacity)>,
+    pub each: Vec<(Id, BothFamilies)>,
 }
 
 /// How many addresses ranges, L3 networks or zones have, each and in all. Of several lists the narrowest counts; `all`
@@ -171,14 +214,17 @@ pub fn capacity(states: &States, request: &GetIpAddressCapacity) -> Result<Capac
         let one_of = "give ipRangeUuids, l3NetworkUuids or zoneUuids, or all=true";
         return Err(Refusal::missing("zoneUuids", one_of));
     };
-    let mut all = Capacity::default();
+    let mut all = BothFamilies::default();
     let mut each = Vec::new();
     for (id, ranges) in parts {
-        let mut own = Capacity::default();
+        let mut own = BothFamilies::default();
         for range in ranges {
-            own += facts.peek::<IpRange>(range)?.capacity();
+            let range = facts.peek::<IpRange>(range)?;
+            let family = if range.mode.is_none() { &mut own.v4 } else { &mut own.v6 };
+            *family += range.capacity();
         }
-        all += own;
+        all.v4 += own.v4;
+        all.v6 += own.v6;
         each.push((id, own));
     }
     Ok(Capacities { kind, all, each })
@@ -199,7 +245,7 @@ pub fn used_addresses(
     part: Option<&str>,
     descending: bool,
     (start, limit): (usize, usize),
-) -> Result<(Vec<Ipv4Addr>, u64), Refusal> {
+) -> Result<(Vec<IpAddr>, u64), Refusal> {
     let facts = states.facts();
     rules::existing::<L3Network>(&facts, "l3NetworkUuid", l3)?;
     let mut ranges = ordered(&facts, facts.peek_members(Relation::RangesOfL3, l3))?;
@@ -207,17 +253,17 @@ pub fn used_addresses(
         ranges.reverse();
     }
     let in_order = ranges.iter().flat_map(|(_, _, range)| {
-        let up = range.used.0.iter();
-        let each: Box<dyn Iterator<Item = u32>> = if descending { Box::new(up.rev()) } else { Box::new(up) };
-        each.map(Ipv4Addr::from)
+        let up = range.used.iter();
+        let each: Box<dyn Iterator<Item = IpAddr>> = if descending { Box::new(up.rev()) } else { Box::new(up) };
+        each
     });
     let Some(part) = part else {
-        let total = ranges.iter().map(|(_, _, range)| range.used.0.len()).sum();
+        let total = ranges.iter().map(|(_, _, range)| range.used.len()).sum();
         return Ok((in_order.skip(start).take(limit).collect(), total));
     };
     let mut matching = in_order.filter(|ip| ip.to_string().contains(part));
     let before = matching.by_ref().take(start).count() as u64;
-    let page: Vec<Ipv4Addr> = matching.by_ref().take(limit).collect();
+    let page: Vec<IpAddr> = matching.by_ref().take(limit).collect();
     let total = before + page.len() as u64 + matching.count() as u64;
     Ok((page, total))
 }

@@ -1,17 +1,17 @@
 //! Reserved ranges: addresses of an L3 network that no nic takes. They are noted on the network, and held on its IP
 //! ranges address by address, since each can be given up alone.
 
-use super::{Bounds, IpRange, ipv4};
+use super::{Bounds, IpRange};
 use crate::{L3Network, context::Context, decision::Decision, directory::Relation, facts::Facts, rules};
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 use switchback_bus::*;
 use switchback_events::*;
 
 /// A reserved range has no more addresses: each free one has a record.
-const MAX_ADDRESSES: u32 = 65_536;
+const MAX_ADDRESSES: u128 = 65_536;
 
-/// First and last address.
-type Span = (Ipv4Addr, Ipv4Addr);
+/// First and last address, of one family.
+type Span = (IpAddr, IpAddr);
 
 fn common(a: Span, b: Span) -> Option<Span> {
     let both = (a.0.max(b.0), a.1.min(b.1));
@@ -21,11 +21,21 @@ fn common(a: Span, b: Span) -> Option<Span> {
 pub(crate) fn reserve(command: &AddReservedIpRange, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let l3_network = command.l3_network_uuid;
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", l3_network)?;
-    let (start, end) = (ipv4("startIp", &command.start_ip)?, ipv4("endIp", &command.end_ip)?);
+    let address = |field: &str, text: &str| {
+        text.parse::<IpAddr>().map_err(|_| Refusal::argument(field, text, "an IP address such as 10.0.0.1 or fd00::1"))
+    };
+    let (start, end) = (address("startIp", &command.start_ip)?, address("endIp", &command.end_ip)?);
+    if start.is_ipv4() != end.is_ipv4() {
+        return Err(Refusal::argument(
+            "endIp",
+            end,
+            format!("an IPv{} address, as startIp {start}", ip_version(start)),
+        ));
+    }
     if start > end {
         return Err(Refusal::argument("startIp", start, format!("not behind endIp {end}")));
     }
-    let size = u32::from(end) - u32::from(start);
+    let size = ip_number(end) - ip_number(start);
     if size >= MAX_ADDRESSES {
         return Err(Refusal::argument(
             "endIp",
@@ -40,8 +50,11 @@ pub(crate) fn reserve(command: &AddReservedIpRange, facts: &Facts, context: &Con
             ranges.push((range.pool, IpRangeId(id), bounds));
         }
     }
-    let Some(subnet) = ranges.iter().find(|(pool, ..)| !pool).and_then(|(_, _, bounds)| bounds.subnet()) else {
-        return Err(Refusal::operation(format!("L3 network {l3_network} has no Normal IP range: add one first")));
+    let version = ip_version(start);
+    let first = ranges.iter().find(|(pool, _, bounds)| !pool && bounds.ip_version() == version);
+    let Some(subnet) = first.and_then(|(_, _, bounds)| bounds.subnet()) else {
+        let detail = format!("L3 network {l3_network} has no Normal IPv{version} range: add one first");
+        return Err(Refusal::operation(detail));
     };
     for (field, ip) in [("startIp", start), ("endIp", end)] {
         if !subnet.contains(&ip) {
@@ -85,7 +98,7 @@ pub(super) fn hold_returned(
     decision: &mut Decision,
     facts: &Facts,
     l3_network: L3NetworkId,
-    (range, ip): (IpRangeId, Ipv4Addr),
+    (range, ip): (IpRangeId, IpAddr),
 ) -> Result<(), Refusal> {
     if facts.get::<L3Network>(l3_network)?.reserved.values().any(|(start, end)| (*start..=*end).contains(&ip)) {
         decision.add(range, IpRangeEvent::AddressesReserved { l3_network, first: ip, last: ip });
@@ -120,7 +133,7 @@ pub(crate) fn unreserve_some(command: &DeleteIpAddress, facts: &Facts) -> Result
     let mut wanted: BTreeSet<Id> = command.used_ip_uuids.iter().copied().collect();
     for id in facts.members(Relation::RangesOfL3, l3_network) {
         let range = IpRangeId(id);
-        for ip in facts.get::<IpRange>(range)?.reserved.0.iter().map(Ipv4Addr::from) {
+        for ip in facts.get::<IpRange>(range)?.reserved.iter() {
             if wanted.is_empty() {
                 break;
             }

@@ -77,6 +77,9 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
                 return Err(Refusal::not_supported(format!("service {service} of provider {provider}")));
             }
         }
+        if services.contains(&NetworkServiceType::DHCP) {
+            ip_range::refuse_dhcp(facts, id)?;
+        }
         if services.contains(&NetworkServiceType::SNAT) && !facts.members(Relation::OfferingsOnL3, id).is_empty() {
             let right = "a network that no virtual router offering stands on";
             return Err(Refusal::argument("l3NetworkUuid", id, right));

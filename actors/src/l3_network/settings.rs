@@ -127,10 +127,9 @@ pub(crate) fn router_interface_ip_fits(
     ip: Ipv4Addr,
 ) -> Result<(), Refusal> {
     let l3 = facts.get::<L3Network>(id)?;
-    let Some((_, bounds)) = ip_range::first_normal(facts, id)? else {
+    let Some((subnet, _)) = ip_range::first_normal(facts, id)? else {
         return Err(Refusal::operation(format!("{field} = `{ip}`: L3 network {id} has no IP range yet")));
     };
-    let subnet = bounds.subnet().unwrap_or_default();
     if !subnet.contains(&ip) || subnet.prefix_len() < 31 && (ip == subnet.network() || ip == subnet.broadcast()) {
         return Err(Refusal::argument(field, ip, format!("a usable address of the network's CIDR {subnet}")));
     }
@@ -162,6 +161,6 @@ pub fn router_interface_ip_of(states: &States, id: L3NetworkId) -> Result<Option
     let facts = states.facts();
     rules::existing::<L3Network>(&facts, "l3NetworkUuid", id)?;
     let set = router_interface_ip(&*facts.tags(id)?);
-    let gateway = ip_range::first_normal(&facts, id)?.map(|(_, bounds)| bounds.gateway);
+    let gateway = ip_range::first_normal(&facts, id)?.map(|(_, gateway)| gateway);
     Ok(set.or(gateway))
 }

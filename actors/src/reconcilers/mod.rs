@@ -159,7 +159,7 @@ impl Reconcilers {
     fn routers_touched(&self, event: &Recorded) -> Vec<RouterId> {
         match &event.event {
             Event::Router(_) => vec![RouterId(event.stream.id)],
-            Event::L3Network(_) | Event::VmInstance(_) => event
+            Event::L3Network(_) | Event::VmInstance(_) | Event::IpRange(IpRangeEvent::Ipv6Created { .. }) => event
                 .tags
                 .iter()
                 .flat_map(|tag| self.states().members((directory::Relation::RoutersOnL3, *tag)))

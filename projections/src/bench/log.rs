@@ -378,7 +378,7 @@ impl World {
             internal_name: format!("vnic{}.0", nic.0.tail()),
             meta_data,
         };
-        let allocated = IpRangeEvent::AddressAllocated { l3_network: *l3, ip, used_ip, nic: nic.nic, owner };
+        let allocated = IpRangeEvent::AddressAllocated { l3_network: *l3, ip: ip.into(), used_ip, nic: nic.nic, owner };
         let range = range.0;
         let mac = MacBlockEvent::Allocated { mac: nic.mac, nic: nic.nic };
         let block = Id::of_name(&format!("mac block {network}"));
@@ -449,7 +449,7 @@ impl World {
         let Nic { l3_network, nic, mac, .. } = nic;
         let events: Vec<(Id, Event)> = vec![
             (id, VmInstanceEvent::Destroyed { l3_networks }.into()),
-            (ip_range.0, IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner: id }.into()),
+            (ip_range.0, IpRangeEvent::AddressReleased { l3_network, ip: ip.into(), used_ip, nic, owner: id }.into()),
             (Id::of_name(&format!("mac block {network}")), MacBlockEvent::Released { mac, nic }.into()),
         ];
         self.say(commits, "ReportVmInstance", events);

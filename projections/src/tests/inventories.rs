@@ -94,7 +94,7 @@ fn networks_look_as_in_the_reference() {
     let range = json!({
         "uuid": uuid("range"), "l3NetworkUuid": uuid("l3"), "name": "r", "description": null,
         "startIp": "10.1.2.10", "endIp": "10.1.2.99", "netmask": "255.255.255.0", "gateway": "10.1.2.1",
-        "networkCidr": "10.1.2.0/24", "prefixLen": 24, "ipVersion": 4, "ipRangeType": "Normal",
+        "networkCidr": "10.1.2.0/24", "prefixLen": 24, "ipVersion": 4, "addressMode": null, "ipRangeType": "Normal",
     });
     let service = |name| {
         json!({
@@ -126,7 +126,7 @@ fn the_networks_version_follows_its_ranges_and_its_services_go_with_it() {
         id("range", 0),
         IpRangeEvent::AddressAllocated {
             l3_network,
-            ip: Ipv4Addr::new(10, 1, 2, 10),
+            ip: Ipv4Addr::new(10, 1, 2, 10).into(),
             used_ip: id("ip", 0),
             nic: NicId(id("nic", 0)),
             owner: id("vm", 0),
