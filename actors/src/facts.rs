@@ -62,6 +62,11 @@ impl<'a> Facts<'a> {
         self.get::<TagSet>(resource)
     }
 
+    /// Whether there is a backend of this provider for the service.
+    pub fn gives(&self, provider_type: &str, service: NetworkServiceType) -> bool {
+        self.states.providers().give(provider_type, service)
+    }
+
     /// The value of a global configuration entry.
     pub fn config(&self, category: &str, name: &str) -> Result<String, Refusal> {
         Ok(self.peek::<GlobalConfig>(global_config_id())?.value(category, name))

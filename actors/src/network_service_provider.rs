@@ -11,6 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use switchback_appliance::Providers;
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -54,8 +55,8 @@ pub(crate) fn built_in() -> BTreeSet<NetworkServiceProviderId> {
     BUILT_IN_PROVIDERS.into_iter().map(built_in_provider).collect()
 }
 
-/// The events that make the built-in providers, as in ZStack.
-pub(crate) fn founding() -> Vec<(StreamKey, Event)> {
+/// The events that make the built-in providers, as in ZStack, and those that this server has a backend for.
+pub(crate) fn founding(backends: &Providers) -> Vec<(StreamKey, Event)> {
     use NetworkServiceType::*;
     let of_router = [DHCP, DNS, SNAT, PortForwarding, Eip, LoadBalancer];
     let of_vrouter = [of_router.as_slice(), &[CentralizedDNS, IPsec, VRouterRoute, VipQos]].concat();
@@ -65,19 +66,21 @@ pub(crate) fn founding() -> Vec<(StreamKey, Event)> {
         "Flat" => ("services by the host", vec![DHCP, Userdata, Eip, DNS, HostRoute]),
         _ => ("filters at the nic", vec![SecurityGroup]),
     };
-    BUILT_IN_PROVIDERS
-        .into_iter()
-        .map(|name| {
-            let (description, services) = offered(name);
-            let event = NetworkServiceProviderEvent::Created {
-                name: name.to_string(),
-                description: Some(description.to_string()),
-                provider_type: name.to_string(),
-                services,
-            };
-            (StreamKey::new(StreamKind::NetworkServiceProvider, built_in_provider(name)), event.into())
-        })
-        .collect()
+    let created = |name: &str, description: Option<&str>, services| {
+        let event = NetworkServiceProviderEvent::Created {
+            name: name.to_string(),
+            description: description.map(str::to_string),
+            provider_type: name.to_string(),
+            services,
+        };
+        (StreamKey::new(StreamKind::NetworkServiceProvider, built_in_provider(name)), event.into())
+    };
+    let built_in = BUILT_IN_PROVIDERS.into_iter().map(|name| {
+        let (description, services) = offered(name);
+        created(name, Some(description), services)
+    });
+    let others = backends.iter().filter(|backend| !BUILT_IN_PROVIDERS.contains(&backend.provider_type()));
+    built_in.chain(others.map(|backend| created(backend.provider_type(), None, backend.services()))).collect()
 }
 
 /// The provider that a request names by uuid or type.

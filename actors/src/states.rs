@@ -2,15 +2,23 @@
 //! there is one), evolves under the journal's sequencing lock, and may be dropped at any time: the log has it.
 
 use crate::{
-    directory::{Directory, SetKey},
+    directory::{Directory, Relation, SetKey},
     facts::Facts,
-    network_service_provider,
+    network_service_provider::{self, NetworkServiceProvider},
     state::{Aggregate, State, schema},
 };
 use parking_lot::RwLock;
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    sync::Arc,
+};
+use switchback_appliance::Providers;
 use switchback_bus::Refusal;
-use switchback_events::{CommandId, Commit, Id, Micros, Origin, Position, Provenance, StreamKey, Version};
+use switchback_events::{
+    CommandId, Commit, Event, Id, Micros, NetworkServiceProviderEvent, Origin, Position, Provenance, StreamKey,
+    StreamKind, Version,
+};
 use switchback_journal::{AppendError, Appended, Journal, Proposal};
 use switchback_snapshots::{Snapshot, Snapshots};
 
@@ -23,6 +31,7 @@ pub struct States {
     journal: Journal,
     snapshots: Arc<Snapshots>,
     snapshot_every: Version,
+    providers: Arc<Providers>,
     table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
     directory: Arc<RwLock<Directory>>,
 }
@@ -45,6 +54,7 @@ impl States {
             journal,
             snapshots: snapshots.into(),
             snapshot_every: SNAPSHOT_EVERY,
+            providers: Arc::default(),
             table: Arc::default(),
             directory: Arc::new(RwLock::new(directory)),
         })
@@ -53,6 +63,16 @@ impl States {
     /// The same, but a snapshot is taken each time a stream has grown by `events`, at least one.
     pub fn snapshot_every(self, events: Version) -> States {
         States { snapshot_every: events.max(1), ..self }
+    }
+
+    /// The same with these backends of network services.
+    pub fn with_providers(self, providers: Providers) -> States {
+        States { providers: Arc::new(providers), ..self }
+    }
+
+    /// The backends of network services.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The log.
@@ -155,12 +175,22 @@ impl States {
     /// # Errors
     /// A log that takes no writes.
     pub fn found(&self, at: Micros) -> Result<(), AppendError> {
-        let mut events = network_service_provider::founding();
-        events.retain(|(stream, _)| self.journal.version(*stream) == 0);
+        let mut events = network_service_provider::founding(&self.providers);
+        let records = self.members((Relation::All(StreamKind::NetworkServiceProvider), Id::NIL));
+        let known = records.into_iter().filter_map(|id| Some(self.get::<NetworkServiceProvider>(id).ok()?.1));
+        let known: BTreeSet<String> = known.map(|record| record.provider_type.clone()).collect();
+        events.retain(|(stream, event)| match event {
+            Event::NetworkServiceProvider(NetworkServiceProviderEvent::Created { provider_type, .. }) => {
+                !known.contains(provider_type)
+            }
+            _ => self.journal.version(*stream) == 0,
+        });
         if events.is_empty() {
             return Ok(());
         }
-        let command_id = CommandId(Id::of_name("switchback.founding"));
+        let first = self.journal.head() == 0;
+        let id = if first { String::new() } else { format!(":{}", self.journal.head()) };
+        let command_id = CommandId(Id::of_name(&format!("switchback.founding{id}")));
         let provenance = Provenance {
             command_id,
             command: "Found".to_string(),
@@ -169,7 +199,7 @@ impl States {
             origin: Origin::System,
             causation: None,
             correlation: command_id.0,
-            reason: Some("first start".to_string()),
+            reason: Some(if first { "first start" } else { "new providers" }.to_string()),
         };
         let reads = events.iter().map(|(stream, _)| (*stream, 0)).collect();
         self.append(Proposal { at, provenance, reads, events }, &[]).map(|_| ())

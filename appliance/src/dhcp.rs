@@ -11,7 +11,8 @@ use switchback_events::NetworkServiceType;
 /// Seconds.
 pub const LEASE_TIME: u32 = 3600;
 
-pub(crate) fn fold(router: &RouterFold) -> DhcpConfig {
+/// The section for what is known of a router, or of another place.
+pub fn fold(router: &RouterFold) -> DhcpConfig {
     let mut config = DhcpConfig::default();
     for (nic, network) in router.guests() {
         if !network.services.contains(&NetworkServiceType::DHCP) {

@@ -7,7 +7,8 @@ use crate::{
 };
 use switchback_events::NetworkServiceType;
 
-pub(crate) fn fold(router: &RouterFold) -> DnsConfig {
+/// The section for what is known of a router, or of another place.
+pub fn fold(router: &RouterFold) -> DnsConfig {
     let mut config = DnsConfig::default();
     for (nic, network) in router.guests() {
         config.interfaces.push(interface_name(nic));

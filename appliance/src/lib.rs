@@ -12,6 +12,7 @@ pub mod firewall;
 pub mod host;
 pub mod host_config;
 pub mod interfaces;
+pub mod network_service_provider;
 pub mod protocol;
 pub mod router;
 #[cfg(test)]
@@ -21,5 +22,6 @@ pub mod snat;
 pub use config::*;
 pub use host::*;
 pub use host_config::*;
+pub use network_service_provider::*;
 pub use protocol::*;
 pub use router::*;

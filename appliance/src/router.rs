@@ -4,7 +4,11 @@
 //! **Invariant:** live = replay. [`RouterFold::apply`] sees one event after the other and nothing else, so a fold
 //! that followed the log and one that replayed it are equal.
 
-use crate::{config::*, dhcp, dns, firewall, interfaces, snat};
+use crate::{
+    config::*,
+    firewall, interfaces,
+    network_service_provider::{Dhcp, Dns, Snat, VirtualRouter},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -16,6 +20,8 @@ use switchback_events::*;
 pub struct RouterFold {
     /// Which router; nothing before its creation.
     pub router: Option<RouterId>,
+    /// Whose services count; none for the virtual router's.
+    pub provider: Option<NetworkServiceProviderId>,
     /// Its nics, in the order of device ids; none once it is destroyed.
     pub nics: Vec<Nic>,
     /// The network of its default route.
@@ -100,6 +106,7 @@ impl RouterFold {
     }
 
     fn network_event(&mut self, l3: L3NetworkId, event: &L3NetworkEvent) -> bool {
+        let ours = self.provider.unwrap_or_else(ours);
         let network = self.networks.entry(l3).or_default();
         match event {
             L3NetworkEvent::Created { dns_domain, .. } => network.domain = dns_domain.clone(),
@@ -111,10 +118,10 @@ impl RouterFold {
             }
             L3NetworkEvent::HostRouteRemoved { prefix } => network.routes.retain(|route| route.prefix != *prefix),
             L3NetworkEvent::MtuChanged { mtu } => network.mtu = Some(*mtu),
-            L3NetworkEvent::ServicesAttached { provider, services } if *provider == ours() => {
+            L3NetworkEvent::ServicesAttached { provider, services } if *provider == ours => {
                 network.services.extend(services);
             }
-            L3NetworkEvent::ServicesDetached { provider, services } if *provider == ours() => {
+            L3NetworkEvent::ServicesDetached { provider, services } if *provider == ours => {
                 network.services.retain(|service| !services.contains(service));
             }
             _ => return false,
@@ -170,27 +177,27 @@ impl RouterFold {
             revision: self.revision,
             sections: Sections {
                 interfaces: interfaces::fold(self),
-                dhcp: dhcp::fold(self),
-                dns: dns::fold(self),
-                snat: snat::fold(self),
+                dhcp: Dhcp::dhcp(&VirtualRouter, self),
+                dns: Dns::dns(&VirtualRouter, self),
+                snat: Snat::snat(&VirtualRouter, self),
                 firewall: firewall::fold(self),
             },
         })
     }
 
     /// The guest nics with the networks behind them.
-    pub(crate) fn guests(&self) -> impl Iterator<Item = (&Nic, &Network)> {
+    pub fn guests(&self) -> impl Iterator<Item = (&Nic, &Network)> {
         self.nics.iter().filter(|nic| nic.is(Nic::GUEST)).map(|nic| (nic, self.network(nic.l3_network)))
     }
 
     /// What is known of a network.
-    pub(crate) fn network(&self, l3: L3NetworkId) -> &Network {
+    pub fn network(&self, l3: L3NetworkId) -> &Network {
         self.networks.get(&l3).unwrap_or(&NO_NETWORK)
     }
 
     /// The nics on `l3` of VMs that run or are about to, with the VMs' names. Of several VMs with one name the first
     /// created keeps it; the others are called by their address.
-    pub(crate) fn served(&self, l3: L3NetworkId) -> Vec<(String, &Nic)> {
+    pub fn served(&self, l3: L3NetworkId) -> Vec<(String, &Nic)> {
         let mut taken = BTreeSet::new();
         let mut clients = Vec::new();
         for client in self.clients.values().filter(|client| client.served) {

@@ -7,7 +7,8 @@ use crate::{
 use ipnet::Ipv4Net;
 use switchback_events::{NetworkServiceType, Nic};
 
-pub(crate) fn fold(router: &RouterFold) -> SnatConfig {
+/// The section for what is known of a router, or of another place.
+pub fn fold(router: &RouterFold) -> SnatConfig {
     let Some(public) = router.nics.iter().find(|nic| nic.is(Nic::PUBLIC)) else { return SnatConfig::default() };
     let mut rules: Vec<SnatRule> = router
         .guests()

@@ -280,7 +280,15 @@ mod tests {
             let (store, scratch, clock) = (Arc::new(store), Scratch::new().unwrap(), Arc::new(SystemClock));
             let (inventories, fleet) = (scratch.0.join("inventories.db"), Fleet::simulated(&NodeOptions::default()));
             let snapshots = Snapshots::memory();
-            let node = Node::start(store.clone(), snapshots, &inventories, fleet, 1, clock, Some(scratch));
+            let node = Node::start(
+                store.clone(),
+                snapshots,
+                &inventories,
+                (fleet, Default::default()),
+                1,
+                clock,
+                Some(scratch),
+            );
             let node = Arc::new(node.unwrap());
             node.all_durable().await.unwrap();
             store.set(Gate::Closed);

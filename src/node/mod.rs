@@ -37,6 +37,7 @@ use switchback_actors::{
     registry::Registry,
 };
 use switchback_agent::simulated::FleetOptions;
+use switchback_appliance::Providers;
 use switchback_bus::{ConfigEntry, GLOBAL_CONFIGS};
 use switchback_journal::{FrameStore, Journal, MemoryStore, Options, SledStore};
 use switchback_projections::{ConfigDefault, Projections};
@@ -51,6 +52,8 @@ pub struct NodeOptions {
     pub agent_netns: Option<String>,
     /// How simulated hosts behave.
     pub simulation: FleetOptions,
+    /// The backends of network services.
+    pub providers: Providers,
 }
 
 /// A running node.
@@ -106,7 +109,8 @@ impl Node {
         let snapshots = Snapshots::open(directory.snapshots());
         let fleet = Fleet::open(directory, options)?;
         let epoch = directory.next_epoch()?;
-        Node::start(Arc::new(store), snapshots, &directory.inventories(), fleet, epoch, Arc::new(SystemClock), None)
+        let world = (fleet, options.providers.clone());
+        Node::start(Arc::new(store), snapshots, &directory.inventories(), world, epoch, Arc::new(SystemClock), None)
     }
 
     /// A node whose log is in memory, with simulated hosts: for tests and for a look. Needs a current actix system.
@@ -118,20 +122,21 @@ impl Node {
         let fleet = Fleet::simulated(options);
         let store = Arc::new(MemoryStore::default());
         let inventories = scratch.0.join("inventories.db");
-        Node::start(store, Snapshots::memory(), &inventories, fleet, 1, Arc::new(SystemClock), Some(scratch))
+        let world = (fleet, options.providers.clone());
+        Node::start(store, Snapshots::memory(), &inventories, world, 1, Arc::new(SystemClock), Some(scratch))
     }
 
     fn start(
         store: Arc<dyn FrameStore>,
         snapshots: Snapshots,
         inventories: &Path,
-        fleet: Fleet,
+        (fleet, providers): (Fleet, Providers),
         epoch: u64,
         clock: Arc<dyn Clock>,
         scratch: Option<Scratch>,
     ) -> anyhow::Result<Node> {
         let journal = Journal::open(store, Options::default()).context("open the log")?;
-        let states = States::open(journal.clone(), snapshots).context("read the log")?;
+        let states = States::open(journal.clone(), snapshots).context("read the log")?.with_providers(providers);
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let registry = Registry::new(states.clone(), clock.clone(), threads);
         states.found(clock.now()).map_err(|error| anyhow::anyhow!("write the first events: {error}"))?;

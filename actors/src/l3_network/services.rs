@@ -38,9 +38,6 @@ fn asked(request: &BTreeMap<String, Vec<String>>, facts: &Facts) -> Result<Asked
     Ok(asked)
 }
 
-/// What a virtual router gives now; other types answer "not supported" rather than nothing.
-const GIVEN: &[NetworkServiceType] = &[NetworkServiceType::DHCP, NetworkServiceType::DNS, NetworkServiceType::SNAT];
-
 pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
     let id = command.l3_network_uuid;
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
@@ -67,13 +64,15 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
             return Err(Refusal::argument("networkServices", provider, right));
         }
         let ours = *provider == network_service_provider::virtual_router();
+        let offered = facts.get::<NetworkServiceProvider>(*provider)?;
         let all: Vec<_> = services.iter().chain(l3.services.keys()).chain(asked.values().flatten()).collect();
         for service in services {
             let translated = matches!(service, NetworkServiceType::Eip | NetworkServiceType::PortForwarding);
             if ours && translated && !all.contains(&&NetworkServiceType::SNAT) {
                 return Err(Refusal::operation(format!("{service} of a virtual router needs SNAT on L3 network {id}")));
             }
-            if !ours || !GIVEN.contains(service) {
+            // A record without a backend gives nothing.
+            if !facts.gives(&offered.provider_type, *service) {
                 return Err(Refusal::not_supported(format!("service {service} of provider {provider}")));
             }
         }

@@ -1,7 +1,7 @@
 //! What a command's reply may wait for: that the operation it began has come to an end, and that every host and
 //! router it touches is up to it.
 
-use super::Reconcilers;
+use super::{Reconcilers, service_worker};
 use crate::{l2_network::L2Attachment, rules::Exists, *};
 use std::{collections::BTreeSet, time::Duration};
 use switchback_bus::{Refusal, RefusalKind, code};
@@ -107,6 +107,10 @@ impl Reconcilers {
             let connected = state.status == crate::router::RouterStatus::Connected;
             let connecting = state.status == crate::router::RouterStatus::Connecting;
             take(self.converged(router.0, position, connected, connecting));
+        }
+        let posts: BTreeSet<_> = commit.events.iter().flat_map(|event| self.posts_touched(event)).collect();
+        for post in posts {
+            take(self.converged(service_worker::key(post), position, true, false));
         }
         match (hopeless, waiting) {
             (true, _) => Progress::Hopeless,

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  journal ──► follower ──► HostFold ──wake──► one worker for each host   ──► host agent
-//!                                └──────wake──► one worker for each router ──► router agent
+//!                                ├──────wake──► one worker for each router ──► router agent
+//!                                └──────wake──► one worker for each network and provider outside ──► its driver
 //!                                                   │
 //!                     Report… commands ◄────────────┘
 //! ```
@@ -14,6 +15,7 @@ mod applied;
 mod host_worker;
 mod replay;
 mod router_worker;
+mod service_worker;
 
 pub use applied::Settled;
 pub use replay::{RouterReplay, config_at, replay_router};
@@ -60,6 +62,7 @@ struct World {
     fold: HostFold,
     host_wakes: HashMap<HostId, Arc<Notify>>,
     router_wakes: HashMap<RouterId, Arc<Notify>>,
+    post_wakes: HashMap<service_worker::Post, Arc<Notify>>,
     /// The position of the log that a host or router is known to be up to.
     converged: HashMap<Id, Position>,
     /// For attachments under way: what each host answered.
@@ -110,6 +113,7 @@ impl Reconcilers {
     async fn follow(self: Arc<Self>) {
         let mut subscription = self.states().journal().subscribe(0);
         let head = self.states().journal().durable();
+        let mut begun = false;
         loop {
             let commits = match subscription.next(1024).await {
                 Ok(commits) => commits,
@@ -120,6 +124,7 @@ impl Reconcilers {
             };
             let mut hosts = BTreeSet::new();
             let mut routers = BTreeSet::new();
+            let mut posts = BTreeSet::new();
             {
                 let mut world = self.world.lock();
                 for commit in &commits {
@@ -132,6 +137,7 @@ impl Reconcilers {
                         }
                         hosts.extend(world.fold.touched(&event.event, event.stream));
                         routers.extend(self.routers_touched(event));
+                        posts.extend(self.posts_touched(event));
                     }
                     self.states().snapshot_after(commit);
                 }
@@ -144,6 +150,18 @@ impl Reconcilers {
                 let world = self.world.lock();
                 hosts.extend(world.fold.hosts().keys());
                 routers.extend(world.fold.routers().keys());
+            }
+            if !std::mem::replace(&mut begun, true) {
+                // A driver that does not answer holds up nobody.
+                let all = self.clone();
+                tokio::spawn(async move {
+                    for post in all.posts_at_start().await {
+                        all.clone().wake_post(post);
+                    }
+                });
+            }
+            for post in posts {
+                self.clone().wake_post(post);
             }
             for host in hosts {
                 self.clone().wake_host(host);
