@@ -304,3 +304,20 @@ async fn a_router_does_not_stay_starting_on_a_host_that_hangs() {
     assert!(world.query("QueryVirtualRouterVm", &[]).await.is_empty());
     assert!(world.query("QueryVmInstance", &[]).await.is_empty());
 }
+
+#[actix_rt::test]
+async fn a_vm_that_is_to_be_destroyed_goes_without_a_host_that_hangs() {
+    let simulation = FleetOptions { patience: Duration::from_secs(3), ..FleetOptions::default() };
+    let world = World::with(NodeOptions { simulation, ..NodeOptions::default() });
+    world.configure("applianceVm", "connect.timeout", "1").await;
+    world.configure("host", "ping.interval", "1").await;
+    let site = one_host(&world).await;
+    let l3 = site.network("plain", "10.90.0.0/24").await;
+    let free = site.free(&l3).await;
+    let vm = uuid(&site.vm("vm", &l3).await);
+    // Whoever tells the host waits for its answer, and then looks what is late.
+    world.fleet().hang(id(&site.hosts[0]), true);
+    world.durable("DestroyVmInstance", json!({"uuid": vm})).await;
+    world.until("the VM is gone", || async { (site.free(&l3).await == free).then_some(()) }).await;
+    assert!(world.query("QueryVmInstance", &["state=Destroying"]).await.is_empty());
+}

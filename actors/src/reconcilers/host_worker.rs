@@ -15,8 +15,6 @@ use tokio::{sync::Notify, time::Instant};
 
 /// A host that does not answer is tried again after so long.
 const RETRY: Duration = Duration::from_millis(1000);
-/// A VM whose operation is not done after `applianceVm.connect.timeout` and this has failed.
-const VM_GRACE: Duration = Duration::from_secs(60);
 
 /// A host that is woken all the time is looked through for operations that are late after so long.
 const EXPIRE: Duration = Duration::from_secs(1);
@@ -368,7 +366,8 @@ async fn vms(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostConfig, 
 
 /// No operation is under way forever.
 async fn expire(reconcilers: &Arc<Reconcilers>, host: HostId) {
-    let limit = reconcilers.seconds("applianceVm", "connect.timeout") + VM_GRACE;
+    // A VM may wait for its router as long as that may take, and then take as long itself.
+    let limit = reconcilers.seconds("applianceVm", "connect.timeout") * 2;
     let now = now(reconcilers);
     let late: Vec<VmInstanceId> = {
         let world = reconcilers.world.lock();
@@ -379,7 +378,10 @@ async fn expire(reconcilers: &Arc<Reconcilers>, host: HostId) {
     };
     for uuid in late {
         let detail = Some(format!("not done within {} seconds", limit.as_secs()));
-        let report = ReportVmStatus { uuid, status: "Failed".to_string(), detail };
+        // What is to be destroyed goes without its host, which drops it when it is back.
+        let going = reconcilers.state::<VmInstance>(uuid).is_some_and(|vm| vm.state == VmState::Destroying);
+        let status = if going { "Stopped" } else { "Failed" }.to_string();
+        let report = ReportVmStatus { uuid, status, detail };
         let _ = reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
     }
 }
