@@ -6,7 +6,7 @@ use super::{
     host_worker::{appliance_report, section},
     now,
 };
-use crate::{Router, VmState, agents::RouterTarget};
+use crate::{Host, Router, VmState, agents::RouterTarget};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
 use switchback_bus::{ReportApplianceStatus, ReportVmStatus};
@@ -82,7 +82,10 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         if pinging && record.connected {
             ping(&reconcilers, &target, &mut memory).await;
         }
-        if !record.connected && !carried(&reconcilers, &target, &record, &mut memory).await {
+        // After a start of this server the host goes first: what it carries still is asked then, and not before.
+        let host_first =
+            memory.connected == 0 && reconcilers.state::<Host>(record.host).is_some_and(|host| host.connected());
+        if (!record.connected || host_first) && !carried(&reconcilers, &target, &record, &mut memory).await {
             pause = Some(WAIT);
             continue;
         }
