@@ -7,4 +7,5 @@ mod incident;
 mod leftovers;
 mod repair;
 mod router;
+mod settings;
 mod topologies;
