@@ -562,6 +562,9 @@ fn take(
     (required, held): (&[IpAddr], &[u8]),
     holder: Holder,
 ) -> Result<Vec<NicAddress>, Refusal> {
+    if facts.get::<L3Network>(l3)?.no_ipam {
+        return Ok(required.iter().map(|ip| as_given(*ip)).collect());
+    }
     let candidates = candidates(facts, l3)?;
     let mut addresses = Vec::new();
     for version in [4, 6].into_iter().filter(|version| !held.contains(version)) {
@@ -577,6 +580,15 @@ fn take(
         return Err(exhausted(l3, ""));
     }
     Ok(addresses)
+}
+
+/// An address of a network without address management: nobody gave it, nobody holds it, nobody knows its subnet.
+fn as_given(ip: IpAddr) -> NicAddress {
+    let (prefix_length, gateway) = match ip {
+        IpAddr::V4(_) => (32, Ipv4Addr::UNSPECIFIED.into()),
+        IpAddr::V6(_) => (128, Ipv6Addr::UNSPECIFIED.into()),
+    };
+    NicAddress { ip, prefix_length, gateway, ip_range: IpRangeId(Id::NIL), used_ip: Id::NIL }
 }
 
 fn no_range_has(l3: L3NetworkId, ip: IpAddr) -> Refusal {

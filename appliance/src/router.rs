@@ -234,8 +234,10 @@ impl Network {
 
 /// The name of a VM that has no other: `ip-10-0-0-5`.
 pub fn address_name(nic: &Nic) -> String {
-    let ip = nic.addresses.first().map(|address| address.ip.to_string()).unwrap_or_default();
-    format!("ip-{}", ip.replace(['.', ':'], "-"))
+    match nic.addresses.first() {
+        Some(address) => format!("ip-{}", address.ip.to_string().replace(['.', ':'], "-")),
+        None => format!("mac-{}", nic.mac.to_string().replace(':', "-")),
+    }
 }
 
 #[cfg(test)]

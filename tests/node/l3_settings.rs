@@ -57,7 +57,7 @@ async fn a_vlan_network_has_no_larger_mtu_than_the_untagged_network_below_it() {
 }
 
 #[actix_rt::test]
-async fn a_network_without_address_management_takes_neither_ranges_nor_services_with_addresses() {
+async fn a_network_without_address_management_gives_and_checks_no_address() {
     let world = World::new();
     let site = Site::new(&world).await;
     let l2 = site.l2("l2").await;
@@ -71,6 +71,16 @@ async fn a_network_without_address_management_takes_neither_ranges_nor_services_
     let services = json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": ["DHCP"]}});
     let refusal = world.refused("AttachNetworkServiceToL3Network", services).await;
     assert!(refusal.code == "SYS.1006" && refusal.detail.contains(&l3), "{refusal}");
+    // A nic has the addresses that were asked for, whatever they are.
+    let vm = |name: &str, tags: &[String]| json!({"name": name, "l3NetworkUuids": [l3], "systemTags": tags});
+    let plain = world.make("CreateVmInstance", vm("No Name!", &[])).await;
+    assert_eq!((&plain["state"], &plain["vmNics"][0]["ip"]), (&json!("Running"), &Value::Null));
+    let given = world.make("CreateVmInstance", vm("given", &[format!("staticIp::{l3}::198.51.100.7")])).await;
+    assert_eq!(given["vmNics"][0]["ip"], "198.51.100.7");
+    for vm in [plain, given] {
+        world.done("DestroyVmInstance", json!({"uuid": uuid(&vm)})).await;
+    }
+    world.done("DeleteL3Network", json!({"uuid": l3})).await;
 }
 
 #[actix_rt::test]
