@@ -9,6 +9,7 @@ packages=(
     dnsmasq-base # the routers' DHCP and DNS, the lab's internet
     busybox      # wget in the lab's VMs
     udhcpc       # the DHCP client of the lab's VMs
+    isc-dhcp-client # that of DHCPv6
     gcc          # SQLite is built from source
     libc6-dev
     # What the tests ask the network with.

@@ -38,8 +38,12 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
         if !is_interface(&nic.name) {
             return Err(invalid("interfaces", format!("`{}` is not a name of an interface", nic.name)));
         }
-        if nic.network().is_none() || nic.prefix_length == 0 {
-            return Err(invalid("interfaces", format!("{}: {} is not a prefix length", nic.name, nic.prefix_length)));
+        if let Some(net) = nic.addresses.iter().find(|net| net.prefix_len() == 0) {
+            return Err(invalid("interfaces", format!("{}: {net} has no prefix length", nic.name)));
+        }
+        let of_ipv4 = nic.addresses.iter().filter(|net| net.addr().is_ipv4()).count();
+        if nic.addresses.is_empty() || of_ipv4 > 1 || nic.addresses.len() - of_ipv4 > 1 {
+            return Err(invalid("interfaces", format!("{} needs an address, at most one of each family", nic.name)));
         }
         if nics[..at].iter().any(|other| other.name == nic.name || other.mac == nic.mac) {
             return Err(invalid("interfaces", format!("{} or its MAC {} is there twice", nic.name, nic.mac)));
@@ -58,12 +62,21 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
             ));
         }
     }
+    for network in &sections.dhcp.networks6 {
+        known("dhcp", &network.interface)?;
+        let domain = network.domain.as_deref();
+        if let Some(domain) = domain.filter(|domain| !is_domain(domain)) {
+            return Err(invalid("dhcp", format!("`{domain}` is not a domain")));
+        }
+    }
     for host in &sections.dhcp.hosts {
         if !is_label(&host.hostname) {
             return Err(invalid("dhcp", format!("`{}` is not a host name", host.hostname)));
         }
-        if !sections.dhcp.networks.iter().any(|network| network.l3_network == host.l3_network) {
-            return Err(invalid("dhcp", format!("{} is on a network that is not served", host.ip)));
+        let of_ipv4 = sections.dhcp.networks.iter().map(|network| network.l3_network);
+        let of_ipv6 = sections.dhcp.networks6.iter().map(|network| network.l3_network);
+        if !of_ipv4.chain(of_ipv6).any(|network| network == host.l3_network) {
+            return Err(invalid("dhcp", format!("{} is on a network that is not served", host.mac)));
         }
     }
     for name in &sections.dns.interfaces {

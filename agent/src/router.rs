@@ -16,7 +16,7 @@ use crate::{
     kernel::{Kernel, KernelError},
     services::{
         dnsmasq,
-        interfaces::{self, FORWARDING},
+        interfaces::{self, FORWARDING, FORWARDING6},
         nftables,
     },
     version::Build,
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -122,10 +122,10 @@ impl RouterEngine {
     pub fn open(kernel: Arc<dyn Kernel>, settings: RouterSettings, build: Arc<Build>) -> Result<Self, KernelError> {
         let text = kernel.read(&settings.state_dir.join(LAST_GOOD))?;
         let good: Option<LastGood> = match text {
-            Some(text) => Some(
-                serde_json::from_str(&text)
-                    .map_err(|error| KernelError::new("read the last good configuration", error))?,
-            ),
+            // One of an earlier agent may have another form: the server sends a whole one anyhow.
+            Some(text) => serde_json::from_str(&text)
+                .inspect_err(|error| tracing::warn!(%error, "the last good configuration cannot be read"))
+                .ok(),
             None => None,
         };
         let seen = kernel.read(&settings.state_dir.join(EPOCH))?.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -142,7 +142,7 @@ impl RouterEngine {
         // A new namespace may have forwarding on, as the machine has: not before there is a firewall.
         let closed = || match kernel.table(&self.table)? {
             Some(_) => Ok(()),
-            None => kernel.set_sysctl(FORWARDING, "0"),
+            None => close(kernel),
         };
         closed().map_err(|error| failed(in_section("firewall")(error), None))?;
         let Some(good) = state.good.clone() else { return Ok(()) };
@@ -199,7 +199,7 @@ impl RouterEngine {
     /// The state before the first document: nothing passes and nothing is served.
     fn clear(&self, applied: &mut Applied) -> Result<(), KernelError> {
         let kernel = self.kernel.as_ref();
-        kernel.set_sysctl(FORWARDING, "0")?;
+        close(kernel)?;
         dnsmasq::stop(kernel, &self.directory(), &mut applied.dnsmasq)?;
         let nothing = Sections::default().interfaces;
         let observed = interfaces::observe(kernel, &nothing)?;
@@ -426,11 +426,18 @@ impl RouterEngine {
         self.settings.state_dir.join("dnsmasq")
     }
 
-    fn keep(&self) -> Option<Ipv4Addr> {
-        match self.settings.listen?.ip() {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        }
+    fn keep(&self) -> Option<IpAddr> {
+        Some(self.settings.listen?.ip())
+    }
+}
+
+/// Nothing is passed on between interfaces any more.
+fn close(kernel: &dyn Kernel) -> Result<(), KernelError> {
+    kernel.set_sysctl(FORWARDING, "0")?;
+    match kernel.sysctl(FORWARDING6)? {
+        // A kernel without IPv6 passes none on.
+        None => Ok(()),
+        Some(_) => kernel.set_sysctl(FORWARDING6, "0"),
     }
 }
 

@@ -143,7 +143,7 @@ fn a_failure_in_any_section_brings_back_the_last_good() {
         bench.put().unwrap();
         let mut next = common::router(id(), 5);
         next.revision = 2;
-        next.sections.interfaces.nics[1].ip = [10, 0, 0, 2].into();
+        next.sections.interfaces.nics[1].addresses = vec!["10.0.0.2/16".parse().unwrap()];
         next.sections.interfaces.nics[1].meta_data = 7;
         next.sections.dns.upstreams.clear();
         next.sections.snat.rules.clear();

@@ -51,7 +51,7 @@ impl Scene {
             plugs: nics.iter().map(plug).collect(),
             management: ManagementAddress {
                 interface: "eth2".to_string(),
-                ip: nics[2].ip,
+                ip: nics[2].ipv4().unwrap().addr(),
                 prefix_length: 24,
                 gateway: None,
                 agent_port: common::PORT,

@@ -140,7 +140,7 @@ async fn a_document_that_fails_is_rolled_back() {
     let mut thief = site.spawn_in_router("ip addr add 10.1.0.1/24 dev lo; exec nc -l 10.1.0.1 53");
     eventually("the thief listens", || site.in_router("ss -ltnH 'sport = 53'").contains("10.1.0.1"));
     site.router.revision = 2;
-    site.router.sections.interfaces.nics[1].ip = [10, 1, 0, 1].into();
+    site.router.sections.interfaces.nics[1].addresses = vec!["10.1.0.1/16".parse().unwrap()];
     site.router.sections.snat.rules.clear();
     let problem = site.push_router().await.unwrap_err();
     assert_eq!(problem.code, AgentProblemCode::Failed, "{problem}");

@@ -4,11 +4,14 @@
 //! **Invariant:** equal intent gives equal bytes. Lists are in a fixed order, maps are ordered, and neither
 //! revision nor epoch is part of a digest.
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, net::IpAddr, net::Ipv4Addr};
-use switchback_events::{L3NetworkId, Mac, Nic, Position, RouterId};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+use switchback_events::{AddressMode, L3NetworkId, Mac, Nic, Position, RouterId};
 
 /// The whole configuration of a router, as the log implies it at `revision`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct InterfacesConfig {
     pub nics: Vec<RouterNic>,
     /// The next hop of the default route, where the router has one.
     pub default_gateway: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_gateway6: Option<Ipv6Addr>,
 }
 
 /// One interface of a router.
@@ -56,10 +62,8 @@ pub struct RouterNic {
     pub name: String,
     /// Its hardware address, by which the agent finds the link.
     pub mac: Mac,
-    /// Its address.
-    pub ip: Ipv4Addr,
-    /// 1 to 32.
-    pub prefix_length: u8,
+    /// Its addresses with the length of their subnet's prefix: at most one of each family, IPv4 first.
+    pub addresses: Vec<IpNet>,
     /// The roles, as [`Nic::PUBLIC`], [`Nic::MANAGEMENT`] and [`Nic::GUEST`].
     pub meta_data: u8,
     /// The network behind it.
@@ -74,9 +78,14 @@ impl RouterNic {
         self.meta_data & bit != 0
     }
 
-    /// The subnet of the interface.
-    pub fn network(&self) -> Option<Ipv4Net> {
-        Ipv4Net::new(self.ip, self.prefix_length).ok().map(|net| net.trunc())
+    /// Its IPv4 address.
+    pub fn ipv4(&self) -> Option<Ipv4Net> {
+        self.addresses.iter().find_map(|net| if let IpNet::V4(net) = net { Some(*net) } else { None })
+    }
+
+    /// Its IPv6 address.
+    pub fn ipv6(&self) -> Option<Ipv6Net> {
+        self.addresses.iter().find_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None })
     }
 }
 
@@ -86,6 +95,9 @@ impl RouterNic {
 pub struct DhcpConfig {
     /// The networks served, by interface name.
     pub networks: Vec<DhcpNetwork>,
+    /// Those served with IPv6.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks6: Vec<Dhcp6Network>,
     /// The clients, by address.
     pub hosts: Vec<DhcpHost>,
 }
@@ -126,12 +138,40 @@ pub struct HostRoute {
     pub nexthop: Ipv4Addr,
 }
 
+/// What the hosts of one interface are told of IPv6, by router advertisements and DHCP.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dhcp6Network {
+    /// The interface it is served on.
+    pub interface: String,
+    /// The network.
+    pub l3_network: L3NetworkId,
+    /// Its subnet.
+    pub subnet: Ipv6Net,
+    /// How hosts come to their addresses.
+    pub mode: AddressMode,
+    /// Whether the router is the way to everywhere.
+    pub gateway: bool,
+    /// Whom to ask for names.
+    pub dns_servers: Vec<Ipv6Addr>,
+    /// Where names are looked for.
+    pub domain: Option<String>,
+    /// Bytes.
+    pub mtu: u16,
+    /// Seconds.
+    pub lease_time: u32,
+}
+
 /// One client.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DhcpHost {
-    /// The address that it gets, always.
-    pub ip: Ipv4Addr,
+    /// The IPv4 address that it gets, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Ipv4Addr>,
+    /// The IPv6 address that it gets, or makes itself and asks about the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
     /// Its hardware address.
     pub mac: Mac,
     /// Option 12, a DNS label.
@@ -157,7 +197,7 @@ pub struct DnsConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DnsName {
     /// What it stands for.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// A DNS label.
     pub hostname: String,
     /// Answered as `hostname.domain` too.

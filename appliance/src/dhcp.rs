@@ -1,12 +1,13 @@
-//! The DHCP section: on each guest network with the service, every VM that runs gets its fixed address.
+//! The DHCP section: on each guest network with the service, every VM that runs gets its fixed address. Of IPv6 the
+//! router says by advertisements whether hosts make or ask for it.
 
 use crate::{
-    config::{DhcpConfig, DhcpHost, DhcpNetwork, interface_name},
+    config::{Dhcp6Network, DhcpConfig, DhcpHost, DhcpNetwork, interface_name},
     router::{Network, RouterFold},
 };
-use ipnet::Ipv4Net;
-use std::net::{IpAddr, Ipv4Addr};
-use switchback_events::NetworkServiceType;
+use ipnet::{Ipv4Net, Ipv6Net};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use switchback_events::{AddressMode, NetworkServiceType};
 
 /// Seconds.
 pub const LEASE_TIME: u32 = 3600;
@@ -18,23 +19,48 @@ pub fn fold(router: &RouterFold) -> DhcpConfig {
         if !network.services.contains(&NetworkServiceType::DHCP) {
             continue;
         }
-        let Some(own) = nic.ipv4() else { continue };
-        let Ok(subnet) = Ipv4Net::new(own.ip, own.prefix_length) else { continue };
-        config.networks.push(DhcpNetwork {
-            interface: interface_name(nic),
-            l3_network: nic.l3_network,
-            subnet: subnet.trunc(),
-            gateway: own.gateway,
-            server: own.ip,
-            dns_servers: name_servers(network, own.ip),
-            routes: network.routes.clone(),
-            domain: network.domain.clone(),
-            mtu: network.mtu(),
-            lease_time: LEASE_TIME,
-        });
-        config.hosts.extend(router.served(nic.l3_network).into_iter().filter_map(|(hostname, client)| {
-            Some(DhcpHost { ip: client.ipv4()?.ip, mac: client.mac, hostname, l3_network: client.l3_network })
-        }));
+        if let Some(own) = nic.ipv4()
+            && let Ok(subnet) = Ipv4Net::new(own.ip, own.prefix_length)
+        {
+            config.networks.push(DhcpNetwork {
+                interface: interface_name(nic),
+                l3_network: nic.l3_network,
+                subnet: subnet.trunc(),
+                gateway: own.gateway,
+                server: own.ip,
+                dns_servers: name_servers(network, own.ip),
+                routes: network.routes.clone(),
+                domain: network.domain.clone(),
+                mtu: network.mtu(),
+                lease_time: LEASE_TIME,
+            });
+        }
+        let mode = nic.ipv6().and(network.address_mode);
+        if let Some(own) = nic.ipv6()
+            && let Some(mode) = mode
+            && let Ok(subnet) = Ipv6Net::new(own.ip, own.prefix_length)
+        {
+            config.networks6.push(Dhcp6Network {
+                interface: interface_name(nic),
+                l3_network: nic.l3_network,
+                subnet: subnet.trunc(),
+                mode,
+                gateway: network.services.contains(&NetworkServiceType::SNAT),
+                dns_servers: name_servers6(network, own.ip),
+                domain: network.domain.clone(),
+                mtu: network.mtu(),
+                lease_time: LEASE_TIME,
+            });
+        }
+        // Who makes its address and asks for nothing else is no client.
+        let asks = mode.is_some_and(|mode| mode != AddressMode::Slaac);
+        for (hostname, client) in router.served(nic.l3_network) {
+            let ip = client.ipv4().filter(|_| nic.ipv4().is_some()).map(|own| own.ip);
+            let ip6 = client.ipv6().filter(|_| asks).map(|own| own.ip);
+            if ip.is_some() || ip6.is_some() {
+                config.hosts.push(DhcpHost { ip, ip6, mac: client.mac, hostname, l3_network: client.l3_network });
+            }
+        }
     }
     config.hosts.sort();
     config
@@ -43,10 +69,16 @@ pub fn fold(router: &RouterFold) -> DhcpConfig {
 /// Whom clients ask for names: the router, where it gives DNS, else the network's own name servers. Where there are
 /// none it is the router still, for the names of the VMs.
 fn name_servers(network: &Network, router: Ipv4Addr) -> Vec<Ipv4Addr> {
-    let own = network.dns.iter().filter_map(|server| match server {
-        IpAddr::V4(server) => Some(*server),
-        IpAddr::V6(_) => None,
-    });
-    let servers: Vec<Ipv4Addr> = own.filter(|_| !network.services.contains(&NetworkServiceType::DNS)).collect();
-    if servers.is_empty() { vec![router] } else { servers }
+    of_family(network, router, |server| if let IpAddr::V4(server) = server { Some(server) } else { None })
+}
+
+/// The same of IPv6.
+fn name_servers6(network: &Network, router: Ipv6Addr) -> Vec<Ipv6Addr> {
+    of_family(network, router, |server| if let IpAddr::V6(server) = server { Some(server) } else { None })
+}
+
+fn of_family<A>(network: &Network, router: A, family: impl Fn(IpAddr) -> Option<A>) -> Vec<A> {
+    let asked = !network.services.contains(&NetworkServiceType::DNS);
+    let own: Vec<A> = network.dns.iter().filter(|_| asked).copied().filter_map(family).collect();
+    if own.is_empty() { vec![router] } else { own }
 }

@@ -12,9 +12,10 @@ pub fn fold(router: &RouterFold) -> DnsConfig {
     let mut config = DnsConfig::default();
     for (nic, network) in router.guests() {
         config.interfaces.push(interface_name(nic));
-        config.names.extend(router.served(nic.l3_network).into_iter().filter_map(|(hostname, client)| {
-            Some(DnsName { ip: client.ipv4()?.ip, hostname, domain: network.domain.clone() })
-        }));
+        for (hostname, client) in router.served(nic.l3_network) {
+            let name = |ip| DnsName { ip, hostname: hostname.clone(), domain: network.domain.clone() };
+            config.names.extend(client.addresses.iter().map(|own| name(own.ip)));
+        }
         if network.services.contains(&NetworkServiceType::DNS) {
             for server in &network.dns {
                 if !config.upstreams.contains(server) {

@@ -1,6 +1,6 @@
 //! The firewall section, after the rules listing of the reference: all that is not named is refused. The agent's
 //! port is open on the management network, DHCP and DNS on guest networks, and only a guest network with SNAT may
-//! open connections to the public network.
+//! open connections to the public network: of IPv4 with the router's address, of IPv6 with its own.
 
 use crate::{
     config::{FirewallConfig, ForwardRule, InputRule, Protocol, interface_name},
@@ -21,7 +21,12 @@ pub(crate) fn fold(router: &RouterFold) -> FirewallConfig {
         open(interface_name(nic), Protocol::Tcp, 53);
         open(interface_name(nic), Protocol::Udp, 53);
         if network.services.contains(&NetworkServiceType::DHCP) {
-            open(interface_name(nic), Protocol::Udp, 67);
+            if nic.ipv4().is_some() {
+                open(interface_name(nic), Protocol::Udp, 67);
+            }
+            if nic.ipv6().is_some() {
+                open(interface_name(nic), Protocol::Udp, 547);
+            }
         }
     }
     config.input.sort();

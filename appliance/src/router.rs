@@ -47,6 +47,8 @@ pub struct Network {
     pub mtu: Option<u16>,
     /// The services that a virtual router gives it.
     pub services: BTreeSet<NetworkServiceType>,
+    /// How its hosts come to their IPv6 addresses, if it has any.
+    pub address_mode: Option<AddressMode>,
 }
 
 /// What the fold knows of a VM.
@@ -68,6 +70,10 @@ impl RouterFold {
             Event::Router(event) => self.router_event(RouterId(id), event),
             Event::L3Network(event) => self.network_event(L3NetworkId(id), event),
             Event::VmInstance(event) => self.client_event(VmInstanceId(id), event),
+            Event::IpRange(IpRangeEvent::Ipv6Created { l3_network, address_mode, .. }) => {
+                self.networks.entry(*l3_network).or_default().address_mode = Some(*address_mode);
+                true
+            }
             _ => false,
         };
         if bears {
@@ -80,6 +86,7 @@ impl RouterFold {
         match kind {
             StreamKind::Router => matches!(name, "Created" | "NicChanged" | "Destroyed"),
             StreamKind::L3Network => true,
+            StreamKind::IpRange => name == "Ipv6Created",
             StreamKind::VmInstance => !matches!(name, "StopRequested" | "DestroyRequested" | "Started" | "Updated"),
             _ => false,
         }
@@ -222,8 +229,14 @@ fn ours() -> NetworkServiceProviderId {
     built_in_provider("VirtualRouter")
 }
 
-static NO_NETWORK: Network =
-    Network { domain: None, dns: Vec::new(), routes: Vec::new(), mtu: None, services: BTreeSet::new() };
+static NO_NETWORK: Network = Network {
+    domain: None,
+    dns: Vec::new(),
+    routes: Vec::new(),
+    mtu: None,
+    services: BTreeSet::new(),
+    address_mode: None,
+};
 
 impl Network {
     /// Bytes that its links carry.
@@ -401,5 +414,74 @@ mod tests {
         let mut log = scene(&[DHCP, DNS, SNAT]);
         log.add("router", RouterEvent::Destroyed { l3_networks: vec![] });
         assert_eq!(fold(&log).digests(), Sections::default().digests());
+    }
+
+    #[test]
+    fn the_way_to_an_ipv6_address_is_told_by_the_mode_of_its_range() {
+        use AddressMode::{Slaac, Stateful, Stateless};
+        for (mode, hosts, gateway) in [(Slaac, 0, true), (Stateless, 1, false), (Stateful, 1, true)] {
+            let mut log = Log::default();
+            network(&mut log, "public", &[]);
+            network(&mut log, "guest", if gateway { &[DHCP, DNS, SNAT] } else { &[DHCP, DNS] });
+            log.add(
+                "range6",
+                IpRangeEvent::Ipv6Created {
+                    l3_network: crate::samples::id("guest"),
+                    l2_network: crate::samples::id("guest"),
+                    name: "r".to_string(),
+                    description: None,
+                    range_type: IpRangeType::Normal,
+                    start: "fd00::2".parse().unwrap(),
+                    end: "fd00::9".parse().unwrap(),
+                    prefix_length: 64,
+                    gateway: "fd00::1".parse().unwrap(),
+                    address_mode: mode,
+                },
+            );
+            let with = |mut nic: Nic, ip: &str| {
+                nic.addresses.push(NicAddress {
+                    ip: ip.parse().unwrap(),
+                    prefix_length: 64,
+                    gateway: "fd00::1".parse().unwrap(),
+                    ip_range: crate::samples::id("range6"),
+                    used_ip: Id::NIL,
+                });
+                nic
+            };
+            let mut public = nic("public", [203, 0, 113, 9], 0, Nic::PUBLIC | Nic::MANAGEMENT);
+            public.addresses.push(NicAddress {
+                ip: "2001:db8::9".parse().unwrap(),
+                gateway: "2001:db8::1".parse().unwrap(),
+                prefix_length: 64,
+                ..public.addresses[0]
+            });
+            log.add("router", router(vec![public, with(nic("guest", [10, 0, 0, 1], 1, Nic::GUEST), "fd00::1")]));
+            log.add("vm", vm("vm", vec![with(nic("guest", [10, 0, 0, 7], 0, 0), "fd00::7")]));
+            let mut only6 = with(nic("guest", [10, 0, 0, 8], 0, 0), "fd00::8");
+            only6.addresses.remove(0);
+            log.add("six", vm("six", vec![only6]));
+            let sections = fold(&log);
+            let told = &sections.dhcp.networks6[0];
+            assert_eq!((told.mode, told.gateway, told.subnet.to_string()), (mode, gateway, "fd00::/64".to_string()));
+            assert_eq!(told.dns_servers, ["fd00::1".parse::<std::net::Ipv6Addr>().unwrap()]);
+            // Two VMs: one of both families, which is one client, and one of IPv6 alone.
+            let clients: Vec<_> =
+                sections.dhcp.hosts.iter().map(|host| (host.ip.is_some(), host.ip6.is_some())).collect();
+            assert_eq!(clients.iter().filter(|(v4, _)| *v4).count(), 1, "{mode:?}");
+            assert_eq!(clients.iter().filter(|(_, v6)| *v6).count(), 2 * hosts, "{mode:?}");
+            let names: Vec<String> =
+                sections.dns.names.iter().map(|name| format!("{} {}", name.ip, name.hostname)).collect();
+            assert_eq!(names, ["10.0.0.7 vm", "fd00::7 vm", "fd00::8 six"]);
+            let ports: Vec<_> = sections.firewall.input.iter().map(|rule| rule.port).collect();
+            assert!(ports.contains(&547) && ports.contains(&67), "{ports:?}");
+            assert_eq!(sections.interfaces.default_gateway6, Some("2001:db8::1".parse().unwrap()));
+            assert_eq!(sections.snat.rules.len(), usize::from(gateway), "of IPv4 alone");
+            // Without its IPv6 address nothing of it is left.
+            let changed = nic("guest", [10, 0, 0, 1], 1, Nic::GUEST);
+            log.add("router", RouterEvent::NicChanged { nic: changed });
+            let sections = fold(&log);
+            assert!(sections.dhcp.networks6.is_empty() && sections.dhcp.hosts.len() == 1);
+            assert_eq!(sections.interfaces.nics[1].addresses, ["10.0.0.1/24".parse::<ipnet::IpNet>().unwrap()]);
+        }
     }
 }

@@ -304,7 +304,7 @@ async fn b26_with_a_range_its_nics_go() {
 
 #[actix_rt::test]
 async fn b26_a_nic_of_both_families_keeps_the_other_one() {
-    for gone in [6] {
+    for gone in [4, 6] {
         let (world, _site, guest) = dual(ALL_SERVICES, STATEFUL).await;
         let vm = make_vm(&world, &[&guest]).await;
         let before = addresses(&world, &vm).await;

@@ -35,8 +35,9 @@ async fn the_first_vm_brings_a_router_that_serves_it() {
     let roles: Vec<(&str, u64)> =
         nics.iter().map(|nic| (nic["name"].as_str().unwrap(), nic["metaData"].as_u64().unwrap())).collect();
     assert_eq!(roles, [("eth0", 2), ("eth1", 1), ("eth2", 4)]);
-    assert_eq!(nics[2]["ip"], range["gateway"], "with SNAT the router is the gateway");
-    let public = nics[1]["ip"].as_str().unwrap();
+    let gateway = text(&range, "gateway");
+    assert_eq!(nics[2]["addresses"], json!([format!("{gateway}/24")]), "with SNAT the router is the gateway");
+    let public = nics[1]["addresses"][0].as_str().unwrap().split('/').next().unwrap();
     assert_eq!(sections["interfaces"]["defaultGateway"], json!("203.0.113.1"));
     let (_, ip, mac) = addresses(&vm).remove(0);
     assert_eq!(sections["dhcp"]["hosts"], json!([{"ip": ip, "mac": mac, "hostname": "web-1", "l3Network": l3}]));

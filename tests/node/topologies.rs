@@ -42,7 +42,8 @@ async fn public_and_guest_on_one_network_give_two_nics_and_no_nat() {
     assert_eq!(sections["dhcp"]["hosts"][0]["ip"], vm["vmNics"][0]["ip"]);
     let served = &sections["dhcp"]["networks"][0];
     assert_eq!(served["gateway"], vm["vmNics"][0]["gateway"]);
-    assert_eq!(served["server"], sections["interfaces"]["nics"][1]["ip"]);
+    let own = sections["interfaces"]["nics"][1]["addresses"][0].as_str().unwrap();
+    assert_eq!(served["server"].as_str(), own.split('/').next());
     world.one_holder_each().await;
 }
 
@@ -112,7 +113,7 @@ async fn a_router_that_runs_becomes_the_gateway_with_snat() {
     assert_eq!(site.free(&guest).await, free + 1, "its own address is free again");
     let sections = world.sections(&router).await;
     assert_eq!(sections["snat"]["rules"].as_array().unwrap().len(), 1);
-    assert_eq!(sections["interfaces"]["nics"][2]["ip"], serde_json::json!(gateway));
+    assert_eq!(sections["interfaces"]["nics"][2]["addresses"], serde_json::json!([format!("{gateway}/24")]));
     let drift = world.read("GetVirtualRouterDrift", serde_json::json!({"uuid": router})).await;
     assert_eq!(drift["items"].as_array().map(Vec::len), Some(0), "{drift}");
     world.one_holder_each().await;

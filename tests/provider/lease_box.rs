@@ -101,7 +101,10 @@ fn render(document: &ServiceDocument) -> String {
         }
     }
     for host in document.dhcp.iter().flat_map(|dhcp| &dhcp.hosts) {
-        let _ = writeln!(text, "host {} {} {}", host.mac, host.ip, host.hostname);
+        // The device knows IPv4 only.
+        if let Some(ip) = host.ip {
+            let _ = writeln!(text, "host {} {ip} {}", host.mac, host.hostname);
+        }
     }
     if let Some(dns) = &document.dns {
         for name in &dns.names {

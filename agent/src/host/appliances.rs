@@ -12,7 +12,7 @@ use crate::{
     check,
     kernel::{House, Kernel, KernelError, LinkChange, ProcessId, Route, Spawn, Tell},
 };
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -116,7 +116,7 @@ fn management_end(config: &ApplianceConfig) -> Option<&String> {
 /// What the host gives an appliance, so that its agent can be reached.
 fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, ipnet::PrefixLenError> {
     let interface = management.interface.clone();
-    let net = Ipv4Net::new(management.ip, management.prefix_length)?;
+    let net = IpNet::new(management.ip.into(), management.prefix_length)?;
     let mut changes = vec![
         LinkChange::Up("lo".to_string()),
         LinkChange::Up(interface.clone()),
@@ -124,7 +124,7 @@ fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, i
     ];
     if let Some(gateway) = management.gateway {
         // Only for what comes from this address: the router's default route is another matter.
-        let route = Route { destination: Ipv4Net::default(), gateway, interface };
+        let route = Route { destination: Ipv4Net::default().into(), gateway: gateway.into(), interface };
         changes.push(LinkChange::RouteFrom(management.ip, route));
     }
     Ok(changes)

@@ -4,12 +4,12 @@ use super::{
     Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell, namespace, probe,
     process::{self, Nursery},
 };
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::net::if_::if_nametoindex;
 use serde::Deserialize;
 use std::{
     fs, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -46,8 +46,11 @@ impl Kernel for LinuxKernel {
     }
 
     fn routes(&self) -> Result<Vec<Route>> {
-        let printed = process::run("ip", &["-j", "-4", "route", "show", "table", "main"], None)?;
-        parse_routes(&printed)
+        let mut routes = Vec::new();
+        for family in ["-4", "-6"] {
+            routes.extend(parse_routes(&process::run("ip", &["-j", family, "route", "show", "table", "main"], None)?)?);
+        }
+        Ok(routes)
     }
 
     fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()> {
@@ -189,7 +192,7 @@ impl Kernel for LinuxKernel {
         probe::wait_accepting(namespace, address, process, patience)
     }
 
-    fn ask_dns(&self, server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
+    fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
         probe::ask_dns(server, name, patience)
     }
 
@@ -217,14 +220,20 @@ fn name_the_line(error: KernelError, text: &str) -> KernelError {
 }
 
 fn batch_lines(change: &LinkChange) -> Vec<String> {
-    let destination = |net: &Ipv4Net| if net.prefix_len() == 0 { "default".to_string() } else { net.to_string() };
+    let destination = |net: &IpNet| match net {
+        // The word stands for IPv4 where no family is given.
+        IpNet::V4(net) if net.prefix_len() == 0 => "default".to_string(),
+        net => net.to_string(),
+    };
     let one = match change {
         LinkChange::Up(name) => format!("link set {name} up"),
         LinkChange::Mtu(name, mtu) => format!("link set {name} mtu {mtu}"),
         LinkChange::Rename(from, to) => {
             return vec![format!("link set {from} down"), format!("link set {from} name {to}")];
         }
-        LinkChange::AddAddress(name, net) => format!("addr add {net} broadcast + dev {name}"),
+        LinkChange::AddAddress(name, IpNet::V4(net)) => format!("addr add {net} broadcast + dev {name}"),
+        // It has one holder, which the log says: nobody else need be asked first.
+        LinkChange::AddAddress(name, net) => format!("addr add {net} dev {name} nodad"),
         LinkChange::DeleteAddress(name, net) => format!("addr del {net} dev {name}"),
         LinkChange::SetRoute(route) => {
             format!("route replace {} via {} dev {}", destination(&route.destination), route.gateway, route.interface)
@@ -273,27 +282,19 @@ struct PrintedKind {
 
 #[derive(Deserialize)]
 struct PrintedAddress {
-    family: Option<String>,
-    local: Option<Ipv4AddrOrOther>,
+    local: Option<String>,
     prefixlen: Option<u8>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Ipv4AddrOrOther {
-    Ipv4(Ipv4Addr),
-    Other(serde::de::IgnoredAny),
+    scope: Option<String>,
 }
 
 fn parse_links(printed: &[u8]) -> Result<Vec<Link>> {
     let links: Vec<PrintedLink> =
         serde_json::from_slice(printed).map_err(|error| KernelError::new("read the links", error))?;
     let link = |printed: PrintedLink| {
-        let address = |info: &PrintedAddress| match (&info.family, &info.local, info.prefixlen) {
-            (Some(family), Some(Ipv4AddrOrOther::Ipv4(ip)), Some(length)) if family == "inet" => {
-                Ipv4Net::new(*ip, length).ok()
-            }
-            _ => None,
+        let address = |info: &PrintedAddress| {
+            let ip: IpAddr = info.local.as_deref()?.parse().ok()?;
+            let kept = ip.is_ipv4() || info.scope.as_deref() != Some("link");
+            IpNet::new(ip, info.prefixlen?).ok().filter(|_| kept)
         };
         Some(Link {
             name: printed.ifname?,
@@ -312,7 +313,7 @@ fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
     #[derive(Deserialize)]
     struct Printed {
         dst: String,
-        gateway: Option<Ipv4Addr>,
+        gateway: Option<IpAddr>,
         dev: Option<String>,
     }
     let routes: Vec<Printed> = if printed.trim_ascii().is_empty() {
@@ -321,11 +322,13 @@ fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
         serde_json::from_slice(printed).map_err(|error| KernelError::new("read the routes", error))?
     };
     let route = |printed: Printed| {
-        let destination = match printed.dst.as_str() {
-            "default" => Ipv4Net::default(),
-            text => text.parse().or_else(|_| text.parse::<Ipv4Addr>().map(Ipv4Net::from)).ok()?,
+        let gateway = printed.gateway?;
+        let destination = match (printed.dst.as_str(), gateway) {
+            ("default", IpAddr::V4(_)) => Ipv4Net::default().into(),
+            ("default", IpAddr::V6(_)) => Ipv6Net::default().into(),
+            (text, _) => text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?,
         };
-        Some(Route { destination, gateway: printed.gateway?, interface: printed.dev? })
+        Some(Route { destination, gateway, interface: printed.dev? })
     };
     Ok(routes.into_iter().filter_map(route).collect())
 }
@@ -339,18 +342,22 @@ mod tests {
         let links = parse_links(
             br#"[{},{"ifname":"eth0","flags":["BROADCAST","UP"],"mtu":1450,"address":"fa:00:00:00:00:01","master":"br",
             "linkinfo":{"info_kind":"veth"},"addr_info":[{"family":"inet","local":"10.0.0.1","prefixlen":24},
-            {"family":"inet6","local":"fe80::1","prefixlen":64}]}]"#,
+            {"family":"inet6","local":"fd00::1","prefixlen":64,"scope":"global"},
+            {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}]"#,
         )
         .unwrap();
         assert_eq!(links.len(), 1);
-        assert_eq!(links[0].addresses, ["10.0.0.1/24".parse().unwrap()]);
+        assert_eq!(links[0].addresses, ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()]);
         assert!(links[0].up);
         let routes = parse_routes(
             br#"[{"dst":"default","gateway":"10.0.0.254","dev":"eth0"},{"dst":"10.0.0.0/24","dev":"eth0"}]"#,
         )
         .unwrap();
         assert_eq!(routes.len(), 1);
-        assert_eq!(routes[0].destination, Ipv4Net::default());
+        assert_eq!(routes[0].destination, Ipv4Net::default().into());
+        let routes =
+            parse_routes(br#"[{"dst":"fd00::/64","dev":"eth0"},{"dst":"default","gateway":"fd00::1","dev":"eth0"}]"#);
+        assert_eq!(routes.unwrap()[0].destination, Ipv6Net::default().into());
     }
 
     #[test]

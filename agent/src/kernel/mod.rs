@@ -13,11 +13,11 @@ pub use linux::LinuxKernel;
 pub use namespace::enter as enter_namespace;
 pub use simulated::{FailKind, SimulatedKernel};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,18 +59,18 @@ pub struct Link {
     pub master: Option<String>,
     /// `bridge`, `veth`, `vlan`, or nothing for hardware.
     pub kind: Option<String>,
-    /// IPv4, with the prefix length of the subnet.
-    pub addresses: Vec<Ipv4Net>,
+    /// Of both families, with the prefix length of the subnet; without link-local ones of IPv6.
+    pub addresses: Vec<IpNet>,
 }
 
 /// A route by way of a gateway; those that come with an address are not listed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
-    /// Where to; 0.0.0.0/0 is the default route.
-    pub destination: Ipv4Net,
-    /// The next hop.
-    pub gateway: Ipv4Addr,
+    /// Where to; 0.0.0.0/0 and ::/0 are the default routes.
+    pub destination: IpNet,
+    /// The next hop, of the same family.
+    pub gateway: IpAddr,
     /// The link it leaves by.
     pub interface: String,
 }
@@ -83,8 +83,8 @@ pub enum LinkChange {
     Mtu(String, u32),
     /// The link is down for a moment.
     Rename(String, String),
-    AddAddress(String, Ipv4Net),
-    DeleteAddress(String, Ipv4Net),
+    AddAddress(String, IpNet),
+    DeleteAddress(String, IpNet),
     /// Adds the route, or replaces the one to the same destination.
     SetRoute(Route),
     DeleteRoute(Route),
@@ -217,7 +217,7 @@ pub trait Kernel: Send + Sync + 'static {
         patience: Duration,
     ) -> Result<()>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
-    fn ask_dns(&self, server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
     /// Tells the DHCP server at `server` that the client gives its address back.
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()>;
 }

@@ -4,7 +4,7 @@ use super::{KernelError, ProcessId, Result, namespace, process};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use std::{
     ffi::OsString,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 use switchback_events::Mac;
@@ -13,9 +13,10 @@ const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
 
 /// Asks for the IPv6 address of a name, once.
-pub fn ask_dns(server: Ipv4Addr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
+pub fn ask_dns(server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
     let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("ask {server} for {name}"), detail);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| failed(&error))?;
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).map_err(|error| failed(&error))?;
     socket.set_read_timeout(Some(patience)).map_err(|error| failed(&error))?;
     socket.connect((server, 53)).map_err(|error| failed(&error))?;
     let id = socket.local_addr().map_err(|error| failed(&error))?.port();

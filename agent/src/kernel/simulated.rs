@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -342,7 +342,7 @@ impl Kernel for SimulatedKernel {
         })
     }
 
-    fn ask_dns(&self, server: Ipv4Addr, name: &str, _patience: Duration) -> Result<Option<Ipv6Addr>> {
+    fn ask_dns(&self, server: IpAddr, name: &str, _patience: Duration) -> Result<Option<Ipv6Addr>> {
         let state = self.state.lock();
         let server_runs = state.processes.values().find(|process| process.spawn.program.ends_with("dnsmasq"));
         let Some(process) = server_runs else {

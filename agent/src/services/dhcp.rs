@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::Path,
 };
-use switchback_appliance::{DhcpConfig, DhcpNetwork};
-use switchback_events::{L3NetworkId, Mac};
+use switchback_appliance::{Dhcp6Network, DhcpConfig, DhcpNetwork};
+use switchback_events::{AddressMode, L3NetworkId, Mac};
 
 /// The name of the lease file.
 pub const LEASES: &str = "leases";
@@ -18,10 +18,10 @@ pub const HOSTS_PREFIX: &str = "hosts-";
 /// A lease as dnsmasq keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// Whose.
-    pub mac: Mac,
+    /// Whose; of IPv6 only where the client's identifier tells.
+    pub mac: Option<Mac>,
     /// Which address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// The line of the file.
     pub line: String,
 }
@@ -29,13 +29,13 @@ pub struct Lease {
 /// The lines of the configuration file; files are in `directory`.
 pub fn render(config: &DhcpConfig, directory: &Path) -> String {
     let mut text = String::new();
-    if config.networks.is_empty() {
+    if config.networks.is_empty() && config.networks6.is_empty() {
         return text;
     }
     let _ = writeln!(text, "dhcp-authoritative\ndhcp-ignore=tag:!known\nquiet-dhcp\nno-ping\ndhcp-lease-max=100000");
     let _ = writeln!(text, "dhcp-leasefile={}", directory.join(LEASES).display());
     for network in &config.networks {
-        let tag = tag(network);
+        let tag = tag(network.l3_network);
         let (subnet, mask) = (network.subnet.network(), network.subnet.netmask());
         let _ = writeln!(text, "dhcp-range=set:{tag},{subnet},static,{mask},{}", network.lease_time);
         let _ = writeln!(text, "dhcp-option=tag:{tag},option:router,{}", network.gateway);
@@ -49,7 +49,13 @@ pub fn render(config: &DhcpConfig, directory: &Path) -> String {
             let _ = writeln!(text, "domain={domain},{}", network.subnet.trunc());
         }
         let _ = writeln!(text, "dhcp-option=tag:{tag},option:mtu,{}", network.mtu);
-        let _ = writeln!(text, "dhcp-hostsfile={}", directory.join(hosts_file(network.l3_network)).display());
+    }
+    if !config.networks6.is_empty() {
+        text.push_str("enable-ra\n");
+    }
+    config.networks6.iter().for_each(|network| render6(&mut text, network));
+    for network in with_clients(config) {
+        let _ = writeln!(text, "dhcp-hostsfile={}", directory.join(hosts_file(network)).display());
     }
     text
 }
@@ -65,8 +71,39 @@ fn routes(network: &DhcpNetwork) -> String {
     ways.join(",")
 }
 
-fn tag(network: &DhcpNetwork) -> String {
-    format!("n{}", network.l3_network.0.tail())
+/// Seconds between advertisements that nobody asked for, and how long the router counts as one after the last.
+const ADVERTISED: (u32, u32) = (600, 1800);
+
+/// The lines for a network of IPv6: what is advertised, and what is answered.
+fn render6(text: &mut String, network: &Dhcp6Network) {
+    let Dhcp6Network { interface, subnet, mtu, lease_time, .. } = network;
+    let servers: Vec<String> = network.dns_servers.iter().map(|server| format!("[{server}]")).collect();
+    let tag = tag(network.l3_network);
+    let (prefix, length) = (subnet.network(), subnet.prefix_len());
+    let mode = match network.mode {
+        AddressMode::Slaac => "ra-only",
+        AddressMode::Stateless => "ra-stateless",
+        AddressMode::Stateful => "static",
+    };
+    let _ = writeln!(text, "dhcp-range=set:{tag},{prefix},{mode},{length},{lease_time}");
+    let (every, lifetime) = ADVERTISED;
+    let lifetime = if network.gateway { lifetime } else { 0 };
+    let _ = writeln!(text, "ra-param={interface},mtu:{mtu},{every},{lifetime}");
+    let _ = writeln!(text, "dhcp-option=tag:{tag},option6:dns-server,{}", servers.join(","));
+    if let Some(domain) = &network.domain {
+        let _ = writeln!(text, "dhcp-option=tag:{tag},option6:domain-search,{domain}");
+        let _ = writeln!(text, "domain={domain},{prefix}/{length}");
+    }
+}
+
+fn tag(network: L3NetworkId) -> String {
+    format!("n{}", network.0.tail())
+}
+
+/// The networks that have clients, of either family, each once.
+fn with_clients(config: &DhcpConfig) -> BTreeSet<L3NetworkId> {
+    let asked = config.networks6.iter().filter(|network| network.mode != AddressMode::Slaac);
+    config.networks.iter().map(|network| network.l3_network).chain(asked.map(|network| network.l3_network)).collect()
 }
 
 fn hosts_file(network: L3NetworkId) -> String {
@@ -76,10 +113,13 @@ fn hosts_file(network: L3NetworkId) -> String {
 /// The files of clients, by name: one for each network, also where it has no clients.
 pub fn files(config: &DhcpConfig) -> BTreeMap<String, String> {
     let mut files: BTreeMap<String, String> =
-        config.networks.iter().map(|network| (hosts_file(network.l3_network), String::new())).collect();
+        with_clients(config).into_iter().map(|network| (hosts_file(network), String::new())).collect();
     for host in &config.hosts {
         if let Some(text) = files.get_mut(&hosts_file(host.l3_network)) {
-            let _ = writeln!(text, "{},{},{}", host.mac, host.ip, host.hostname);
+            // One line for both families: of two, dnsmasq takes the first that has the MAC.
+            let ip = host.ip.map(|ip| format!("{ip},")).unwrap_or_default();
+            let ip6 = host.ip6.map(|ip| format!("[{ip}],")).unwrap_or_default();
+            let _ = writeln!(text, "{},{ip}{ip6}{}", host.mac, host.hostname);
         }
     }
     files
@@ -88,17 +128,32 @@ pub fn files(config: &DhcpConfig) -> BTreeMap<String, String> {
 /// The leases in the text of a lease file. Lines of another kind are left out.
 pub fn leases(text: &str) -> Vec<Lease> {
     let lease = |line: &str| {
-        let mut fields = line.split(' ').skip(1);
-        let (mac, ip) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [_, whose, ip, _, identifier] = fields[..] else { return None };
+        let ip: IpAddr = ip.parse().ok()?;
+        let mac = if ip.is_ipv4() { Some(whose.parse().ok()?) } else { mac_of(identifier) };
         Some(Lease { mac, ip, line: line.to_string() })
     };
     text.lines().filter_map(lease).collect()
 }
 
-/// The leases of clients that are no longer there: while they last, the name server would answer for them.
+/// The hardware address at the end of a DHCPv6 client's identifier, where it is made of one (DUID-LLT, DUID-LL).
+fn mac_of(identifier: &str) -> Option<Mac> {
+    let of_mac = (identifier.starts_with("00:01:00:01:") && identifier.len() == 41)
+        || (identifier.starts_with("00:03:00:01:") && identifier.len() == 29);
+    identifier.get(identifier.len().checked_sub(17)?..)?.parse().ok().filter(|_| of_mac)
+}
+
+/// The leases of clients that are no longer there: while they last, the name server would answer for them, and who has
+/// the address next would not get it.
 pub fn stale(config: &DhcpConfig, leases: Vec<Lease>) -> Vec<Lease> {
-    let known: BTreeSet<(Mac, Ipv4Addr)> = config.hosts.iter().map(|host| (host.mac, host.ip)).collect();
-    leases.into_iter().filter(|lease| !known.contains(&(lease.mac, lease.ip))).collect()
+    let mut known: BTreeMap<IpAddr, Mac> = BTreeMap::new();
+    for host in &config.hosts {
+        known.extend(host.ip.map(|ip| (ip.into(), host.mac)));
+        known.extend(host.ip6.map(|ip| (ip.into(), host.mac)));
+    }
+    let is_known = |lease: &Lease| known.get(&lease.ip).is_some_and(|mac| lease.mac.is_none_or(|own| own == *mac));
+    leases.into_iter().filter(|lease| !is_known(lease)).collect()
 }
 
 /// The text of a lease file without its stale leases.
@@ -107,7 +162,7 @@ pub fn prune(config: &DhcpConfig, text: &str) -> String {
     text.lines().filter(|line| !stale.contains(*line)).map(|line| format!("{line}\n")).collect()
 }
 
-/// The network that an address is on.
+/// The network that an IPv4 address is on.
 pub fn network_of(config: &DhcpConfig, ip: Ipv4Addr) -> Option<&DhcpNetwork> {
     config.networks.iter().find(|network| network.subnet.contains(&ip))
 }
@@ -136,8 +191,10 @@ mod tests {
                 mtu: 1450,
                 lease_time: 3600,
             }],
+            networks6: vec![],
             hosts: vec![DhcpHost {
-                ip: "10.0.1.11".parse().unwrap(),
+                ip: Some("10.0.1.11".parse().unwrap()),
+                ip6: None,
                 mac: "fa:00:00:00:01:00".parse().unwrap(),
                 hostname: "vm1".to_string(),
                 l3_network,
@@ -178,5 +235,68 @@ dhcp-hostsfile=/d/hosts-{id}
         assert_eq!(stale.len(), 1);
         assert_eq!(stale[0].ip, Ipv4Addr::new(10, 0, 1, 12));
         assert_eq!(prune(&config(), text), "1700000000 fa:00:00:00:01:00 10.0.1.11 vm1 01:fa\nduid 00:01\n");
+    }
+
+    fn dual(mode: AddressMode) -> DhcpConfig {
+        let mut config = config();
+        config.networks6 = vec![Dhcp6Network {
+            interface: "eth1".to_string(),
+            l3_network: config.networks[0].l3_network,
+            subnet: "fd00:1::/64".parse().unwrap(),
+            mode,
+            gateway: mode != AddressMode::Stateless,
+            dns_servers: vec!["fd00:1::1".parse().unwrap()],
+            domain: Some("vpc.local".to_string()),
+            mtu: 1450,
+            lease_time: 3600,
+        }];
+        config.hosts[0].ip6 = Some("fd00:1::11".parse().unwrap());
+        config
+    }
+
+    #[test]
+    fn an_ipv6_network_is_advertised_by_its_mode() {
+        let (id, tail) = (Id::of_name("n"), Id::of_name("n").tail());
+        for (mode, word, lifetime) in [
+            (AddressMode::Slaac, "ra-only", 1800),
+            (AddressMode::Stateless, "ra-stateless", 0),
+            (AddressMode::Stateful, "static", 1800),
+        ] {
+            let config = dual(mode);
+            let text = render(&config, Path::new("/d"));
+            let expected = format!(
+                "enable-ra
+dhcp-range=set:n{tail},fd00:1::,{word},64,3600
+ra-param=eth1,mtu:1450,600,{lifetime}
+dhcp-option=tag:n{tail},option6:dns-server,[fd00:1::1]
+dhcp-option=tag:n{tail},option6:domain-search,vpc.local
+domain=vpc.local,fd00:1::/64
+dhcp-hostsfile=/d/hosts-{id}
+"
+            );
+            assert!(text.ends_with(&expected), "{text}");
+            assert_eq!(files(&config)[&format!("hosts-{id}")], "fa:00:00:00:01:00,10.0.1.11,[fd00:1::11],vm1\n");
+        }
+        let mut only6 = dual(AddressMode::Stateful);
+        only6.networks.clear();
+        only6.hosts[0].ip = None;
+        assert!(render(&only6, Path::new("/d")).starts_with("dhcp-authoritative\n"));
+        assert_eq!(files(&only6)[&format!("hosts-{id}")], "fa:00:00:00:01:00,[fd00:1::11],vm1\n");
+        only6.networks6[0].mode = AddressMode::Slaac;
+        assert!(files(&only6).is_empty(), "nobody asks");
+    }
+
+    #[test]
+    fn a_lease_of_ipv6_belongs_to_who_can_be_seen_in_its_identifier() {
+        let lease = |ip: &str, identifier: &str| format!("1700000000 1234 {ip} vm1 {identifier}\n");
+        let own = lease("fd00:1::11", "00:03:00:01:fa:00:00:00:01:00");
+        let timed = lease("fd00:1::11", "00:01:00:01:2f:00:00:00:fa:00:00:00:01:00");
+        let unknown = lease("fd00:1::11", "00:04:11:22");
+        let other = lease("fd00:1::11", "00:03:00:01:fa:00:00:00:09:00");
+        let gone = lease("fd00:1::12", "00:04:11:22");
+        let text = format!("duid 00:01\n{own}{timed}{unknown}{other}{gone}");
+        let config = dual(AddressMode::Stateful);
+        assert_eq!(leases(&text).len(), 5);
+        assert_eq!(prune(&config, &text), format!("duid 00:01\n{own}{timed}{unknown}"));
     }
 }

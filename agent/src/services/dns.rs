@@ -13,7 +13,8 @@ pub fn render(config: &DnsConfig, dhcp: &DhcpConfig, directory: &Path) -> String
     let _ = writeln!(text, "addn-hosts={}", directory.join(NAMES).display());
     let of_names = config.names.iter().filter_map(|name| name.domain.as_deref());
     let of_networks = dhcp.networks.iter().filter_map(|network| network.domain.as_deref());
-    let domains: BTreeSet<&str> = of_names.chain(of_networks).collect();
+    let of_networks6 = dhcp.networks6.iter().filter_map(|network| network.domain.as_deref());
+    let domains: BTreeSet<&str> = of_names.chain(of_networks).chain(of_networks6).collect();
     for domain in domains {
         let _ = writeln!(text, "local=/{domain}/");
     }

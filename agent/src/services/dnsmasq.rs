@@ -12,7 +12,7 @@ use crate::kernel::{Kernel, KernelError, ProcessId, Spawn, Tell};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ pub struct Wanted {
     /// The address of [`CANARY`].
     pub canary: Ipv6Addr,
     /// Where it can be asked.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
 }
 
 /// A dnsmasq that was started, and what it was given last.
@@ -95,16 +95,20 @@ impl Plan {
 
 /// What dnsmasq should be given; nothing where no interface is served.
 pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
-    let dhcp_interfaces: BTreeSet<&String> = sections.dhcp.networks.iter().map(|network| &network.interface).collect();
+    let of_ipv4 = sections.dhcp.networks.iter().map(|network| &network.interface);
+    let of_ipv6 = sections.dhcp.networks6.iter().map(|network| &network.interface);
+    let dhcp_interfaces: BTreeSet<&String> = of_ipv4.chain(of_ipv6).collect();
     let dns_interfaces: BTreeSet<&String> = sections.dns.interfaces.iter().collect();
     let interfaces: BTreeSet<&String> = dhcp_interfaces.union(&dns_interfaces).copied().collect();
-    let first = sections.interfaces.nics.iter().find(|nic| interfaces.contains(&nic.name))?;
+    let served = || sections.interfaces.nics.iter().filter(|nic| interfaces.contains(&nic.name));
+    let server = served().find_map(|nic| nic.addresses.first())?.addr();
     let mut text = String::from("port=53\nuser=root\nlog-facility=-\nbind-dynamic\nexcept-interface=lo\n");
     let _ = writeln!(text, "pid-file={}", directory.join("dnsmasq.pid").display());
-    for nic in sections.interfaces.nics.iter().filter(|nic| interfaces.contains(&nic.name)) {
-        // The address is there so that another one means another configuration, and so a restart.
+    for nic in served() {
+        // The addresses are there so that others mean another configuration, and so a restart.
         let interface = &nic.name;
-        let _ = writeln!(text, "interface={interface}\n# {interface} has {}", nic.ip);
+        let addresses: Vec<String> = nic.addresses.iter().map(|net| net.addr().to_string()).collect();
+        let _ = writeln!(text, "interface={interface}\n# {interface} has {}", addresses.join(" and "));
         if !dhcp_interfaces.contains(interface) {
             let _ = writeln!(text, "no-dhcp-interface={interface}");
         }
@@ -116,7 +120,7 @@ pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
     files.insert(dns::NAMES.to_string(), dns::names(&sections.dns));
     let canary = canary(&text, &files);
     files.insert(CANARY_FILE.to_string(), format!("{canary} {CANARY}\n"));
-    Some(Wanted { configuration: text, files, canary, server: first.ip })
+    Some(Wanted { configuration: text, files, canary, server })
 }
 
 /// A unique local address made of a digest.
@@ -264,8 +268,9 @@ fn reload(kernel: &dyn Kernel, directory: &Path, clients: &DhcpConfig, running: 
     let file = directory.join(dhcp::LEASES);
     let stale = || Ok(dhcp::stale(clients, dhcp::leases(&kernel.read(&file)?.unwrap_or_default())));
     for lease in stale()? {
-        let Some(network) = dhcp::network_of(clients, lease.ip) else { return Ok(false) };
-        kernel.release_lease(&network.interface, network.server, lease.ip, lease.mac)?;
+        let (IpAddr::V4(ip), Some(mac)) = (lease.ip, lease.mac) else { return Ok(false) };
+        let Some(network) = dhcp::network_of(clients, ip) else { return Ok(false) };
+        kernel.release_lease(&network.interface, network.server, ip, mac)?;
     }
     let deadline = Instant::now() + Duration::from_millis(500);
     while !stale()?.is_empty() {

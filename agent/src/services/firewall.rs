@@ -1,11 +1,8 @@
 //! What may enter the router and pass through it: everything else is refused, from the first moment on.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeSet, fmt::Write, net::SocketAddr};
 use switchback_appliance::{FirewallConfig, InterfacesConfig, Protocol};
+use switchback_events::Nic;
 
 /// Its part of the router's table. The agent's own port stays open on the interface that it listens on, so
 /// that no document can lock the server out.
@@ -19,7 +16,7 @@ pub fn render(config: &FirewallConfig, interfaces: &InterfacesConfig, listen: Op
         open.insert(format!("\"{}\" . {protocol} . {}", rule.interface, rule.port));
     }
     if let Some(listen) = listen
-        && let Some(nic) = interfaces.nics.iter().find(|nic| IpAddr::V4(nic.ip) == listen.ip())
+        && let Some(nic) = interfaces.nics.iter().find(|nic| nic.addresses.iter().any(|net| net.addr() == listen.ip()))
     {
         open.insert(format!("\"{}\" . tcp . {}", nic.name, listen.port()));
     }
@@ -40,10 +37,17 @@ pub fn render(config: &FirewallConfig, interfaces: &InterfacesConfig, listen: Op
   chain forward {
     type filter hook forward priority filter; policy drop;
     ct state vmap { established : accept, related : accept, invalid : drop }
-    iifname . oifname @passages ct state new accept
-  }
 ",
     );
+    let guests =
+        interfaces.nics.iter().filter(|nic| nic.is(Nic::GUEST) && !nic.is(Nic::PUBLIC) && nic.ipv6().is_some());
+    let guests: Vec<String> = guests.map(|nic| format!("\"{}\"", nic.name)).collect();
+    if !guests.is_empty() {
+        // What `rp_filter` does for IPv4.
+        let guests = guests.join(", ");
+        let _ = writeln!(text, "    iifname {{ {guests} }} meta nfproto ipv6 fib saddr . iif oif missing drop");
+    }
+    text.push_str("    iifname . oifname @passages ct state new accept\n  }\n");
     text
 }
 

@@ -3,10 +3,10 @@
 //! **Invariant:** the address that the agent listens on is never taken away.
 
 use crate::kernel::{Kernel, KernelError, Link, LinkChange, Route};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +15,9 @@ use switchback_events::Nic;
 
 /// Whether the kernel passes packets between interfaces.
 pub const FORWARDING: &str = "net/ipv4/ip_forward";
+
+/// The same of IPv6.
+pub const FORWARDING6: &str = "net/ipv6/conf/all/forwarding";
 
 /// What the kernel has.
 #[derive(Clone, PartialEq, Default, Debug, Serialize)]
@@ -33,8 +36,10 @@ pub struct ObservedInterfaces {
 pub struct InterfacesPlan {
     /// Links, addresses and routes to add.
     pub additions: Vec<LinkChange>,
-    /// Kernel variables to set.
+    /// Kernel variables to set, after links have their names.
     pub sysctls: Vec<(String, String)>,
+    /// Addresses and routes of IPv6 to add, after their links take any.
+    pub additions6: Vec<LinkChange>,
     /// Addresses and routes to take away, when all else is in place.
     pub removals: Vec<LinkChange>,
     /// The same in the words of a user.
@@ -44,7 +49,8 @@ pub struct InterfacesPlan {
 impl InterfacesPlan {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.additions.is_empty() && self.sysctls.is_empty() && self.removals.is_empty()
+        let changes = [&self.additions, &self.additions6, &self.removals];
+        changes.iter().all(|changes| changes.is_empty()) && self.sysctls.is_empty()
     }
 
     /// A line for each thing to do.
@@ -59,16 +65,34 @@ impl InterfacesPlan {
     }
 }
 
-/// The kernel variables of a router. Guests are held to addresses of their subnet; the other sides may have
-/// a way back that differs.
+/// The kernel variables of a router. Guests are held to addresses of their subnet (those of IPv6 by the firewall); the
+/// other sides may have a way back that differs. IPv6 is on where an interface has an address of it, and nowhere else.
 pub fn sysctls(config: &InterfacesConfig) -> Vec<(String, String)> {
     let mut wanted = vec![
         ("net/ipv4/conf/all/rp_filter".to_string(), "0".to_string()),
-        ("net/ipv6/conf/all/disable_ipv6".to_string(), "1".to_string()),
         ("net/ipv4/conf/all/send_redirects".to_string(), "0".to_string()),
         // Or the kernel would drop a new address together with an old one of the same subnet.
         ("net/ipv4/conf/all/promote_secondaries".to_string(), "1".to_string()),
     ];
+    let mut set = |key: String, value: &str| wanted.push((key, value.to_string()));
+    let ipv6 = config.nics.iter().any(|nic| nic.ipv6().is_some());
+    if ipv6 {
+        // What the router asks of itself goes by way of `lo`.
+        set("net/ipv6/conf/lo/disable_ipv6".to_string(), "0");
+        set(FORWARDING6.to_string(), "1");
+    } else {
+        set("net/ipv6/conf/all/disable_ipv6".to_string(), "1");
+    }
+    for nic in &config.nics {
+        let of_nic = |name: &str| format!("net/ipv6/conf/{}/{name}", nic.name);
+        if nic.ipv6().is_some() {
+            set(of_nic("accept_ra"), "0");
+            // Its addresses, the link-local one too, are good at once; neighbours hear of them.
+            set(of_nic("accept_dad"), "0");
+            set(of_nic("ndisc_notify"), "1");
+        }
+        set(of_nic("disable_ipv6"), if nic.ipv6().is_some() { "0" } else { "1" });
+    }
     for nic in &config.nics {
         let guests_only = nic.is(Nic::GUEST) && !nic.is(Nic::PUBLIC) && !nic.is(Nic::MANAGEMENT);
         let value = if guests_only { "1" } else { "2" };
@@ -77,12 +101,21 @@ pub fn sysctls(config: &InterfacesConfig) -> Vec<(String, String)> {
     wanted
 }
 
-/// The default route of a router: by the interface whose subnet holds the gateway.
-pub fn default_route(config: &InterfacesConfig) -> Option<Route> {
-    let gateway = config.default_gateway?;
-    let reaches = |nic: &&RouterNic| nic.network().is_some_and(|net| net.contains(&gateway));
-    let nic = config.nics.iter().find(reaches)?;
-    Some(Route { destination: Ipv4Net::default(), gateway, interface: nic.name.clone() })
+/// The default routes of a router, of either family: by the interface whose subnet holds the gateway.
+pub fn default_routes(config: &InterfacesConfig) -> Result<Vec<Route>, String> {
+    let ways = [
+        (IpNet::V4(Ipv4Net::default()), config.default_gateway.map(IpAddr::V4)),
+        (IpNet::V6(Ipv6Net::default()), config.default_gateway6.map(IpAddr::V6)),
+    ];
+    let mut routes = Vec::new();
+    for (destination, gateway) in ways {
+        let Some(gateway) = gateway else { continue };
+        let reaches = |nic: &&RouterNic| nic.addresses.iter().any(|net| net.contains(&gateway));
+        let nic = config.nics.iter().find(reaches);
+        let nic = nic.ok_or_else(|| format!("no interface has the default gateway {gateway} in its subnet"))?;
+        routes.push(Route { destination, gateway, interface: nic.name.clone() });
+    }
+    Ok(routes)
 }
 
 /// Looks at the links, the routes and the variables.
@@ -102,15 +135,15 @@ pub fn observe(kernel: &dyn Kernel, config: &InterfacesConfig) -> Result<Observe
 pub fn plan(
     config: &InterfacesConfig,
     observed: &ObservedInterfaces,
-    keep: Option<Ipv4Addr>,
+    keep: Option<IpAddr>,
 ) -> Result<InterfacesPlan, String> {
     let mut plan = InterfacesPlan::default();
-    let kept = |net: &Ipv4Net| Some(net.addr()) == keep;
+    let kept = |net: &IpNet| Some(net.addr()) == keep;
     for nic in &config.nics {
         let found = observed.links.iter().find(|link| link.mac == Some(nic.mac));
         let link = found.ok_or_else(|| format!("no link has the MAC {} of {}", nic.mac, nic.name))?;
-        plan_nic(&mut plan, nic, link)?;
-        for extra in link.addresses.iter().filter(|held| !is_address_of(nic, held) && !kept(held)) {
+        plan_nic(&mut plan, nic, link);
+        for extra in link.addresses.iter().filter(|held| !nic.addresses.contains(held) && !kept(held)) {
             plan.removals.push(LinkChange::DeleteAddress(nic.name.clone(), *extra));
             plan.differs(format!("address {} {extra}", nic.name), "none", extra);
         }
@@ -136,7 +169,7 @@ pub fn plan(
     Ok(plan)
 }
 
-fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) -> Result<(), String> {
+fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) {
     if link.name != nic.name {
         plan.additions.push(LinkChange::Rename(link.name.clone(), nic.name.clone()));
         plan.differs(format!("link {}", nic.mac), &nic.name, &link.name);
@@ -149,16 +182,15 @@ fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) -> Result<(
         plan.additions.push(LinkChange::Up(nic.name.clone()));
         plan.differs(format!("link {}", nic.name), "up", "down");
     }
-    if !link.addresses.iter().any(|held| is_address_of(nic, held)) {
-        let net = Ipv4Net::new(nic.ip, nic.prefix_length).map_err(|error| error.to_string())?;
-        plan.additions.push(LinkChange::AddAddress(nic.name.clone(), net));
+    for net in nic.addresses.iter().filter(|net| !link.addresses.contains(net)) {
+        let change = LinkChange::AddAddress(nic.name.clone(), *net);
+        if net.addr().is_ipv4() {
+            plan.additions.push(change)
+        } else {
+            plan.additions6.push(change)
+        }
         plan.differs(format!("address {} {net}", nic.name), net, "none");
     }
-    Ok(())
-}
-
-fn is_address_of(nic: &RouterNic, held: &Ipv4Net) -> bool {
-    held.addr() == nic.ip && held.prefix_len() == nic.prefix_length
 }
 
 fn plan_routes(
@@ -166,18 +198,20 @@ fn plan_routes(
     config: &InterfacesConfig,
     observed: &ObservedInterfaces,
 ) -> Result<(), String> {
-    let wanted = default_route(config);
-    if let (Some(gateway), None) = (config.default_gateway, &wanted) {
-        return Err(format!("no interface has the default gateway {gateway} in its subnet"));
-    }
+    let wanted = default_routes(config)?;
     let text = |route: &Route| format!("via {} dev {}", route.gateway, route.interface);
-    if let Some(route) = wanted.iter().find(|route| !observed.routes.contains(route)) {
+    let name = |route: &Route| match route.destination {
+        IpNet::V4(net) if net.prefix_len() == 0 => "route default".to_string(),
+        net => format!("route {net}"),
+    };
+    for route in wanted.iter().filter(|route| !observed.routes.contains(route)) {
         let held = observed.routes.iter().find(|held| held.destination == route.destination);
-        plan.differs("route default".to_string(), text(route), held.map_or("none".to_string(), text));
-        plan.additions.push(LinkChange::SetRoute(route.clone()));
+        plan.differs(name(route), text(route), held.map_or("none".to_string(), text));
+        let change = LinkChange::SetRoute(route.clone());
+        if route.gateway.is_ipv4() { plan.additions.push(change) } else { plan.additions6.push(change) }
     }
-    let replaced = |held: &Route| wanted.as_ref().is_some_and(|route| route.destination == held.destination);
-    for extra in observed.routes.iter().filter(|held| wanted.as_ref() != Some(held) && !replaced(held)) {
+    let replaced = |held: &Route| wanted.iter().any(|route| route.destination == held.destination);
+    for extra in observed.routes.iter().filter(|held| !wanted.contains(held) && !replaced(held)) {
         plan.differs(format!("route {}", extra.destination), "none", text(extra));
         plan.removals.push(LinkChange::DeleteRoute(extra.clone()));
     }
@@ -187,7 +221,8 @@ fn plan_routes(
 /// Adds what is missing and sets the variables.
 pub fn add(kernel: &dyn Kernel, plan: &InterfacesPlan) -> Result<(), KernelError> {
     kernel.change_links(None, &plan.additions)?;
-    plan.sysctls.iter().try_for_each(|(key, value)| kernel.set_sysctl(key, value))
+    plan.sysctls.iter().try_for_each(|(key, value)| kernel.set_sysctl(key, value))?;
+    kernel.change_links(None, &plan.additions6)
 }
 
 /// When new addresses are announced after they are in place: a bridge takes up to a second to open a port whose link
@@ -195,7 +230,7 @@ pub fn add(kernel: &dyn Kernel, plan: &InterfacesPlan) -> Result<(), KernelError
 const ANNOUNCED_AFTER: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(150), Duration::from_millis(1000), Duration::from_millis(3000)];
 
-/// Tells the neighbours of addresses that are new here (gratuitous ARP), so that those who knew the router of before
+/// Tells the neighbours of IPv4 addresses that are new here (gratuitous ARP; of IPv6 the kernel tells them), so that those who knew the router of before
 /// learn the new hardware address. In the background: nothing waits for it, and a lost one is no failure.
 pub fn announce(kernel: &Arc<dyn Kernel>, plan: &InterfacesPlan) {
     let new = |change: &LinkChange| match change {

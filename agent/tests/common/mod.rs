@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
 use switchback_appliance::{
     DhcpConfig, DhcpHost, DhcpNetwork, DnsConfig, DnsName, FirewallConfig, ForwardRule, InputRule, InterfacesConfig,
@@ -25,8 +25,7 @@ fn nic(name: &str, last: u16, ip: [u8; 4], prefix_length: u8, meta_data: u8) -> 
     RouterNic {
         name: name.to_string(),
         mac: mac(last),
-        ip: ip.into(),
-        prefix_length,
+        addresses: vec![IpNet::new(Ipv4Addr::from(ip).into(), prefix_length).unwrap()],
         meta_data,
         l3_network: L3NetworkId(Id::of_name(name)),
         mtu: 1500,
@@ -42,13 +41,14 @@ pub fn router(router: RouterId, clients: u16) -> RouterConfig {
         Ipv4Addr::new(10, 0, high, low)
     };
     let host = |number: u16| DhcpHost {
-        ip: address(number),
+        ip: Some(address(number)),
+        ip6: None,
         mac: mac(1000 + number),
         hostname: format!("vm{number}"),
         l3_network: guests(),
     };
     let name = |number: u16| DnsName {
-        ip: address(number),
+        ip: address(number).into(),
         hostname: format!("vm{number}"),
         domain: Some("vpc.local".to_string()),
     };
@@ -61,6 +61,7 @@ pub fn router(router: RouterId, clients: u16) -> RouterConfig {
                 nic("eth2", 12, [172, 20, 0, 2], 24, Nic::MANAGEMENT),
             ],
             default_gateway: Some(Ipv4Addr::new(203, 0, 113, 254)),
+            default_gateway6: None,
         },
         dhcp: DhcpConfig {
             networks: vec![DhcpNetwork {
@@ -75,6 +76,7 @@ pub fn router(router: RouterId, clients: u16) -> RouterConfig {
                 mtu: 1450,
                 lease_time: 3600,
             }],
+            networks6: vec![],
             hosts: (1..=clients).map(host).collect(),
         },
         dns: DnsConfig {

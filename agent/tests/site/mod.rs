@@ -1,5 +1,7 @@
 //! A small data centre out of namespaces, removed again whatever happens.
 
+#![allow(dead_code)]
+
 use crate::common;
 use std::{
     collections::BTreeMap,

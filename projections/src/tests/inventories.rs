@@ -81,6 +81,7 @@ fn without_dates(mut value: Value) -> Value {
 
 #[test]
 fn networks_look_as_in_the_reference() {
+    let built_in = BUILT_IN_PROVIDERS.map(|provider_type| built_in_provider(provider_type).to_string());
     let mut folded = Folded::of(&data_centre());
     let uuid = |kind| id(kind, 0).to_string();
     assert_eq!(
@@ -89,6 +90,7 @@ fn networks_look_as_in_the_reference() {
             "uuid": uuid("l2"), "name": "l2", "description": null, "zoneUuid": uuid("zone"),
             "physicalInterface": "eth1", "type": "L2VlanNetwork", "vSwitchType": "LinuxBridge",
             "virtualNetworkId": 12, "vlan": 12, "attachedClusterUuids": [uuid("cluster")],
+            "networkServiceProviderUuids": built_in,
         })
     );
     let range = json!({
@@ -107,6 +109,7 @@ fn networks_look_as_in_the_reference() {
             "uuid": uuid("l3"), "name": "l3", "description": null, "zoneUuid": uuid("zone"),
             "l2NetworkUuid": uuid("l2"), "state": "Enabled", "type": "L3BasicNetwork", "dnsDomain": "x.org",
             "system": false, "category": "Private", "ipVersion": 4, "enableIPAM": true, "dns": [],
+            "hostRoute": [], "mtu": 1500,
             "reservedIpRanges": [], "ipRanges": [range], "networkServices": [service("DHCP"), service("SNAT")],
         })
     );
