@@ -170,7 +170,7 @@ impl<'a> Cascade<'a> {
         for l3 in self.facts.members(Relation::L3sOfL2, l2) {
             for router in self.facts.members(Relation::RoutersOnL3, l3) {
                 if self.facts.get::<Router>(router)?.cluster == cluster {
-                    self.destroy_router(router)?;
+                    self.detach_router(router, L3NetworkId(l3))?;
                 }
             }
             for vm in self.facts.members(Relation::VmsOnL3, l3) {
@@ -185,7 +185,7 @@ impl<'a> Cascade<'a> {
     fn l3(&mut self, id: Id) -> Result<(), Refusal> {
         self.facts.get::<L3Network>(id)?;
         for router in self.facts.members(Relation::RoutersOnL3, id) {
-            self.destroy_router(router)?;
+            self.detach_router(router, L3NetworkId(id))?;
         }
         for vm in self.facts.members(Relation::VmsOnL3, id) {
             self.detach_nic(vm, L3NetworkId(id))?;
@@ -248,7 +248,7 @@ impl<'a> Cascade<'a> {
         left.sort_by_key(|address| address.ip);
         let outward = nic.is(Nic::PUBLIC) || nic.is(Nic::MANAGEMENT);
         if left.is_empty() || outward && !left.iter().any(|address| address.ip.is_ipv4()) {
-            return self.destroy_router(id);
+            return self.detach_router(id, nic.l3_network);
         }
         self.decision.add(id, RouterEvent::NicChanged { nic: Nic { addresses: left, ..nic.clone() } });
         let given_up = Nic { addresses: lost, ..nic.clone() };
@@ -277,8 +277,20 @@ impl<'a> Cascade<'a> {
         let mut left = vm.nics.iter().filter(|nic| !self.gone.contains(&nic.nic.0)).map(|nic| nic.l3_network);
         let first = left.clone().next();
         let default_l3_network = left.find(|l3| *l3 == vm.default_l3_network).or(first);
-        self.decision.add(id, VmInstanceEvent::NicDetached { nic: own.nic, l3_network: l3, default_l3_network });
-        ip_range::release(&mut self.decision, self.facts, std::slice::from_ref(own), id)
+        vm_instance::nics::take_nic(&mut self.decision, self.facts, id, own, default_l3_network)
+    }
+
+    /// A router goes with its networks, but for the public ones that it was given later: it goes on without those.
+    fn detach_router(&mut self, id: Id, l3: L3NetworkId) -> Result<(), Refusal> {
+        if self.gone.contains(&id) {
+            return Ok(());
+        }
+        let router = self.facts.get::<Router>(id)?;
+        match router.nics.iter().find(|nic| nic.l3_network == l3).filter(|nic| router::nics::additional(nic)) {
+            Some(own) if !self.gone.insert(own.nic.0) => Ok(()),
+            Some(own) => router::nics::take_nic(&mut self.decision, self.facts, id, own),
+            None => self.destroy_router(id),
+        }
     }
 
     fn destroy_vm(&mut self, id: Id) -> Result<(), Refusal> {
@@ -287,7 +299,7 @@ impl<'a> Cascade<'a> {
         if vm.state != VmState::Destroying {
             self.decision.add(id, VmInstanceEvent::DestroyRequested { l3_networks: vm.l3_networks() });
         }
-        vm_instance::destroyed(&mut self.decision, self.facts, &vm, id)
+        vm_instance::destroyed(&mut self.decision, self.facts, &vm, id, false)
     }
 
     fn destroy_router(&mut self, id: Id) -> Result<(), Refusal> {
@@ -315,7 +327,7 @@ impl<'a> Cascade<'a> {
                 return vm_instance::fail(&mut self.decision, self.facts, id, "its host was deleted");
             }
             VmState::Stopping => {}
-            VmState::Running | VmState::Rebooting => {
+            VmState::Running | VmState::Paused | VmState::Rebooting => {
                 self.decision.add(id, VmInstanceEvent::StopRequested { l3_networks: l3_networks.clone() });
             }
         }
@@ -338,7 +350,9 @@ impl<'a> Cascade<'a> {
                 return Ok(());
             }
             VmState::Stopping => {}
-            VmState::Running | VmState::Rebooting => self.decision.add(id, RouterEvent::StopRequested {}),
+            VmState::Running | VmState::Paused | VmState::Rebooting => {
+                self.decision.add(id, RouterEvent::StopRequested {});
+            }
         }
         self.decision.add(id, RouterEvent::Stopped {});
         Ok(())

@@ -25,6 +25,12 @@ impl Decision {
         self
     }
 
+    /// The same with an event on the target's stream, before all others.
+    pub fn first(mut self, event: impl Into<Event>) -> Decision {
+        self.events.insert(0, (self.target, event.into()));
+        self
+    }
+
     /// Adds an event on the stream of `id`.
     pub fn add(&mut self, id: impl Into<Id>, event: impl Into<Event>) {
         let event = event.into();

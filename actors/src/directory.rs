@@ -29,6 +29,8 @@ pub enum Relation {
     VmsOnHost,
     VmsOfOffering,
     VmsOfImage,
+    /// The VM or router that has a nic.
+    OwnerOfNic,
     /// Routers with any nic on the network.
     RoutersOnL3,
     /// Routers that serve the network as their guest network.
@@ -112,6 +114,27 @@ impl Directory {
         self.add(relation, owner, member);
     }
 
+    fn vm(&mut self, id: Id, nics: &[Nic], image: Option<ImageId>, offering: Option<OfferingId>) {
+        for nic in nics {
+            self.add(Relation::VmsOnL3, nic.l3_network, id);
+            self.add(Relation::OwnerOfNic, nic.nic, id);
+        }
+        if let Some(image) = image {
+            self.add(Relation::VmsOfImage, image, id);
+        }
+        if let Some(offering) = offering {
+            self.add(Relation::VmsOfOffering, offering, id);
+        }
+    }
+
+    fn router_nic(&mut self, id: Id, nic: &Nic) {
+        self.add(Relation::RoutersOnL3, nic.l3_network, id);
+        self.add(Relation::OwnerOfNic, nic.nic, id);
+        if nic.is(Nic::GUEST) {
+            self.add(Relation::RoutersOfGuest, nic.l3_network, id);
+        }
+    }
+
     /// Whether such an event can change a set. The others need not be read.
     pub fn may_bear(head: &EventHead<'_>) -> bool {
         head.version == 1
@@ -120,7 +143,8 @@ impl Directory {
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Offering if head.name == "Updated" => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
-                StreamKind::VmInstance if head.name == "NicDetached" => true,
+                StreamKind::VmInstance if matches!(head.name, "NicChanged" | "Recovered") => true,
+                StreamKind::VmInstance | StreamKind::Router if head.name.starts_with("Nic") => true,
                 _ => matches!(head.name, "Created" | "Added" | "Deleted" | "Destroyed"),
             }
     }
@@ -170,28 +194,37 @@ impl Directory {
             }
             Event::VmInstance(VmInstanceEvent::Created { host, nics, image, offering, .. }) => {
                 self.add(VmsOnHost, *host, id);
-                for nic in nics {
-                    self.add(VmsOnL3, nic.l3_network, id);
-                }
-                if let Some(image) = image {
-                    self.add(VmsOfImage, *image, id);
-                }
-                if let Some(offering) = offering {
-                    self.add(VmsOfOffering, *offering, id);
-                }
+                self.vm(id, nics, *image, *offering);
+            }
+            Event::VmInstance(VmInstanceEvent::Recovered { host, nics, image, offering, .. }) => {
+                self.add(All(StreamKind::VmInstance), Id::NIL, id);
+                self.add(VmsOnHost, *host, id);
+                self.vm(id, nics, *image, *offering);
             }
             Event::VmInstance(VmInstanceEvent::StartRequested { host, .. }) => self.move_to(VmsOnHost, *host, id),
-            Event::VmInstance(VmInstanceEvent::NicDetached { l3_network, .. }) => {
+            Event::VmInstance(VmInstanceEvent::NicDetached { nic, l3_network, .. }) => {
                 self.remove((VmsOnL3, l3_network.0), id);
+                self.remove((OwnerOfNic, nic.0), id);
+            }
+            Event::VmInstance(VmInstanceEvent::NicAttached { nic, .. }) => {
+                self.add(VmsOnL3, nic.l3_network, id);
+                self.add(OwnerOfNic, nic.nic, id);
+            }
+            Event::VmInstance(VmInstanceEvent::NicChanged { nic, from, .. }) => {
+                self.remove((VmsOnL3, from.0), id);
+                self.add(VmsOnL3, nic.l3_network, id);
             }
             Event::Router(RouterEvent::Created { host, nics, .. }) => {
                 self.add(RoutersOnHost, *host, id);
                 for nic in nics {
-                    self.add(RoutersOnL3, nic.l3_network, id);
-                    if nic.is(Nic::GUEST) {
-                        self.add(RoutersOfGuest, nic.l3_network, id);
-                    }
+                    self.router_nic(id, nic);
                 }
+            }
+            Event::Router(RouterEvent::NicAttached { nic }) => self.router_nic(id, nic),
+            Event::Router(RouterEvent::NicDetached { nic, l3_network }) => {
+                self.remove((RoutersOnL3, l3_network.0), id);
+                self.remove((RoutersOfGuest, l3_network.0), id);
+                self.remove((OwnerOfNic, nic.0), id);
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {

@@ -166,7 +166,7 @@ fn empty(decision: &mut Decision, facts: &Facts, id: Id) -> Result<Vec<Blocker>,
     let mut busy = Vec::new();
     for vm_id in facts.members(Relation::VmsOnHost, id) {
         let vm = facts.get::<VmInstance>(vm_id)?;
-        if vm.state == VmState::Running {
+        if matches!(vm.state, VmState::Running | VmState::Paused) {
             decision.add(vm_id, VmInstanceEvent::StopRequested { l3_networks: vm.l3_networks() });
         }
         if vm.state != VmState::Stopped {

@@ -554,6 +554,19 @@ pub(crate) fn allocate_besides(
     take(decision, facts, context, l3, (&[], held), holder)
 }
 
+/// The address `ip` for a nic that has one of the same family, which is to be given back.
+pub(crate) fn allocate_instead(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    l3: L3NetworkId,
+    ip: IpAddr,
+    holder: Holder,
+) -> Result<Vec<NicAddress>, Refusal> {
+    let other = if ip.is_ipv4() { 6 } else { 4 };
+    take(decision, facts, context, l3, (&[ip], &[other]), holder)
+}
+
 fn take(
     decision: &mut Decision,
     facts: &Facts,

@@ -11,6 +11,10 @@
 //! is gone after `applianceVm.deletion.timeout`.
 //! ```
 
+pub(crate) mod nics;
+
+pub use nics::attachable_public_networks;
+
 use crate::{
     context::Context,
     decision::Decision,
@@ -110,6 +114,11 @@ impl Router {
                 let detail = format!("section {section}: {detail}");
                 self.failed = Some((version, code::BACKEND.to_string(), detail));
             }
+            RouterEvent::NicAttached { nic } => {
+                self.nics.push(nic.clone());
+                self.nics.sort_by_key(|own| own.device_id);
+            }
+            RouterEvent::NicDetached { nic, .. } => self.nics.retain(|own| own.nic != *nic),
             RouterEvent::Stopped {} => (self.state, self.status) = (VmState::Stopped, RouterStatus::Disconnected),
             RouterEvent::StopFailed { code, detail } => {
                 (self.state, self.status) = (VmState::Running, RouterStatus::Disconnected);

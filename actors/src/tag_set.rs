@@ -53,6 +53,11 @@ impl TagSet {
         }
     }
 
+    /// The system tags.
+    pub fn system(&self) -> impl Iterator<Item = &str> {
+        self.tags.values().filter(|tag| tag.kind == TagKind::System).map(|tag| tag.text.as_str())
+    }
+
     /// The values of the system tags `name::value`.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.tags.values().filter_map(move |tag| match tag.kind {

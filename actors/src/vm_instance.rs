@@ -2,15 +2,21 @@
 //!
 //! ```text
 //!  Created ─► Starting ──Started──► Running ──StopRequested──► Stopping ──Stopped──► Stopped
-//!               │  ▲                 │   ▲                                             │
-//!       failed, │  └─StartRequested──┼───┼─────────────────────────────────────────────┘
-//!       rolled  │                    ▼   │
-//!       back    │                 Rebooting     any ──DestroyRequested──► Destroying ──► Destroyed
+//!               │  ▲                 │ ▲ ▲                                           │  ▲
+//!       failed, │  └─StartRequested──┼─┼─┼───────────────────────────────────────────┘  │ Recovered
+//!       rolled  │             Paused ▼ │ ▼                                              │
+//!       back    │                 Paused Rebooting     any ──DestroyRequested──► Destroying ──► Destroyed ──► Expunged
 //!               ▼
 //!           Destroyed
 //! ```
 //!
 //! Create, start and reboot also see to it that the routers of its networks are there ([`crate::router::ensure`]).
+//! A destroyed VM has given its addresses back; as long as it is not expunged it can have them again, where they are
+//! still free.
+
+pub(crate) mod nics;
+
+pub use nics::{attachable_networks, change_candidates, hostname};
 
 use crate::{
     context::Context,
@@ -40,6 +46,7 @@ pub enum VmState {
     Rebooting,
     Destroying,
     Destroyed,
+    Paused,
 }
 
 /// A VM instance.
@@ -56,6 +63,12 @@ pub struct VmInstance {
     pub host: HostId,
     pub nics: Vec<Nic>,
     pub default_l3_network: L3NetworkId,
+    pub image: Option<ImageId>,
+    pub offering: Option<OfferingId>,
+    /// The nics that carry nothing.
+    pub disabled: BTreeSet<NicId>,
+    /// It is Destroyed, and can be recovered.
+    pub recoverable: bool,
     /// The last operation that failed: version of the event, code, why.
     pub failed: Option<(Version, String, String)>,
 }
@@ -77,7 +90,19 @@ impl VmInstance {
     /// Takes the next event.
     pub fn evolve(&mut self, event: &VmInstanceEvent, version: Version) {
         match event {
-            VmInstanceEvent::Created { zone, cluster, host, name, hostname, nics, default_l3_network, .. } => {
+            VmInstanceEvent::Created {
+                zone,
+                cluster,
+                host,
+                name,
+                hostname,
+                nics,
+                default_l3_network,
+                image,
+                offering,
+                ..
+            } => {
+                (self.image, self.offering) = (*image, *offering);
                 self.default_l3_network = *default_l3_network;
                 (self.zone, self.cluster, self.host) = (*zone, *cluster, *host);
                 (self.name, self.hostname, self.nics) = (name.clone(), hostname.clone(), nics.clone());
@@ -92,9 +117,37 @@ impl VmInstance {
             VmInstanceEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
             VmInstanceEvent::Started { .. } => (self.state, self.creating) = (VmState::Running, false),
             VmInstanceEvent::Stopped { .. } => self.state = VmState::Stopped,
-            VmInstanceEvent::Destroyed { .. } => self.state = VmState::Destroyed,
+            VmInstanceEvent::Destroyed { recoverable, .. } => {
+                (self.state, self.recoverable) = (VmState::Destroyed, *recoverable);
+            }
+            VmInstanceEvent::Recovered { hostname, image, offering, default_l3_network, nics, .. } => {
+                (self.state, self.recoverable) = (VmState::Stopped, false);
+                (self.hostname, self.nics) = (hostname.clone(), nics.clone());
+                (self.image, self.offering) = (*image, *offering);
+                self.default_l3_network = default_l3_network.unwrap_or_default();
+            }
+            VmInstanceEvent::Expunged {} => self.recoverable = false,
+            VmInstanceEvent::Paused {} => self.state = VmState::Paused,
+            VmInstanceEvent::Resumed {} => self.state = VmState::Running,
+            VmInstanceEvent::NicAttached { nic, default_l3_network, .. } => {
+                self.nics.push(nic.clone());
+                self.nics.sort_by_key(|own| own.device_id);
+                self.default_l3_network = *default_l3_network;
+            }
+            VmInstanceEvent::NicChanged { nic, default_l3_network, .. } => {
+                self.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
+                self.default_l3_network = *default_l3_network;
+            }
+            VmInstanceEvent::NicStateChanged { nic, state } => {
+                match state {
+                    Enabled::Enabled => self.disabled.remove(nic),
+                    Enabled::Disabled => self.disabled.insert(*nic),
+                };
+            }
+            VmInstanceEvent::HostnameChanged { hostname, .. } => self.hostname = hostname.clone(),
             VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
                 self.nics.retain(|own| own.nic != *nic);
+                self.disabled.remove(nic);
                 self.default_l3_network = default_l3_network.unwrap_or_default();
             }
             VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
@@ -119,7 +172,8 @@ impl VmInstance {
 
     /// Nothing is under way.
     pub fn settled(&self) -> bool {
-        matches!(self.state, VmState::Running | VmState::Stopped | VmState::Destroyed | VmState::Absent)
+        use VmState::{Absent, Destroyed, Paused, Running, Stopped};
+        matches!(self.state, Running | Paused | Stopped | Destroyed | Absent)
     }
 }
 
@@ -319,8 +373,8 @@ pub(crate) fn stop(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
     let decision = Decision::about(StreamKind::VmInstance, id).show("vm");
     match vm.state {
         VmState::Stopped | VmState::Stopping => return Ok(decision),
-        VmState::Running => {}
-        _ => return Err(wrong_state(&vm, id, "Running")),
+        VmState::Running | VmState::Paused => {}
+        _ => return Err(wrong_state(&vm, id, "Running or Paused")),
     }
     if !facts.get::<Host>(vm.host)?.connected() {
         return Err(Refusal::operation(format!("host {} of VM {id} is not Connected", vm.host)));
@@ -343,14 +397,117 @@ pub(crate) fn reboot(id: Id, facts: &Facts, context: &Context) -> Result<Decisio
     Ok(decision)
 }
 
-/// Ends a VM: its addresses are free again, and its tags go.
-pub(crate) fn destroyed(decision: &mut Decision, facts: &Facts, vm: &VmInstance, id: Id) -> Result<(), Refusal> {
-    decision.add(id, VmInstanceEvent::Destroyed { l3_networks: vm.l3_networks() });
+/// A VM that stands still keeps its addresses, and its routers go on serving it.
+pub(crate) fn pause(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    stand_still(id, facts, (VmState::Running, VmState::Paused), VmInstanceEvent::Paused {})
+}
+
+pub(crate) fn resume(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    stand_still(id, facts, (VmState::Paused, VmState::Running), VmInstanceEvent::Resumed {})
+}
+
+fn stand_still(
+    id: Id,
+    facts: &Facts,
+    (from, to): (VmState, VmState),
+    event: VmInstanceEvent,
+) -> Result<Decision, Refusal> {
+    let vm = rules::existing::<VmInstance>(facts, "uuid", id)?;
+    let decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+    if vm.state == to {
+        return Ok(decision);
+    }
+    if vm.state != from {
+        return Err(wrong_state(&vm, id, &format!("{from:?}")));
+    }
+    if !facts.get::<Host>(vm.host)?.connected() {
+        return Err(Refusal::operation(format!("host {} of VM {id} is not Connected", vm.host)));
+    }
+    Ok(decision.event(event))
+}
+
+/// Ends a VM: its addresses are free again. Its tags go, unless it can be recovered.
+pub(crate) fn destroyed(
+    decision: &mut Decision,
+    facts: &Facts,
+    vm: &VmInstance,
+    id: Id,
+    recoverable: bool,
+) -> Result<(), Refusal> {
+    decision.add(id, VmInstanceEvent::Destroyed { l3_networks: vm.l3_networks(), recoverable });
     ip_range::release(decision, facts, &vm.nics, id)?;
+    if !recoverable {
+        forget_tags(decision, facts, id)?;
+    }
+    Ok(())
+}
+
+fn forget_tags(decision: &mut Decision, facts: &Facts, id: Id) -> Result<(), Refusal> {
     for tag in facts.tags(id)?.tags.keys() {
         decision.add(id, TagSetEvent::Deleted { tag: *tag });
     }
     Ok(())
+}
+
+/// Whether a VM that a user destroys is remembered.
+fn delays(facts: &Facts) -> Result<bool, Refusal> {
+    Ok(facts.config("vm", "deletionPolicy")? == "Delay")
+}
+
+/// A destroyed VM that nobody can recover any more.
+pub(crate) fn expunge(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
+    let vm = facts.get::<VmInstance>(id)?;
+    let mut decision = Decision::about(StreamKind::VmInstance, id);
+    match vm.state {
+        VmState::Destroyed if vm.recoverable => {}
+        VmState::Absent | VmState::Destroyed => return Ok(decision),
+        _ => return Err(wrong_state(&vm, id, "Destroyed")),
+    }
+    decision.add(id, VmInstanceEvent::Expunged {});
+    forget_tags(&mut decision, facts, id)?;
+    Ok(decision)
+}
+
+/// A destroyed VM is Stopped again, with the addresses that it had: all of them, or it is refused. Nics of networks
+/// that were deleted meanwhile stay away.
+pub(crate) fn recover(id: Id, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let vm = facts.get::<VmInstance>(id)?;
+    match vm.state {
+        VmState::Destroyed if vm.recoverable => {}
+        VmState::Absent | VmState::Destroyed => return Err(Refusal::not_found("uuid", "destroyed VM instance", id)),
+        _ => return Err(wrong_state(&vm, id, "Destroyed")),
+    }
+    rules::existing::<Zone>(facts, "uuid", vm.zone)?;
+    let mut decision = Decision::about(StreamKind::VmInstance, id).show("vm");
+    let mut nics = Vec::new();
+    for own in &vm.nics {
+        if !rules::Exists::exists(&*facts.get::<L3Network>(own.l3_network)?) {
+            continue;
+        }
+        let mac = mac_block::allocate(&mut decision, facts, context, own.nic, own.device_id, Some(own.mac))?;
+        let before: Vec<_> = own.addresses.iter().map(|address| address.ip).collect();
+        let holder = Holder { nic: own.nic, mac, owner: id };
+        let addresses = ip_range::allocate(&mut decision, facts, context, own.l3_network, &before, holder);
+        let addresses = addresses.map_err(|refusal| {
+            let detail = format!("uuid = `{id}`: its addresses cannot be given back to it: {}", refusal.detail);
+            Refusal { detail, field: Some("uuid".to_string()), ..refusal }
+                .hint("see to it that the address is free, or create another VM")
+        })?;
+        nics.push(Nic { addresses, ..own.clone() });
+    }
+    let image = match vm.image {
+        Some(image) if rules::Exists::exists(&*facts.get::<Image>(image)?) => Some(image),
+        _ => None,
+    };
+    let offering = match vm.offering {
+        Some(offering) if rules::Exists::exists(&*facts.get::<Offering>(offering)?) => Some(offering),
+        _ => None,
+    };
+    let of_default = |nic: &&Nic| nic.l3_network == vm.default_l3_network;
+    let default_l3_network = nics.iter().find(of_default).or(nics.first()).map(|nic| nic.l3_network);
+    let (host, name, hostname) = (vm.host, vm.name.clone(), vm.hostname.clone());
+    let event = VmInstanceEvent::Recovered { host, name, hostname, image, offering, default_l3_network, nics };
+    Ok(decision.first(event))
 }
 
 pub(crate) fn destroy(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
@@ -364,7 +521,7 @@ pub(crate) fn destroy(id: Id, facts: &Facts) -> Result<Decision, Refusal> {
     decision = decision.event(VmInstanceEvent::DestroyRequested { l3_networks });
     // A host that does not answer is not waited for: it drops the VM when it comes back.
     if vm.state == VmState::Stopped || !facts.get::<Host>(vm.host)?.connected() {
-        destroyed(&mut decision, facts, &vm, id)?;
+        destroyed(&mut decision, facts, &vm, id, delays(facts)?)?;
     }
     Ok(decision)
 }
@@ -388,7 +545,7 @@ pub(crate) fn fail(decision: &mut Decision, facts: &Facts, id: Id, detail: &str)
     let (code, detail, l3_networks) = (code.to_string(), detail.to_string(), vm.l3_networks());
     decision.add(id, VmInstanceEvent::OperationFailed { operation, code, detail, l3_networks });
     match operation {
-        VmOperation::Create => destroyed(decision, facts, &vm, id),
+        VmOperation::Create => destroyed(decision, facts, &vm, id, false),
         VmOperation::Stop => host::not_emptied(decision, facts, vm.host),
         _ => Ok(()),
     }
@@ -405,7 +562,7 @@ pub(crate) fn report(command: &ReportVmStatus, facts: &Facts) -> Result<Decision
         ("Stopped", VmState::Stopping) => {
             decision.add(id, VmInstanceEvent::Stopped { l3_networks: vm.l3_networks() });
         }
-        ("Stopped", VmState::Destroying) => destroyed(&mut decision, facts, &vm, id)?,
+        ("Stopped", VmState::Destroying) => destroyed(&mut decision, facts, &vm, id, delays(facts)?)?,
         ("Failed", _) => fail(&mut decision, facts, id, command.detail.as_deref().unwrap_or("the host could not"))?,
         _ => {}
     }

@@ -20,7 +20,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, ApplyReport, Drift, Health, Held, Identity,
-    InterfaceCheck, Observed, Push,
+    InterfaceCheck, Observed, PlugConfig, Push,
 };
 use switchback_events::{HostId, Id, RouterId};
 
@@ -236,6 +236,24 @@ fn address(config: &ApplianceConfig) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(config.management.ip), config.management.agent_port)
 }
 
+/// The end of a plug that is inside.
+fn inside(plug: &PlugConfig) -> Link {
+    Link {
+        name: plug.name.clone(),
+        mac: Some(plug.mac),
+        mtu: u32::from(plug.mtu),
+        kind: Some("veth".to_string()),
+        ..Link::default()
+    }
+}
+
+/// Plugs what came into a router that runs, and pulls out what went.
+fn replug(kernel: &SimulatedKernel, before: &[PlugConfig], after: &[PlugConfig]) {
+    let other = |plugs: &[PlugConfig], plug: &PlugConfig| !plugs.iter().any(|known| known.mac == plug.mac);
+    before.iter().filter(|plug| other(after, plug)).for_each(|plug| kernel.unplug(&plug.name));
+    after.iter().filter(|plug| other(before, plug)).for_each(|plug| kernel.plug(inside(plug)));
+}
+
 impl State {
     fn kernel(&self, id: Id) -> Option<&SimulatedKernel> {
         let host = self.hosts.get(&HostId(id)).map(|host| host.kernel.as_ref());
@@ -287,21 +305,17 @@ impl State {
         }
         self.routers.retain(|router, _| wanted.contains_key(router));
         for (router, (host, made)) in wanted {
-            let held = self.routers.get(&router);
-            if held.is_some_and(|held| held.process == made.process && held.host == host) {
+            let held = self.routers.get_mut(&router).filter(|held| held.process == made.process && held.host == host);
+            if let Some(held) = held {
+                replug(&held.kernel, &held.config.plugs, &made.config.plugs);
+                held.config = made.config;
                 continue;
             }
+            let held = self.routers.get(&router);
             let same = held.filter(|held| held.host == host && held.config.generation == made.config.generation);
             let kernel = same.map(|held| held.kernel.clone());
             let kernel = kernel.unwrap_or_else(|| {
-                let links = made.config.plugs.iter().map(|plug| Link {
-                    name: plug.name.clone(),
-                    mac: Some(plug.mac),
-                    mtu: u32::from(plug.mtu),
-                    kind: Some("veth".to_string()),
-                    ..Link::default()
-                });
-                self.new_kernel(router.into(), links.collect(), options)
+                self.new_kernel(router.into(), made.config.plugs.iter().map(inside).collect(), options)
             });
             kernel.kill("dnsmasq");
             let digest = made.binary.as_deref().unwrap_or(&options.agent_digest);

@@ -43,6 +43,8 @@ impl Scene {
             mac: nic.mac,
             bridge: format!("br_{}", nic.name),
             mtu: nic.mtu,
+            up: true,
+            lease: 0,
         };
         let nics = &router.sections.interfaces.nics;
         let appliance = ApplianceConfig {

@@ -2,7 +2,8 @@
 //! host's document draws on clusters, L2 networks, routers and VMs.
 //!
 //! A VM is in its host's document only when every router that serves it has applied a revision that knows of its
-//! start, so a VM never asks for an address before the router can answer.
+//! start, so a VM never asks for an address before the router can answer. So it is with what changes while it runs:
+//! a nic that came, an address or a name that changed are in the document when the routers know of them.
 
 use crate::{config::interface_name, firewall::AGENT_PORT, host_config::*};
 use std::{
@@ -24,6 +25,8 @@ pub struct HostFold {
     on_guest: BTreeMap<L3NetworkId, BTreeSet<RouterId>>,
     /// VMs that wait for their routers or their host.
     waiting: BTreeSet<VmInstanceId>,
+    /// VMs that run, and of which something changed that not all of their routers know yet.
+    changing: BTreeSet<VmInstanceId>,
     position: Position,
 }
 
@@ -73,6 +76,8 @@ pub struct RouterRecord {
     pub nics: Vec<Nic>,
     /// The position of the last request to start, reboot or create it.
     pub generation: Position,
+    /// The position of the last nic that was attached to it while it runs: its host is to plug it in first.
+    pub plugged: Position,
     /// It should run.
     pub wanted: bool,
     /// It is to be removed for good.
@@ -106,12 +111,18 @@ pub struct VmRecord {
     pub name: String,
     /// Its name in DNS.
     pub hostname: String,
+    /// The position of the last change of that name.
+    named: Position,
+    /// The name that its host knows while it runs.
+    told_name: String,
     /// Where it is placed.
     pub host: HostId,
     /// Its nics.
-    pub nics: Vec<Nic>,
+    pub nics: Vec<VmNic>,
     /// The network of its default route.
     pub default_l3_network: L3NetworkId,
+    /// It stands still.
+    pub paused: bool,
     /// The position of the last request to start or reboot it.
     pub generation: Position,
     /// The generation that the host was known to run, 0 for none.
@@ -120,6 +131,33 @@ pub struct VmRecord {
     pub wanted: bool,
     /// When the operation under way was asked for; none is under way otherwise.
     pub pending_since: Option<Micros>,
+}
+
+/// A nic of a VM.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VmNic {
+    /// As it should be.
+    pub nic: Nic,
+    /// The position of the event that made it so.
+    since: Position,
+    /// It carries nothing.
+    disabled: bool,
+    /// As its host knows it while the VM runs.
+    told: Option<ToldNic>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct ToldNic {
+    nic: Nic,
+    since: Position,
+    /// The position at which all routers knew it.
+    at: Position,
+}
+
+impl VmNic {
+    fn new(nic: &Nic, since: Position) -> VmNic {
+        VmNic { nic: nic.clone(), since, disabled: false, told: None }
+    }
 }
 
 impl HostFold {
@@ -146,6 +184,14 @@ impl HostFold {
     /// The VMs with an operation under way.
     pub fn pending(&self) -> impl Iterator<Item = (VmInstanceId, &VmRecord)> {
         self.vms.iter().filter(|(_, vm)| vm.pending_since.is_some()).map(|(id, vm)| (*id, vm))
+    }
+
+    /// The host of a VM that runs, and from which position on the host's document has all that changed of the VM;
+    /// no position while its routers do not know of it yet.
+    pub fn told(&self, id: VmInstanceId) -> Option<(HostId, Option<Position>)> {
+        let vm = self.vms.get(&id).filter(|vm| vm.running > 0)?;
+        let told = vm.nics.iter().filter_map(|own| own.told.as_ref()).map(|told| told.at).max().unwrap_or(0);
+        Some((vm.host, Some(told).filter(|_| !self.changing.contains(&id))))
     }
 
     /// The VMs placed on a host.
@@ -219,7 +265,7 @@ impl HostFold {
                             self.waiting
                                 .iter()
                                 .filter_map(|vm| self.vms.get(vm))
-                                .filter(|vm| vm.nics.iter().any(|nic| l3s.contains(&nic.l3_network)))
+                                .filter(|vm| vm.nics.iter().any(|own| l3s.contains(&own.nic.l3_network)))
                                 .map(|vm| vm.host),
                         );
                     }
@@ -344,6 +390,7 @@ impl HostFold {
                 host: *host,
                 nics: nics.clone(),
                 generation: position,
+                plugged: 0,
                 wanted: true,
                 destroying: false,
                 connect_requested: position,
@@ -379,7 +426,7 @@ impl HostFold {
         match event {
             RouterEvent::StartRequested { host, .. } => {
                 request(router, false, false);
-                router.generation = position;
+                (router.generation, router.plugged) = (position, 0);
                 router.wanted = true;
                 (router.connected, router.applied) = (false, 0);
                 let before = std::mem::replace(&mut router.host, *host);
@@ -388,7 +435,7 @@ impl HostFold {
             }
             RouterEvent::RebootRequested {} => {
                 request(router, false, false);
-                router.generation = position;
+                (router.generation, router.plugged) = (position, 0);
                 (router.connected, router.applied) = (false, 0);
             }
             RouterEvent::ReconnectRequested {} => {
@@ -398,6 +445,18 @@ impl HostFold {
             RouterEvent::ProvisionRequested {} => request(router, true, false),
             RouterEvent::NicChanged { nic } => {
                 router.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
+            }
+            RouterEvent::NicAttached { nic } => {
+                router.nics.push(nic.clone());
+                router.nics.sort_by_key(|nic| nic.device_id);
+                router.plugged = position;
+                if nic.is(Nic::GUEST) {
+                    self.on_guest.entry(nic.l3_network).or_default().insert(id);
+                }
+            }
+            RouterEvent::NicDetached { nic, l3_network } => {
+                router.nics.retain(|own| own.nic != *nic);
+                self.on_guest.entry(*l3_network).or_default().remove(&id);
             }
             RouterEvent::StopRequested {} => (router.wanted, router.requested_at) = (false, at),
             RouterEvent::DestroyRequested { .. } => {
@@ -418,18 +477,29 @@ impl HostFold {
     }
 
     fn vm_event(&mut self, id: VmInstanceId, event: &VmInstanceEvent, position: Position, at: Micros) {
+        let new = |host: &HostId, name: &str, hostname: &str, nics: &[Nic], default: L3NetworkId| VmRecord {
+            name: name.to_string(),
+            hostname: hostname.to_string(),
+            named: position,
+            told_name: hostname.to_string(),
+            host: *host,
+            nics: nics.iter().map(|nic| VmNic::new(nic, position)).collect(),
+            default_l3_network: default,
+            paused: false,
+            generation: position,
+            running: 0,
+            wanted: true,
+            pending_since: Some(at),
+        };
+        if let VmInstanceEvent::Recovered { host, name, hostname, nics, default_l3_network, .. } = event {
+            let default = default_l3_network.unwrap_or_default();
+            let record = new(host, name, hostname, nics, default);
+            self.vms.insert(id, VmRecord { wanted: false, pending_since: None, ..record });
+            self.on_host.entry(*host).or_default().insert(id.0);
+            return;
+        }
         if let VmInstanceEvent::Created { host, name, hostname, nics, default_l3_network, .. } = event {
-            let record = VmRecord {
-                name: name.clone(),
-                hostname: hostname.clone(),
-                host: *host,
-                nics: nics.clone(),
-                default_l3_network: *default_l3_network,
-                generation: position,
-                running: 0,
-                wanted: true,
-                pending_since: Some(at),
-            };
+            let record = new(host, name, hostname, nics, *default_l3_network);
             self.vms.insert(id, record);
             self.waiting.insert(id);
             self.on_host.entry(*host).or_default().insert(id.0);
@@ -437,6 +507,7 @@ impl HostFold {
         }
         if let VmInstanceEvent::Destroyed { .. } = event {
             self.waiting.remove(&id);
+            self.changing.remove(&id);
             if let Some(vm) = self.vms.remove(&id) {
                 self.on_host.entry(vm.host).or_default().remove(&id.0);
             }
@@ -457,12 +528,16 @@ impl HostFold {
                 vm.pending_since = Some(at);
             }
             VmInstanceEvent::StopRequested { .. } | VmInstanceEvent::DestroyRequested { .. } => {
-                vm.wanted = false;
+                (vm.wanted, vm.paused) = (false, false);
                 vm.pending_since = Some(at);
             }
             VmInstanceEvent::Started { .. } => {
                 vm.running = vm.generation;
                 vm.pending_since = None;
+                vm.told_name = vm.hostname.clone();
+                for own in &mut vm.nics {
+                    own.told = Some(ToldNic { nic: own.nic.clone(), since: own.since, at: position });
+                }
             }
             VmInstanceEvent::Stopped { .. } => {
                 vm.running = 0;
@@ -470,9 +545,40 @@ impl HostFold {
                 vm.pending_since = None;
             }
             VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
-                vm.nics.retain(|own| own.nic != *nic);
+                vm.nics.retain(|own| own.nic.nic != *nic);
                 vm.default_l3_network = default_l3_network.unwrap_or_default();
             }
+            VmInstanceEvent::NicAttached { nic, default_l3_network, .. } => {
+                vm.nics.push(VmNic::new(nic, position));
+                vm.nics.sort_by_key(|own| own.nic.device_id);
+                vm.default_l3_network = *default_l3_network;
+            }
+            VmInstanceEvent::NicChanged { nic, default_l3_network, .. } => {
+                for own in vm.nics.iter_mut().filter(|own| own.nic.nic == nic.nic) {
+                    (own.nic, own.since) = (nic.clone(), position);
+                }
+                vm.default_l3_network = *default_l3_network;
+            }
+            VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
+                for own in vm.nics.iter_mut().filter(|own| own.nic.nic == *nic) {
+                    let before = own.nic.ipv4();
+                    own.nic.addresses = addresses.clone();
+                    // It asks anew where what it was given by DHCP is another address now, or none.
+                    if own.nic.ipv4() != before {
+                        own.since = position;
+                    }
+                }
+            }
+            VmInstanceEvent::NicStateChanged { nic, state } => {
+                for own in vm.nics.iter_mut().filter(|own| own.nic.nic == *nic) {
+                    own.disabled = *state == Enabled::Disabled;
+                }
+            }
+            VmInstanceEvent::HostnameChanged { hostname, .. } => {
+                (vm.hostname, vm.named) = (hostname.clone(), position);
+            }
+            VmInstanceEvent::Paused {} => vm.paused = true,
+            VmInstanceEvent::Resumed {} => vm.paused = false,
             VmInstanceEvent::OperationFailed { operation, .. } => {
                 vm.pending_since = None;
                 match operation {
@@ -489,17 +595,57 @@ impl HostFold {
         } else {
             self.waiting.remove(&id);
         }
+        if vm.running > 0 {
+            self.changing.insert(id);
+        }
+    }
+
+    /// To be called after the events of each commit: which routers there are is known only then. Brings what hosts
+    /// know of VMs that run up to what the routers know, and answers the hosts whose documents that changes.
+    pub fn settle(&mut self) -> BTreeSet<HostId> {
+        let changing = self.changing.clone();
+        changing.into_iter().filter_map(|vm| self.tell(vm)).collect()
+    }
+
+    /// The host, where there is something to tell it of a VM.
+    fn tell(&mut self, id: VmInstanceId) -> Option<HostId> {
+        let Some(vm) = self.vms.get(&id).filter(|vm| vm.running > 0) else {
+            self.changing.remove(&id);
+            return None;
+        };
+        let behind = |own: &VmNic| own.told.as_ref().is_none_or(|told| told.since < own.since);
+        let now: Vec<bool> =
+            vm.nics.iter().map(|own| behind(own) && self.known(own.nic.l3_network, own.since)).collect();
+        let late = vm.nics.iter().zip(&now).any(|(own, now)| behind(own) && !now);
+        let renamed = vm.told_name != vm.hostname;
+        let rename = renamed && vm.nics.iter().all(|own| self.known(own.nic.l3_network, vm.named));
+        let (position, host) = (self.position, vm.host);
+        let vm = self.vms.get_mut(&id)?;
+        for (own, _) in vm.nics.iter_mut().zip(&now).filter(|(_, now)| **now) {
+            own.told = Some(ToldNic { nic: own.nic.clone(), since: own.since, at: position });
+        }
+        if rename {
+            vm.told_name = vm.hostname.clone();
+            for told in vm.nics.iter_mut().filter_map(|own| own.told.as_mut()) {
+                told.at = position;
+            }
+        }
+        if !late && (rename || !renamed) {
+            self.changing.remove(&id);
+        }
+        (rename || now.contains(&true)).then_some(host)
+    }
+
+    /// Whether every router of the network that should run knows what happened up to a position.
+    fn known(&self, l3: L3NetworkId, since: Position) -> bool {
+        let routers = self.on_guest.get(&l3).into_iter().flatten();
+        let mut routers = routers.filter_map(|router| self.routers.get(router)).filter(|router| router.wanted);
+        routers.all(|router| router.applied >= since)
     }
 
     /// Whether every router that serves the VM knows of its last start. One that was told to go is not waited for.
     pub fn routers_ready(&self, vm: &VmRecord) -> bool {
-        vm.nics.iter().all(|own| {
-            let routers = self.on_guest.get(&own.l3_network).into_iter().flatten();
-            routers
-                .filter_map(|router| self.routers.get(router))
-                .filter(|router| router.wanted)
-                .all(|router| router.applied >= vm.generation)
-        })
+        vm.nics.iter().all(|own| self.known(own.nic.l3_network, vm.generation))
     }
 
     /// What the host should carry now, or nothing for a host that is not known.
@@ -543,7 +689,7 @@ impl HostFold {
         Some(HostConfig { host, revision: self.position, sections: HostSections { bridges, appliances, vms } })
     }
 
-    fn plug(&self, nic: &Nic) -> PlugConfig {
+    fn plug(&self, nic: &Nic, up: bool, lease: Position) -> PlugConfig {
         let bridge = self.l2s.get(&nic.l2_network).map(|l2| bridge_name(&l2.physical_interface, l2.vlan));
         PlugConfig {
             name: interface_name(nic),
@@ -551,6 +697,8 @@ impl HostFold {
             mac: nic.mac,
             bridge: bridge.unwrap_or_default(),
             mtu: self.l3s.get(&nic.l3_network).and_then(|(_, mtu)| *mtu).unwrap_or(DEFAULT_MTU),
+            up,
+            lease,
         }
     }
 
@@ -560,7 +708,7 @@ impl HostFold {
         Some(ApplianceConfig {
             name: router.name.clone(),
             generation: router.generation,
-            plugs: router.nics.iter().map(|nic| self.plug(nic)).collect(),
+            plugs: router.nics.iter().map(|nic| self.plug(nic, true, 0)).collect(),
             management: ManagementAddress {
                 interface: interface_name(management),
                 ip: address.ip,
@@ -572,156 +720,27 @@ impl HostFold {
     }
 
     fn vm_config(&self, vm: &VmRecord, generation: Position) -> VmConfig {
-        let default = vm.nics.iter().find(|nic| nic.l3_network == vm.default_l3_network).or(vm.nics.first());
+        let starting = generation > vm.running;
+        let known = |own: &VmNic| match &own.told {
+            _ if starting => Some((own.nic.clone(), own.since)),
+            Some(told) => Some((told.nic.clone(), told.since)),
+            None => None,
+        };
+        let nics: Vec<(Nic, Position, bool)> = vm
+            .nics
+            .iter()
+            .filter_map(|own| known(own).map(|(nic, since)| (nic, since, !own.disabled && !vm.paused)))
+            .collect();
+        let default = nics.iter().find(|(nic, ..)| nic.l3_network == vm.default_l3_network).or(nics.first());
         VmConfig {
             name: vm.name.clone(),
-            hostname: vm.hostname.clone(),
+            hostname: if starting { vm.hostname.clone() } else { vm.told_name.clone() },
             generation,
-            plugs: vm.nics.iter().map(|nic| self.plug(nic)).collect(),
-            default_plug: default.map(interface_name).unwrap_or_default(),
+            default_plug: default.map(|(nic, ..)| interface_name(nic)).unwrap_or_default(),
+            plugs: nics.iter().map(|(nic, lease, up)| self.plug(nic, *up, *lease)).collect(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::{Log, connected, id, network, nic, router, vm};
-
-    struct Scene {
-        log: Log,
-        fold: HostFold,
-    }
-
-    impl Scene {
-        /// A host, two networks, a router on the first that is Connected, and a VM of the router's network.
-        fn new() -> Scene {
-            let mut scene = Scene { log: Log::default(), fold: HostFold::default() };
-            let added = HostEvent::Added {
-                zone: id("zone"),
-                cluster: id("cluster"),
-                name: "host".to_string(),
-                description: None,
-                management_ip: [10, 1, 0, 1].into(),
-                agent_port: 7271,
-                hypervisor_type: HypervisorType::Simulator,
-            };
-            scene.add("host", added);
-            let mut networks = Log::default();
-            network(&mut networks, "guest", &[NetworkServiceType::DHCP]);
-            for event in networks.events {
-                scene.add("guest", event.event);
-            }
-            scene.add("router", router(vec![nic("guest", [10, 0, 0, 2], 0, 7)]));
-            scene
-        }
-
-        fn add(&mut self, name: &str, event: impl Into<Event>) -> Position {
-            let position = self.log.add(name, event);
-            self.fold.apply(0, &self.log.events[position as usize - 1]);
-            position
-        }
-
-        /// The generation of the VM that the host is told to run.
-        fn told(&self, vm: &str) -> Option<Position> {
-            let config = self.fold.config(id("host")).unwrap();
-            config.sections.vms.get(&id(vm)).map(|vm| vm.generation)
-        }
-
-        fn carries_the_router(&self) -> bool {
-            self.fold.config(id("host")).unwrap().sections.appliances.contains_key(&id("router"))
-        }
-    }
-
-    fn started() -> VmInstanceEvent {
-        VmInstanceEvent::Started { host: id("host") }
-    }
-
-    fn networks() -> Vec<L3NetworkId> {
-        vec![id("guest")]
-    }
-
-    #[test]
-    fn a_vm_is_in_its_hosts_document_only_when_its_routers_know_of_it() {
-        let mut scene = Scene::new();
-        let created = scene.add("vm", vm("vm", vec![nic("guest", [10, 0, 0, 5], 0, 0)]));
-        assert_eq!(scene.told("vm"), None);
-        scene.add("router", connected(created - 1));
-        assert_eq!(scene.told("vm"), None, "the router has an older revision");
-        scene.add("router", RouterEvent::ConfigApplied { revision: created, config_digest: String::new() });
-        assert_eq!(scene.told("vm"), Some(created));
-        scene.add("vm", started());
-
-        let reboot = scene.add("vm", VmInstanceEvent::RebootRequested { l3_networks: networks() });
-        assert_eq!(scene.told("vm"), Some(created), "until the router knows of the reboot it runs as it did");
-        scene.add("router", RouterEvent::ConfigApplied { revision: reboot, config_digest: String::new() });
-        assert_eq!(scene.told("vm"), Some(reboot));
-        scene.add("vm", started());
-        scene.add("vm", VmInstanceEvent::StopRequested { l3_networks: networks() });
-        assert_eq!(scene.told("vm"), None);
-    }
-
-    #[test]
-    fn a_vm_without_a_router_waits_for_nobody() {
-        let mut scene = Scene::new();
-        let created = scene.add("vm", vm("vm", vec![nic("quiet", [10, 9, 0, 5], 0, 0)]));
-        assert_eq!(scene.told("vm"), Some(created));
-        let both = vec![nic("quiet", [10, 9, 0, 6], 0, 0), nic("guest", [10, 0, 0, 6], 1, 0)];
-        let created = scene.add("both", vm("both", both));
-        assert_eq!(scene.told("both"), None, "every router must know of it");
-        scene.add("router", RouterEvent::DestroyRequested { l3_networks: networks() });
-        assert_eq!(scene.told("both"), Some(created), "a router that goes away is not waited for");
-    }
-
-    #[test]
-    fn the_hosts_of_waiting_vms_hear_when_their_router_is_ready_or_goes_away() {
-        for event in
-            [connected(99), RouterEvent::StopRequested {}, RouterEvent::DestroyRequested { l3_networks: networks() }]
-        {
-            let mut scene = Scene::new();
-            let mut created = vm("vm", vec![nic("guest", [10, 0, 0, 5], 0, 0)]);
-            if let VmInstanceEvent::Created { host, .. } = &mut created {
-                *host = id("elsewhere");
-            }
-            scene.add("vm", created);
-            let position = scene.add("router", event.clone());
-            let recorded = &scene.log.events[position as usize - 1];
-            let touched = scene.fold.touched(&recorded.event, recorded.stream);
-            assert!(touched.contains(&id("elsewhere")), "{event:?}");
-        }
-    }
-
-    #[test]
-    fn a_vm_that_could_not_be_rebooted_goes_on_as_it_was() {
-        let mut scene = Scene::new();
-        let created = scene.add("vm", vm("vm", vec![nic("guest", [10, 0, 0, 5], 0, 0)]));
-        scene.add("router", connected(created));
-        scene.add("vm", started());
-        scene.add("vm", VmInstanceEvent::RebootRequested { l3_networks: networks() });
-        let failed = VmInstanceEvent::OperationFailed {
-            operation: VmOperation::Reboot,
-            code: String::new(),
-            detail: String::new(),
-            l3_networks: networks(),
-        };
-        scene.add("vm", failed);
-        assert_eq!(scene.told("vm"), Some(created));
-        assert_eq!(scene.fold.pending().count(), 0);
-    }
-
-    #[test]
-    fn a_host_carries_a_router_until_it_stops_or_could_not_start() {
-        let start = || RouterEvent::StartRequested { host: id("host"), cluster: id("cluster") };
-        let failed = RouterEvent::StartFailed { code: String::new(), detail: String::new() };
-        for end in [RouterEvent::StopRequested {}, RouterEvent::Stopped {}, failed] {
-            let mut scene = Scene::new();
-            assert!(scene.carries_the_router());
-            scene.add("router", end.clone());
-            assert!(!scene.carries_the_router(), "{end:?}");
-            scene.add("router", start());
-            assert!(scene.carries_the_router(), "{end:?}");
-            scene.add("router", RouterEvent::Destroyed { l3_networks: networks() });
-            assert!(!scene.carries_the_router(), "{end:?}");
-        }
-    }
-}
+mod tests;

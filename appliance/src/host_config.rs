@@ -58,6 +58,10 @@ pub struct PlugConfig {
     pub bridge: String,
     /// Bytes.
     pub mtu: u16,
+    /// Whether it carries anything; one that is down stays where it is.
+    pub up: bool,
+    /// Another number means: ask for an address anew.
+    pub lease: Position,
 }
 
 /// A router's appliance: its network namespace and its agent.

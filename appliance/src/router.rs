@@ -84,10 +84,22 @@ impl RouterFold {
     /// Whether events of `kind` with this name can change the fold. The others need not be read.
     pub fn may_bear(kind: StreamKind, name: &str) -> bool {
         match kind {
-            StreamKind::Router => matches!(name, "Created" | "NicChanged" | "Destroyed"),
+            StreamKind::Router => {
+                matches!(name, "Created" | "NicAttached" | "NicChanged" | "NicDetached" | "Destroyed")
+            }
             StreamKind::L3Network => true,
             StreamKind::IpRange => name == "Ipv6Created",
-            StreamKind::VmInstance => !matches!(name, "StopRequested" | "DestroyRequested" | "Started" | "Updated"),
+            StreamKind::VmInstance => !matches!(
+                name,
+                "StopRequested"
+                    | "DestroyRequested"
+                    | "Started"
+                    | "Updated"
+                    | "Paused"
+                    | "Resumed"
+                    | "NicStateChanged"
+                    | "Expunged"
+            ),
             _ => false,
         }
     }
@@ -106,6 +118,15 @@ impl RouterFold {
             }
             RouterEvent::Destroyed { .. } => {
                 self.nics.clear();
+                true
+            }
+            RouterEvent::NicAttached { nic } => {
+                self.nics.push(nic.clone());
+                self.nics.sort_by_key(|nic| nic.device_id);
+                true
+            }
+            RouterEvent::NicDetached { nic, .. } => {
+                self.nics.retain(|own| own.nic != *nic);
                 true
             }
             _ => false,
@@ -146,6 +167,26 @@ impl RouterFold {
             VmInstanceEvent::Stopped { .. } => self.serve(vm, false),
             VmInstanceEvent::OperationFailed { operation: VmOperation::Start, .. } => self.serve(vm, false),
             VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
+            VmInstanceEvent::Recovered { hostname, nics, .. } => {
+                self.clients.insert(vm, Client { hostname: hostname.clone(), nics: nics.clone(), served: false });
+                true
+            }
+            VmInstanceEvent::NicAttached { nic, hostname, running, .. }
+            | VmInstanceEvent::NicChanged { nic, hostname, running, .. } => {
+                let client = self.clients.entry(vm).or_default();
+                (client.hostname, client.served) = (hostname.clone(), *running);
+                client.nics.retain(|own| own.nic != nic.nic);
+                client.nics.push(nic.clone());
+                client.nics.sort_by_key(|own| own.device_id);
+                true
+            }
+            VmInstanceEvent::HostnameChanged { hostname, .. } => match self.clients.get_mut(&vm) {
+                Some(client) => {
+                    client.hostname = hostname.clone();
+                    true
+                }
+                None => false,
+            },
             VmInstanceEvent::NicDetached { nic, .. } => match self.clients.get_mut(&vm) {
                 Some(client) => {
                     client.nics.retain(|own| own.nic != *nic);
@@ -339,7 +380,7 @@ mod tests {
             (VmInstanceEvent::RebootRequested { l3_networks: networks() }, true),
             (failed(VmOperation::Reboot), true),
             (VmInstanceEvent::DestroyRequested { l3_networks: networks() }, true),
-            (VmInstanceEvent::Destroyed { l3_networks: networks() }, false),
+            (VmInstanceEvent::Destroyed { l3_networks: networks(), recoverable: false }, false),
         ] {
             log.add("vm", event.clone());
             assert_eq!(hostnames(&log).len(), usize::from(served), "after {event:?}");
@@ -352,7 +393,7 @@ mod tests {
         let mut log = scene(&[DHCP]);
         log.add("vm", vm("vm", vec![nic("guest", [10, 0, 0, 7], 0, 0)]));
         log.add("vm", VmInstanceEvent::Stopped { l3_networks: networks() });
-        log.add("vm", VmInstanceEvent::Destroyed { l3_networks: networks() });
+        log.add("vm", VmInstanceEvent::Destroyed { l3_networks: networks(), recoverable: false });
         let mut fold = RouterFold::default();
         for event in &log.events {
             let before = fold.clone();
@@ -377,7 +418,7 @@ mod tests {
         log.add("vm", VmInstanceEvent::Stopped { l3_networks: networks() });
         log.add("vm", VmInstanceEvent::RebootRequested { l3_networks: networks() });
         log.add("vm", VmInstanceEvent::DestroyRequested { l3_networks: networks() });
-        log.add("vm", VmInstanceEvent::Destroyed { l3_networks: networks() });
+        log.add("vm", VmInstanceEvent::Destroyed { l3_networks: networks(), recoverable: false });
         log.add("router", applied());
         let mut fold = RouterFold::default();
         let (mut bore, mut did_not) = (0, 0);

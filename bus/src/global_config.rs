@@ -133,6 +133,15 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         "how a free IPv6 address is chosen where hosts ask for it: at random, or the lowest",
     )
     .of(&["L3NetworkVO"]),
+    entry(
+        "vm",
+        "deletionPolicy",
+        "Direct",
+        Enum(&["Direct", "Delay"]),
+        "whether a VM that is destroyed is forgotten at once, or can be recovered until it is expunged",
+    ),
+    entry("vm", "expungePeriod", "86400", Int(1, 31_536_000), "seconds after which a destroyed VM is expunged"),
+    entry("vm", "expungeInterval", "3600", Int(1, 86_400), "seconds between looks for destroyed VMs to expunge"),
 ];
 
 /// The entry `name` of `category`.

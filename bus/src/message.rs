@@ -113,6 +113,7 @@ required!(
     switchback_events::L3NetworkId,
     switchback_events::IpRangeId,
     switchback_events::OfferingId,
+    switchback_events::NicId,
     switchback_events::VmInstanceId,
     switchback_events::RouterId,
     switchback_events::TagId,

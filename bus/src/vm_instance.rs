@@ -34,6 +34,8 @@ messages! {
     Command StopVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
         /// The VM or router.
         uuid: Id = Uuid,
+        /// How a hypervisor is to stop it; `grace` when not given.
+        r#type: Option<String> = Enum(&["grace", "cold"]),
     }
     /// Reboots a running VM or router.
     Command RebootVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
@@ -44,6 +46,26 @@ messages! {
     Command DestroyVmInstance "DELETE" "/vm-instances/{uuid}" => "" {
         /// The VM or router.
         uuid: Id = Uuid,
+    }
+    /// Lets a running VM stand still: nothing goes through its nics.
+    Command PauseVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+    }
+    /// Lets a paused VM go on.
+    Command ResumeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+    }
+    /// Brings a destroyed VM back, as Stopped, with the addresses that it had: as long as it was not expunged.
+    Command RecoverVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+    }
+    /// Forgets a destroyed VM. One that is not there is a success.
+    Command ExpungeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "" {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
     }
     /// Changes a VM's name or description.
     Command UpdateVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {

@@ -177,11 +177,29 @@ impl Event {
                 | VmInstanceEvent::DestroyRequested { l3_networks }
                 | VmInstanceEvent::Stopped { l3_networks }
                 | VmInstanceEvent::OperationFailed { l3_networks, .. }
-                | VmInstanceEvent::Destroyed { l3_networks } => l3s(l3_networks),
+                | VmInstanceEvent::HostnameChanged { l3_networks, .. }
+                | VmInstanceEvent::Destroyed { l3_networks, .. } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
                 VmInstanceEvent::NicDetached { nic, l3_network, .. }
                 | VmInstanceEvent::NicAddressesChanged { nic, l3_network, .. } => vec![nic.0, l3_network.0],
-                VmInstanceEvent::Updated { .. } => vec![],
+                VmInstanceEvent::NicAttached { nic, .. } => nics(std::slice::from_ref(nic)),
+                VmInstanceEvent::NicChanged { nic, from, .. } => {
+                    let mut ids = nics(std::slice::from_ref(nic));
+                    ids.push(from.0);
+                    ids
+                }
+                VmInstanceEvent::NicStateChanged { nic, .. } => vec![nic.0],
+                VmInstanceEvent::Recovered { host, image, offering, nics: own, .. } => {
+                    let mut ids = vec![host.0];
+                    ids.extend(image.map(Id::from));
+                    ids.extend(offering.map(Id::from));
+                    ids.extend(nics(own));
+                    ids
+                }
+                VmInstanceEvent::Updated { .. }
+                | VmInstanceEvent::Expunged {}
+                | VmInstanceEvent::Paused {}
+                | VmInstanceEvent::Resumed {} => vec![],
             },
             Event::Router(event) => match event {
                 RouterEvent::Created { zone, cluster, host, offering, image, nics: own, .. } => {
@@ -190,7 +208,8 @@ impl Event {
                     ids
                 }
                 RouterEvent::StartRequested { host, cluster } => vec![host.0, cluster.0],
-                RouterEvent::NicChanged { nic } => nics(std::slice::from_ref(nic)),
+                RouterEvent::NicAttached { nic } | RouterEvent::NicChanged { nic } => nics(std::slice::from_ref(nic)),
+                RouterEvent::NicDetached { nic, l3_network } => vec![nic.0, l3_network.0],
                 RouterEvent::DestroyRequested { l3_networks } | RouterEvent::Destroyed { l3_networks } => {
                     l3s(l3_networks)
                 }

@@ -46,6 +46,8 @@ impl Nic {
     pub const MANAGEMENT: u8 = 2;
     /// The nic is on a guest network.
     pub const GUEST: u8 = 4;
+    /// The nic is on a public network that was attached later.
+    pub const ADDITIONAL_PUBLIC: u8 = 8;
 
     /// Whether the router nic plays the role `bit`.
     pub fn is(&self, bit: u8) -> bool {

@@ -1,6 +1,6 @@
 //! What happens to a virtual router.
 
-use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, OfferingId, ZoneId};
+use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicId, OfferingId, ZoneId};
 use serde::{Deserialize, Serialize};
 
 /// Events of a virtual router.
@@ -69,6 +69,15 @@ pub enum RouterEvent {
     StopFailed {
         code: String,
         detail: String,
+    },
+    /// It has one nic more.
+    NicAttached {
+        nic: Nic,
+    },
+    /// It goes on without this nic, whose addresses are free again.
+    NicDetached {
+        nic: NicId,
+        l3_network: L3NetworkId,
     },
     /// It is gone; its addresses are free again. The records of its services stay with their networks.
     Destroyed {

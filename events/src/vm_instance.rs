@@ -1,6 +1,8 @@
 //! What happens to a user's VM instance.
 
-use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, OfferingId, ZoneId};
+use crate::{
+    ClusterId, Enabled, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, OfferingId, ZoneId,
+};
 use serde::{Deserialize, Serialize};
 
 /// Work on a VM that takes time.
@@ -63,6 +65,49 @@ pub enum VmInstanceEvent {
     },
     /// It is gone; its addresses are free again.
     Destroyed {
+        l3_networks: Vec<L3NetworkId>,
+        /// It is remembered, and can be recovered until it is expunged.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        recoverable: bool,
+    },
+    /// It is back, as Stopped: with its nics, whose networks are still there, and their addresses.
+    Recovered {
+        host: HostId,
+        name: String,
+        hostname: String,
+        image: Option<ImageId>,
+        offering: Option<OfferingId>,
+        default_l3_network: Option<L3NetworkId>,
+        nics: Vec<Nic>,
+    },
+    /// Nothing remembers it but the log.
+    Expunged {},
+    /// It stands still: nothing goes through its nics.
+    Paused {},
+    Resumed {},
+    /// It has one nic more. Routers that did not know it yet learn its name, and whether they serve it.
+    NicAttached {
+        nic: Nic,
+        hostname: String,
+        running: bool,
+        default_l3_network: L3NetworkId,
+    },
+    /// A nic has other addresses, on the network of before or on another one.
+    NicChanged {
+        nic: Nic,
+        from: L3NetworkId,
+        hostname: String,
+        running: bool,
+        default_l3_network: L3NetworkId,
+    },
+    /// A nic that is disabled carries nothing, and keeps its addresses.
+    NicStateChanged {
+        nic: NicId,
+        state: Enabled,
+    },
+    /// Its name in DNS and DHCP.
+    HostnameChanged {
+        hostname: String,
         l3_networks: Vec<L3NetworkId>,
     },
     /// It goes on without this nic, whose addresses are free again. `default_l3_network` is the network of its default

@@ -502,13 +502,36 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", VmInstanceEvent::DestroyRequested { l3_networks: l3_networks() }.into());
     add("full", VmInstanceEvent::Started { host: id(8) }.into());
     add("full", VmInstanceEvent::Stopped { l3_networks: l3_networks() }.into());
-    add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks() }.into());
+    add("full", VmInstanceEvent::Destroyed { l3_networks: l3_networks(), recoverable: false }.into());
     let (nic_id, l3_network) = (id(33), id(34));
     add("full", VmInstanceEvent::NicAddressesChanged { nic: nic_id, l3_network, addresses: both() }.into());
     let detached =
         |default_l3_network| VmInstanceEvent::NicDetached { nic: id(33), l3_network: id(34), default_l3_network };
     add("full", detached(Some(id(35))).into());
     add("last", detached(None).into());
+    add("recoverable", VmInstanceEvent::Destroyed { l3_networks: l3_networks(), recoverable: true }.into());
+    add("full", VmInstanceEvent::Expunged {}.into());
+    add("full", VmInstanceEvent::Paused {}.into());
+    add("full", VmInstanceEvent::Resumed {}.into());
+    let recovered = |image, offering, default_l3_network, nics| VmInstanceEvent::Recovered {
+        host: id(8),
+        name: text("vm"),
+        hostname: text("vm"),
+        image,
+        offering,
+        default_l3_network,
+        nics,
+    };
+    add("full", recovered(Some(id(5)), Some(id(11)), Some(id(0x22)), vec![nic()]).into());
+    add("sparse", recovered(None, None, None, vec![]).into());
+    let (hostname, default_l3_network) = (text("vm"), id(0x22));
+    add("full", VmInstanceEvent::NicAttached { nic: nic(), hostname, running: true, default_l3_network }.into());
+    let hostname = text("vm");
+    let changed =
+        VmInstanceEvent::NicChanged { nic: nic(), from: id(35), hostname, running: false, default_l3_network };
+    add("full", changed.into());
+    add("full", VmInstanceEvent::NicStateChanged { nic: id(33), state: Enabled::Disabled }.into());
+    add("full", VmInstanceEvent::HostnameChanged { hostname: text("db"), l3_networks: l3_networks() }.into());
     let failed = |operation| VmInstanceEvent::OperationFailed {
         operation,
         code: text("VM.1000"),
@@ -549,6 +572,8 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", RouterEvent::ConfigApplied { revision: 37, config_digest: text("0c") }.into());
     let failed = RouterEvent::ConfigFailed { revision: 37, section: text("snat"), detail: text("why") };
     add("full", failed.into());
+    add("full", RouterEvent::NicAttached { nic: nic() }.into());
+    add("full", RouterEvent::NicDetached { nic: id(33), l3_network: id(34) }.into());
     add("full", RouterEvent::Stopped {}.into());
     add("full", RouterEvent::StopFailed { code: text("VM.1002"), detail: text("why") }.into());
     add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());

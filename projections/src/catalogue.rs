@@ -579,6 +579,7 @@ pub static NIC: Kind = Kind {
         f("hypervisorType", Text),
         f("metaData", Text),
         f("usedIpUuid", Uuid),
+        f("state", Text),
         CREATED,
         CHANGED,
     ],

@@ -5,11 +5,11 @@
 //!                                         └─────────────────────────^
 //! ```
 
-use crate::catalogue::ROUTER;
+use crate::catalogue::{NIC, ROUTER};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use crate::vm_instance::{delete_nics, moved, nic};
+use crate::vm_instance::{delete_nics, hypervisor, moved, nic, nic_row};
 use switchback_events::{Id, RouterEvent};
 
 /// The TCP port of the router agent.
@@ -90,6 +90,8 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
         RouterEvent::ConfigFailed { revision, section, detail } => {
             set().put("lastError", format!("configuration {revision}, {section}: {detail}"))
         }
+        RouterEvent::NicAttached { nic } => return Ok(vec![nic_row(id, hypervisor(id, &ROUTER, rows)?, nic, true)]),
+        RouterEvent::NicDetached { nic, l3_network: _ } => RowChange::delete(&NIC, *nic),
         RouterEvent::Stopped {} => set()
             .put("state", "Stopped")
             .put("status", "Disconnected")

@@ -287,7 +287,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         }
         10 | 11 => {
             let n = few(random);
-            let event = match random.below(12) {
+            let event = match random.below(20) {
                 0..4 => VmInstanceEvent::Created {
                     zone,
                     cluster,
@@ -317,14 +317,44 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                     l3_network: l3,
                     default_l3_network: (random.below(2) == 0).then_some(l3),
                 },
-                _ => VmInstanceEvent::Destroyed { l3_networks },
+                11 => VmInstanceEvent::NicAttached {
+                    nic: nic(n * 4 + random.below(3), random.below(4)),
+                    hostname: name(random),
+                    running: true,
+                    default_l3_network: l3,
+                },
+                12 => VmInstanceEvent::NicChanged {
+                    nic: nic(n * 4, random.below(4)),
+                    from: l3,
+                    hostname: name(random),
+                    running: true,
+                    default_l3_network: l3,
+                },
+                13 => VmInstanceEvent::NicStateChanged {
+                    nic: NicId(id("nic", n * 4)),
+                    state: *random.pick(&[Enabled::Enabled, Enabled::Disabled]),
+                },
+                14 => VmInstanceEvent::HostnameChanged { hostname: name(random), l3_networks },
+                15 if random.below(2) == 0 => VmInstanceEvent::Paused {},
+                15 => VmInstanceEvent::Resumed {},
+                16 => VmInstanceEvent::Recovered {
+                    host,
+                    name: name(random),
+                    hostname: name(random),
+                    image: (random.below(2) == 0).then_some(image),
+                    offering: None,
+                    default_l3_network: Some(l3),
+                    nics: vec![nic(n * 4, random.below(4))],
+                },
+                17 => VmInstanceEvent::Expunged {},
+                n => VmInstanceEvent::Destroyed { l3_networks, recoverable: n == 18 },
             };
             (id("vm", n), event.into())
         }
         12 => {
             let n = few(random);
             let digest = || "ab".repeat(32);
-            let event = match random.below(10) {
+            let event = match random.below(12) {
                 0..3 => RouterEvent::Created {
                     zone,
                     cluster,
@@ -342,7 +372,9 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 5 => RouterEvent::Disconnected { reason: name(random) },
                 6 => RouterEvent::ConfigApplied { revision: random.next() >> 40, config_digest: digest() },
                 7 => RouterEvent::Stopped {},
-                8 => RouterEvent::NicChanged { nic: nic(100 + n * 4, random.below(4)) },
+                10 => RouterEvent::NicChanged { nic: nic(100 + n * 4, random.below(4)) },
+                8 => RouterEvent::NicAttached { nic: nic(100 + n * 4, random.below(4)) },
+                9 => RouterEvent::NicDetached { nic: NicId(id("nic", 100 + n * 4)), l3_network: l3 },
                 _ => RouterEvent::Destroyed { l3_networks },
             };
             (id("router", n), event.into())

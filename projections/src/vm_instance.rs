@@ -3,16 +3,17 @@
 //! ```text
 //! Created ─> Starting ─> Running ─> Stopping ─> Stopped ─> Starting …
 //!                          │ └─> Rebooting ─> Running
-//!                          └─> Destroying ─> (history)
+//!                          │ └─> Paused ─> Running
+//!                          └─> Destroying ─> Destroyed ─> Stopped, or (history)
 //! ```
 //! An operation that failed leaves the state of before it, and its reason in `lastError`. `hostUuid` says where the
 //! VM runs: from Started until Stopped.
 
-use crate::catalogue::{NIC, VM};
+use crate::catalogue::{Kind, NIC, VM};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{HypervisorType, Id, Nic, NicAddress, VmInstanceEvent, VmOperation};
+use switchback_events::{Enabled, HypervisorType, Id, Nic, NicAddress, VmInstanceEvent, VmOperation};
 
 pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
     let state = |state: &str| RowChange::set(&VM, id).put("state", state);
@@ -55,10 +56,40 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
             state("Running").put("hostUuid", *host).put("lastHostUuid", *host).put("lastError", Val::Null)
         }
         VmInstanceEvent::Stopped { .. } => state("Stopped").put("hostUuid", Val::Null).put("lastError", Val::Null),
-        VmInstanceEvent::Destroyed { .. } => {
+        VmInstanceEvent::Destroyed { l3_networks: _, recoverable } => {
             let mut changes = delete_nics(id, rows)?;
-            changes.push(RowChange::delete(&VM, id));
+            changes.push(match recoverable {
+                true => state("Destroyed").put("hostUuid", Val::Null).put("lastError", Val::Null),
+                false => RowChange::delete(&VM, id),
+            });
             return Ok(changes);
+        }
+        VmInstanceEvent::Expunged {} => RowChange::delete(&VM, id),
+        VmInstanceEvent::Recovered { host: _, name: _, hostname, image, offering, default_l3_network, nics } => {
+            let vm = state("Stopped")
+                .put("hostname", hostname)
+                .put("imageUuid", *image)
+                .put("instanceOfferingUuid", *offering)
+                .put("defaultL3NetworkUuid", *default_l3_network);
+            let hypervisor = hypervisor(id, &VM, rows)?;
+            let nics = nics.iter().map(|own| nic_row(id, hypervisor.clone(), own, false));
+            return Ok(std::iter::once(vm).chain(nics).collect());
+        }
+        VmInstanceEvent::Paused {} => state("Paused"),
+        VmInstanceEvent::Resumed {} => state("Running"),
+        VmInstanceEvent::NicAttached { nic, hostname: _, running: _, default_l3_network } => {
+            let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
+            return Ok(vec![vm, nic_row(id, hypervisor(id, &VM, rows)?, nic, false)]);
+        }
+        VmInstanceEvent::NicChanged { nic, from: _, hostname: _, running: _, default_l3_network } => {
+            let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
+            return Ok(vec![vm, moved(nic)]);
+        }
+        VmInstanceEvent::NicStateChanged { nic, state } => {
+            RowChange::set(&NIC, *nic).put("state", if *state == Enabled::Enabled { "enable" } else { "disable" })
+        }
+        VmInstanceEvent::HostnameChanged { hostname, l3_networks: _ } => {
+            RowChange::set(&VM, id).put("hostname", hostname)
         }
         VmInstanceEvent::NicDetached { nic, l3_network: _, default_l3_network } => {
             let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
@@ -83,15 +114,30 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
 
 /// The row of a nic of `owner`, which is a VM or a router.
 pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: bool) -> RowChange {
+    nic_row(owner, Val::name_of(&hypervisor), nic, of_router)
+}
+
+/// The hypervisor type of a VM or router, as in its row.
+pub(crate) fn hypervisor(id: Id, kind: &'static Kind, rows: &dyn Rows) -> Result<Val, StoreError> {
+    let row = rows.get(kind, &id.to_string())?;
+    Ok(row.map_or(Val::Null, |row| row.value(kind, "hypervisorType").clone()))
+}
+
+pub(crate) fn nic_row(owner: Id, hypervisor: Val, nic: &Nic, of_router: bool) -> RowChange {
     let row = RowChange::insert(&NIC, nic.nic)
         .put("vmInstanceUuid", owner)
-        .put("l3NetworkUuid", nic.l3_network)
         .put("mac", nic.mac)
         .put("deviceId", nic.device_id)
         .put("internalName", &nic.internal_name)
-        .put("hypervisorType", Val::name_of(&hypervisor))
-        .put("metaData", of_router.then(|| nic.meta_data.to_string()));
-    with_addresses(row, &nic.addresses)
+        .put("hypervisorType", hypervisor)
+        .put("metaData", of_router.then(|| nic.meta_data.to_string()))
+        .put("state", "enable");
+    addressed(row, nic)
+}
+
+/// The network of a nic, and its addresses there.
+fn addressed(row: RowChange, nic: &Nic) -> RowChange {
+    with_addresses(row.put("l3NetworkUuid", nic.l3_network), &nic.addresses)
 }
 
 /// A nic's first address is in its row; all of them are `usedIps`.
@@ -106,7 +152,7 @@ fn with_addresses(row: RowChange, addresses: &[NicAddress]) -> RowChange {
 
 /// The other addresses of a nic.
 pub(crate) fn moved(nic: &Nic) -> RowChange {
-    with_addresses(RowChange::set(&NIC, nic.nic), &nic.addresses)
+    addressed(RowChange::set(&NIC, nic.nic), nic)
 }
 
 /// The removal of all nics of `owner`.

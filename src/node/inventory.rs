@@ -4,7 +4,7 @@ use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
     Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, ResourceConfigEvent, StreamKind, TagSetEvent,
-    TagType,
+    TagType, VmInstanceEvent,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -15,6 +15,10 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     let Some(first) = commit.events.first() else { return vec![] };
     let id = first.stream.id;
+    if let ("nic", Event::VmInstance(VmInstanceEvent::NicStateChanged { nic, .. })) = (message.inventory, &first.event)
+    {
+        return vec![("nic", nic.0)];
+    }
     if matches!(first.event, Event::TagSet(_)) && message.inventory.ends_with("Tag") {
         let tags = commit.events.iter().filter_map(|event| match &event.event {
             Event::TagSet(TagSetEvent::Created { tag, tag_type: TagType::User, .. }) => Some(("userTag", tag.0)),

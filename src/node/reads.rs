@@ -3,7 +3,7 @@
 use super::Node;
 use serde_json::{Value, json};
 use switchback_actors::{
-    agents::Agents, global_config, ip_range, l3_network, network_service_provider, resource_config,
+    agents::Agents, global_config, ip_range, l3_network, network_service_provider, resource_config, router, vm_instance,
 };
 use switchback_appliance::{AgentProblem, AgentProblemCode};
 use switchback_bus::*;
@@ -88,6 +88,18 @@ impl Node {
             Read::GetL3NetworkMtu(request) => {
                 Ok(json!({"mtu": l3_network::mtu_of(self.states(), request.l3_network_uuid)?}))
             }
+            Read::GetVmHostname(request) => {
+                Ok(json!({"hostname": vm_instance::hostname(self.states(), request.uuid)?}))
+            }
+            Read::GetVmAttachableL3Network(request) => {
+                self.networks(vm_instance::attachable_networks(self.states(), request.vm_instance_uuid)?).await
+            }
+            Read::GetCandidateL3NetworksForChangeVmNicNetwork(request) => {
+                self.networks(vm_instance::change_candidates(self.states(), request.vm_nic_uuid)?).await
+            }
+            Read::GetAttachablePublicL3ForVRouter(request) => {
+                self.networks(router::attachable_public_networks(self.states(), request.vm_instance_uuid)?).await
+            }
             Read::GetL3NetworkRouterInterfaceIp(request) => {
                 let ip = l3_network::router_interface_ip_of(self.states(), request.l3_network_uuid)?;
                 Ok(json!({ "routerInterfaceIp": ip }))
@@ -170,6 +182,12 @@ impl Node {
             reply["total"] = json!(total);
         }
         Ok(reply)
+    }
+
+    /// The inventories of these L3 networks.
+    async fn networks(&self, l3s: Vec<Id>) -> Result<Value, Refusal> {
+        let l3s: Vec<String> = l3s.iter().map(ToString::to_string).collect();
+        Ok(json!({"inventories": self.those("QueryL3Network", "uuid", &l3s, &[]).await?}))
     }
 
     /// The inventories whose `field` is one of `values`, at most a thousand.

@@ -10,6 +10,7 @@ mod ip_ranges;
 mod ipv6;
 mod l2_networks;
 mod network_services;
+mod nics;
 mod reserved_ranges;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;

@@ -5,6 +5,7 @@ mod crash;
 mod harness;
 mod incident;
 mod leftovers;
+mod nics;
 mod repair;
 mod router;
 mod settings;

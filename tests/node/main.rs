@@ -11,6 +11,7 @@ mod hosts;
 mod invariants;
 mod ip_ranges;
 mod l3_settings;
+mod nics;
 mod offerings;
 mod one_holder;
 mod refusals;

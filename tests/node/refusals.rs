@@ -1,5 +1,7 @@
 //! Bad input for every command: the code of MODEL.md, a message that names field and value, and nothing in the log.
 
+mod nics;
+
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -30,6 +32,8 @@ struct Scene {
     running: String,
     stopped: String,
     router: String,
+    router_nic: String,
+    running_nic: String,
     stopped_router: String,
     taken_ip: String,
 }
@@ -108,6 +112,8 @@ async fn scene() -> Scene {
         disabled_l3,
         overlapping,
         taken_ip: text(&running["vmNics"][0], "ip"),
+        router_nic: uuid(&world.get("QueryVirtualRouterVm", &router).await["vmNics"][0]),
+        running_nic: uuid(&running["vmNics"][0]),
         running: uuid(&running),
         stopped,
         router,
@@ -669,7 +675,7 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
 #[actix_rt::test]
 async fn every_command_refuses_bad_input_and_leaves_no_trace() {
     let scene = scene().await;
-    let tables = [places, l2_networks, l3_networks, offerings, vms, tags_and_configuration];
+    let tables = [places, l2_networks, l3_networks, offerings, vms, nics::nics, tags_and_configuration];
     let rows: Vec<Row> = tables.iter().flat_map(|table| table(&scene)).collect();
     let mut covered = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -47,6 +47,8 @@ impl Case {
     async fn new() -> Case {
         let world = World::new();
         let site = Site::new(&world).await;
+        // So that what is destroyed may come back.
+        world.configure("vm", "deletionPolicy", "Delay").await;
         let guests = vec![site.guest("a", ALL_SERVICES).await, site.guest("b", &["DHCP", "DNS"]).await];
         Case { world, site, guests, sent: 0 }
     }
@@ -167,6 +169,37 @@ impl Case {
                     json!({"resourceType": "InstanceOfferingVO", "resourceUuid": offering, "tag": text}),
                 )
             }
+            48..=50 => {
+                let l3 = if b.is_multiple_of(3) { pick(&self.uuids("QueryL3Network").await, a) } else { guest };
+                ("AttachL3NetworkToVm", json!({"vmInstanceUuid": pick(&machines().await, b), "l3NetworkUuid": l3}))
+            }
+            51 => ("DetachL3NetworkFromVm", json!({"vmNicUuid": pick(&self.uuids("QueryVmNic").await, b)})),
+            52 => {
+                let nic = pick(&self.uuids("QueryVmNic").await, b);
+                ("ChangeVmNicNetwork", json!({"vmNicUuid": nic, "destL3NetworkUuid": guest}))
+            }
+            53 => {
+                let vm = pick(&self.uuids("QueryVmInstance").await, a);
+                let free = self.world.node.read("GetFreeIp", json!({"l3NetworkUuid": guest, "limit": 1})).await;
+                let ip = free.map_or(json!(null), |free| free["inventories"][0]["ip"].clone());
+                ("SetVmStaticIp", json!({"vmInstanceUuid": vm, "l3NetworkUuid": guest, "ip": ip}))
+            }
+            54 => {
+                let vm = pick(&self.uuids("QueryVmInstance").await, a);
+                ("SetVmHostname", json!({"uuid": vm, "hostname": format!("n{}", b % 5)}))
+            }
+            55 => {
+                let nic = pick(&self.uuids("QueryVmNic").await, b);
+                ("ChangeVmNicState", json!({"vmNicUuid": nic, "state": on_off}))
+            }
+            56 => {
+                let name = if b.is_multiple_of(2) { "PauseVmInstance" } else { "ResumeVmInstance" };
+                (name, json!({"uuid": pick(&self.uuids("QueryVmInstance").await, a)}))
+            }
+            57 => {
+                let name = if b.is_multiple_of(3) { "ExpungeVmInstance" } else { "RecoverVmInstance" };
+                (name, json!({"uuid": pick(&self.uuids("QueryVmInstance").await, a)}))
+            }
             42 => (
                 "UpdateVmInstance",
                 json!({"uuid": pick(&self.uuids("QueryVmInstance").await, a), "name": format!("n{b}")}),
@@ -181,7 +214,7 @@ impl Case {
 
     async fn step(&mut self, step: Step) {
         let (kind, a, b) = step;
-        if kind >= 46 {
+        if matches!(kind, 46 | 47) {
             let what = [FailKind::Namespace, FailKind::Links, FailKind::Spawn][usize::from(b) % 3];
             return self.world.fleet().fail_next(id(&self.site.hosts[usize::from(a) % 2]), what);
         }
@@ -335,6 +368,7 @@ fn hosts_carry_what_should_run(world: &World, log: &Log, wrong: &mut Wrong) {
     let mut fold = HostFold::default();
     for commit in log {
         commit.events.iter().for_each(|event| fold.apply(commit.at, event));
+        fold.settle();
     }
     let mut carried = Vec::new();
     for host in fold.hosts().keys() {
@@ -347,7 +381,7 @@ fn hosts_carry_what_should_run(world: &World, log: &Log, wrong: &mut Wrong) {
     let mut wanted: Vec<(switchback_events::Id, HostId)> = Vec::new();
     for vm in world.node.journal().streams(StreamKind::VmInstance).into_iter().map(VmInstanceId) {
         let vm_state = states.get::<switchback_actors::VmInstance>(vm).unwrap().1;
-        if vm_state.state == switchback_actors::VmState::Running {
+        if matches!(vm_state.state, switchback_actors::VmState::Running | switchback_actors::VmState::Paused) {
             wanted.push((vm.0, vm_state.host));
         }
     }
@@ -384,7 +418,7 @@ fn what_is_replayed_equals_what_is_live() {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let steps = vec((0u8..48, any::<u16>(), any::<u16>()), 30..most);
+    let steps = vec((0u8..58, any::<u16>(), any::<u16>()), 30..most);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let result = runner.run(&steps, |steps| {
         actix_rt::System::new().block_on(run(steps));

@@ -434,7 +434,7 @@ impl World {
         for (vm, record) in node.fold.pending() {
             let routers = node.fold.routers().iter();
             let mut serving = routers.filter(|(_, router)| {
-                router.nics.iter().any(|nic| record.nics.iter().any(|own| own.l3_network == nic.l3_network))
+                router.nics.iter().any(|nic| record.nics.iter().any(|own| own.nic.l3_network == nic.l3_network))
             });
             let waits = dead(record.host.0) || serving.any(|(id, router)| dead(id.0) || dead(router.host.0));
             rule.holds_if(waits, || format!("VM {vm} is still under way: {record:?}"))?;

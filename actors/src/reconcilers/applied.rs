@@ -27,6 +27,12 @@ enum Progress {
     Failed(Refusal),
 }
 
+/// Whether routers are to know of it before the VM's host does.
+fn changes_nics(event: &Event) -> bool {
+    use VmInstanceEvent::{HostnameChanged, NicAttached, NicChanged};
+    matches!(event, Event::VmInstance(NicAttached { .. } | NicChanged { .. } | HostnameChanged { .. }))
+}
+
 impl Reconcilers {
     /// Waits until the work that `commit` began is done, for at most `limit`.
     pub async fn settle(&self, commit: &Commit, limit: Duration) -> Settled {
@@ -53,6 +59,7 @@ impl Reconcilers {
 
     fn progress(&self, commit: &Commit) -> Progress {
         let position = commit.last_position();
+        let mut late = false;
         let mut waiting = false;
         let mut hopeless = false;
         let mut take = |progress: Progress| match progress {
@@ -80,6 +87,13 @@ impl Reconcilers {
             let mut hosts = BTreeSet::new();
             let mut routers = BTreeSet::new();
             for event in &commit.events {
+                // A VM that runs is told when its routers know.
+                if changes_nics(&event.event)
+                    && let Some((host, told)) = world.fold.told(VmInstanceId(event.stream.id))
+                {
+                    let done = told.is_some_and(|told| world.converged.get(&host.0).is_some_and(|at| *at >= told));
+                    late |= !done;
+                }
                 match &event.event {
                     // Hosts that are away are passed over, and realise it when they are back.
                     Event::L2Network(L2NetworkEvent::AttachRequested { hosts: asked, .. }) => hosts.extend(asked),
@@ -112,7 +126,7 @@ impl Reconcilers {
         for post in posts {
             take(self.converged(service_worker::key(post), position, true, false));
         }
-        match (hopeless, waiting) {
+        match (hopeless, waiting || late) {
             (true, _) => Progress::Hopeless,
             (_, true) => Progress::Waiting,
             _ => Progress::Done,

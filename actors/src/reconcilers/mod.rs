@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::{HostFold, HostRecord, RouterRecord};
-use switchback_bus::{Command, Common, Refusal};
+use switchback_bus::{Command, Common, ExpungeVmInstance, Refusal};
 use switchback_events::*;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -74,6 +74,23 @@ struct World {
     appliances: HashMap<RouterId, Position>,
     /// What a host said of an appliance that it could not carry.
     appliance_errors: HashMap<RouterId, String>,
+    /// VMs that can be recovered, and when they were destroyed.
+    destroyed: BTreeMap<VmInstanceId, Micros>,
+}
+
+impl World {
+    fn remember(&mut self, event: &Recorded, at: Micros) {
+        let vm = VmInstanceId(event.stream.id);
+        match &event.event {
+            Event::VmInstance(VmInstanceEvent::Destroyed { recoverable: true, .. }) => {
+                self.destroyed.insert(vm, at);
+            }
+            Event::VmInstance(VmInstanceEvent::Recovered { .. } | VmInstanceEvent::Expunged {}) => {
+                self.destroyed.remove(&vm);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Reconcilers {
@@ -92,6 +109,7 @@ impl Reconcilers {
             stopping: AtomicBool::new(false),
         });
         tokio::spawn(reconcilers.clone().follow());
+        tokio::spawn(reconcilers.clone().expunge());
         reconcilers
     }
 
@@ -130,6 +148,7 @@ impl Reconcilers {
                 for commit in &commits {
                     for event in &commit.events {
                         world.fold.apply(commit.at, event);
+                        world.remember(event, commit.at);
                         if asks(&event.event) {
                             world.requests.insert(event.stream.id, event.position);
                         } else if ends(&event.event) {
@@ -139,6 +158,7 @@ impl Reconcilers {
                         routers.extend(self.routers_touched(event));
                         posts.extend(self.posts_touched(event));
                     }
+                    hosts.extend(world.fold.settle());
                     self.states().snapshot_after(commit);
                 }
             }
@@ -170,6 +190,29 @@ impl Reconcilers {
                 self.clone().wake_router(router);
             }
             self.moved.notify_waiters();
+        }
+    }
+
+    /// Expunges VMs that were destroyed long ago.
+    async fn expunge(self: Arc<Self>) {
+        let second = Duration::from_secs(1);
+        let mut waited = Duration::ZERO;
+        loop {
+            // A second at a time: the interval may be changed meanwhile.
+            tokio::time::sleep(second).await;
+            waited += second;
+            if waited < self.seconds("vm", "expungeInterval") {
+                continue;
+            }
+            waited = Duration::ZERO;
+            let before = now(&self) - self.seconds("vm", "expungePeriod").as_micros() as Micros;
+            let late: Vec<VmInstanceId> = {
+                let world = self.world.lock();
+                world.destroyed.iter().filter(|(_, at)| **at <= before).map(|(vm, _)| *vm).collect()
+            };
+            for uuid in late {
+                let _ = self.report("expunger", None, ExpungeVmInstance { uuid }).await;
+            }
         }
     }
 

@@ -35,22 +35,34 @@ impl RouterReplay {
             self.learn_networks(journal, upto)?;
             self.position = 0;
         }
-        let (router, fold) = (self.router.0, &mut self.fold);
-        let wanted: Vec<Id> = self.tags.iter().copied().collect();
-        let bears = |head: &EventHead<'_>| RouterFold::may_bear(head.stream.kind, head.name);
-        journal.replay(Some(&wanted), self.position, upto, &bears, &mut |event| {
-            let other_router = matches!(event.event, Event::Router(_)) && event.stream.id != router;
-            if !other_router {
-                fold.apply(&event);
-            }
-            ControlFlow::Continue(())
-        })?;
+        while self.read(journal, upto)? {}
         if self.fold.router.is_some() {
             self.position = upto;
         } else {
             self.fold = RouterFold::default();
         }
         Ok(())
+    }
+
+    /// Reads on; answers whether the router came to stand on a network that was not known before. Then all is to be
+    /// read again with it: its history is older than the router's nic there.
+    fn read(&mut self, journal: &Journal, upto: Position) -> Result<bool, ReadError> {
+        let (router, fold, tags) = (self.router.0, &mut self.fold, &mut self.tags);
+        let wanted: Vec<Id> = tags.iter().copied().collect();
+        let bears = |head: &EventHead<'_>| RouterFold::may_bear(head.stream.kind, head.name);
+        let mut new = false;
+        journal.replay(Some(&wanted), self.position, upto, &bears, &mut |event| {
+            match &event.event {
+                Event::Router(_) if event.stream.id != router => {}
+                Event::Router(RouterEvent::NicAttached { nic }) if tags.insert(nic.l3_network.0) => new = true,
+                _ => fold.apply(&event),
+            }
+            ControlFlow::Continue(())
+        })?;
+        if new {
+            (self.fold, self.position) = (RouterFold::default(), 0);
+        }
+        Ok(new)
     }
 
     fn learn_networks(&mut self, journal: &Journal, upto: Position) -> Result<(), ReadError> {

@@ -89,6 +89,10 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
             pause = Some(WAIT);
             continue;
         }
+        if !plugged(&reconcilers, &record) {
+            pause = Some(WAIT);
+            continue;
+        }
         let (began, before) = (Instant::now(), memory.applied.as_ref().map(|(_, revision)| *revision));
         if let Err(problem) = step(&reconcilers, &target, &record, &mut memory).await {
             tracing::warn!(%router, %problem, "a router did not do as told");
@@ -133,6 +137,12 @@ async fn going(reconcilers: &Arc<Reconcilers>, router: RouterId, record: &Router
         let _ = reconcilers.report("router-reconciler", reconcilers.request(router), report).await;
     }
     true
+}
+
+/// Whether the router has all the nics that its configuration will name: its host plugs them in.
+fn plugged(reconcilers: &Reconcilers, record: &RouterRecord) -> bool {
+    let converged = reconcilers.world.lock().converged.get(&record.host.0).copied().unwrap_or(0);
+    record.plugged <= record.applied.max(converged)
 }
 
 /// Whether the host carries the router's appliance. Before it does nobody knocks at the agent's door: a connection
@@ -382,7 +392,10 @@ async fn fail_waiting(
     let waiting: Vec<VmInstanceId> = {
         let world = reconcilers.world.lock();
         let pending = world.fold.pending().filter(|(_, vm)| vm.wanted && vm.generation > record.applied);
-        pending.filter(|(_, vm)| vm.nics.iter().any(|nic| guests.contains(&nic.l3_network))).map(|(id, _)| id).collect()
+        pending
+            .filter(|(_, vm)| vm.nics.iter().any(|nic| guests.contains(&nic.nic.l3_network)))
+            .map(|(id, _)| id)
+            .collect()
     };
     for uuid in waiting {
         let detail = Some(format!("virtual router {} refuses its configuration: {problem}", target.id));

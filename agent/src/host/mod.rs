@@ -96,7 +96,7 @@ impl HostEngine {
         {
             tracing::warn!(%error, "bridged packets pass the host's packet filter");
         }
-        vms::write_script(kernel.as_ref(), &settings)?;
+        vms::write_scripts(kernel.as_ref(), &settings)?;
         let state = Mutex::new(State { record, items: BTreeMap::new() });
         let engine = Self { kernel, settings, build, vlan, state, health: Mutex::default() };
         // So that there is an answer from the start.

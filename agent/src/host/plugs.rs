@@ -4,9 +4,11 @@ use super::Site;
 use crate::kernel::{KernelError, LinkChange};
 use switchback_appliance::PlugConfig;
 
-/// Makes the plugs that are missing and puts each into its bridge; with `fresh`, makes all of them anew.
-pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: bool) -> Result<(), String> {
+/// Makes the plugs that are missing and puts each into its bridge; with `fresh`, makes all of them anew. Answers the
+/// names inside of those that were made: they are still down there.
+pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: bool) -> Result<Vec<String>, String> {
     let mut changes = Vec::new();
+    let mut made = Vec::new();
     for plug in plugs {
         let end = plug.internal_name.clone();
         if site.links.get(&plug.bridge).is_none_or(|link| link.kind.as_deref() != Some("bridge")) {
@@ -18,6 +20,7 @@ pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: boo
         }
         let keep = held.filter(|_| !fresh);
         if keep.is_none() {
+            made.push(plug.name.clone());
             changes.push(LinkChange::Delete(end.clone()));
             changes.push(LinkChange::CreatePair {
                 name: end.clone(),
@@ -33,11 +36,14 @@ pub fn ensure(site: &Site<'_>, namespace: &str, plugs: &[PlugConfig], fresh: boo
         if keep.is_none_or(|link| link.master.as_ref() != Some(&plug.bridge)) {
             changes.push(LinkChange::Enslave(end.clone(), plug.bridge.clone()));
         }
-        if keep.is_none_or(|link| !link.up) {
-            changes.push(LinkChange::Up(end));
+        match (plug.up, keep.is_some_and(|link| link.up)) {
+            (true, false) => changes.push(LinkChange::Up(end)),
+            (false, true) => changes.push(LinkChange::Down(end)),
+            _ => {}
         }
     }
-    site.kernel.change_links(None, &changes).map_err(|error| error.to_string())
+    site.kernel.change_links(None, &changes).map_err(|error| error.to_string())?;
+    Ok(made)
 }
 
 /// Removes plugs, as far as they are there. To be done before their namespace goes: that would take them with

@@ -72,6 +72,9 @@ pub struct MadeVm {
     /// The addresses that its DHCP clients were given, by interface.
     #[serde(default)]
     pub addresses: BTreeMap<String, Ipv4Net>,
+    /// Its first process takes orders; those that an earlier agent started do not.
+    #[serde(default)]
+    pub orders: bool,
 }
 
 impl Record {

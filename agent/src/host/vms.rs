@@ -1,5 +1,11 @@
 //! VMs of the lab: a network namespace, a host name and name servers of its own, and a real DHCP client for
 //! each interface. Its first process stands for the VM: whoever enters its namespaces is in the VM.
+//!
+//! ```text
+//!  document ──► plugs (links, as of any appliance) ──► orders: start, stop, renew eth1 ──► first process ──► udhcpc
+//! ```
+//!
+//! A VM of the same generation is never started again: interfaces come and go while it runs.
 
 use super::{HostSettings, Outcome, Site, plugs, record::MadeVm};
 use crate::{
@@ -9,13 +15,15 @@ use crate::{
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     path::{Path, PathBuf},
 };
-use switchback_appliance::VmConfig;
+use switchback_appliance::{PlugConfig, VmConfig};
 use switchback_events::VmInstanceId;
 
 const SCRIPT: &str = "udhcpc.sh";
+const INIT: &str = "vm.sh";
+/// The pipe that the first process of a VM reads.
+const ORDERS: &str = "orders";
 
 /// What a DHCP client does with what it is told.
 const SCRIPT_TEXT: &str = r#"#!/bin/sh
@@ -30,7 +38,7 @@ bound | renew)
     [ "$1" = bound ] && ip -4 addr flush dev "$interface"
     [ -n "$mtu" ] && ip link set "$interface" mtu "$mtu"
     ip addr replace "$ip/$mask" broadcast + dev "$interface"
-    if [ "$interface" = "$VM_DEFAULT" ]; then
+    if [ "$interface" = "$(cat "$VM_DIR/default")" ]; then
         [ -n "$router" ] && [ -z "$staticroutes" ] && ip route replace default via "${router%% *}" dev "$interface"
         {
             [ -n "$domain" ] && echo "search $domain"
@@ -43,7 +51,7 @@ bound | renew)
     while [ $# -ge 2 ]; do
         if [ "$1" != 0.0.0.0/0 ]; then
             ip route replace "$1" via "$2" dev "$interface" proto static
-        elif [ "$interface" = "$VM_DEFAULT" ]; then
+        elif [ "$interface" = "$(cat "$VM_DIR/default")" ]; then
             ip route replace default via "$2" dev "$interface"
         fi
         shift 2
@@ -55,6 +63,41 @@ esac
 exit 0
 "#;
 
+/// The first process of a VM. It is told by lines in a pipe, one order each.
+const INIT_TEXT: &str = r#"#!/bin/sh
+# Runs a DHCP client for each interface, and starts, ends and renews them as it is told.
+end() {
+    [ -f "$VM_DIR/$1.pid" ] || return 0
+    client=$(cat "$VM_DIR/$1.pid")
+    rm -f "$VM_DIR/$1.pid"
+    kill "$client" 2>/dev/null
+    wait "$client" 2>/dev/null
+    rm -f "$VM_DIR/$1.lease"
+    ip -4 addr flush dev "$1" 2>/dev/null
+}
+start() {
+    end "$1"
+    udhcpc -f -i "$1" -x "hostname:$(cat "$VM_DIR/hostname")" -s "$VM_SCRIPT" -O mtu -O staticroutes -t 1000000 -T 1 -A 1 3>&- &
+    echo $! >"$VM_DIR/$1.pid"
+}
+exec 3<>"$VM_DIR/orders"
+for interface in "$@"; do start "$interface"; done
+while read -r order interface <&3; do
+    case "$order" in
+    start) start "$interface" ;;
+    stop) end "$interface" ;;
+    renew) [ -f "$VM_DIR/$interface.pid" ] && kill -USR1 "$(cat "$VM_DIR/$interface.pid")" ;;
+    rename)
+        cat "$VM_DIR/hostname" >/proc/sys/kernel/hostname
+        printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(cat "$VM_DIR/hostname")" >"$VM_DIR/hosts"
+        ;;
+    esac
+done
+"#;
+
+/// Puts each argument as a line into a pipe that someone reads; a pipe is opened both ways, so that nobody waits.
+const TELL: &str = r#"[ -p "$0" ] && printf '%s\n' "$@" 1<>"$0""#;
+
 /// The namespace of a VM.
 pub fn namespace(settings: &HostSettings, vm: VmInstanceId) -> String {
     format!("{}-vm-{}", settings.prefix, vm.0.tail())
@@ -64,8 +107,9 @@ fn directory(state_dir: &Path, vm: VmInstanceId) -> PathBuf {
     state_dir.join("vms").join(vm.to_string())
 }
 
-/// Writes the script of the DHCP clients, one for all VMs.
-pub fn write_script(kernel: &dyn Kernel, settings: &HostSettings) -> Result<(), KernelError> {
+/// Writes the scripts of the first processes and of the DHCP clients, one for all VMs.
+pub fn write_scripts(kernel: &dyn Kernel, settings: &HostSettings) -> Result<(), KernelError> {
+    kernel.write(&settings.state_dir.join(INIT), INIT_TEXT.as_bytes(), 0o755)?;
     kernel.write(&settings.state_dir.join(SCRIPT), SCRIPT_TEXT.as_bytes(), 0o755)
 }
 
@@ -86,10 +130,14 @@ fn bring_up(
     check::vm(config)?;
     let kernel = site.kernel;
     let name = namespace(site.settings, vm);
-    let runs = |held: &MadeVm| held.config == *config && kernel.alive(&held.process);
-    if made.as_ref().is_some_and(runs) && site.namespaces.contains(&name) {
-        plugs::ensure(site, &name, &config.plugs, false)?;
-        return Ok(());
+    // What an agent of before has started takes no orders.
+    let listens = |held: &MadeVm| held.orders && kernel.alive(&held.process);
+    if let Some(held) = made
+        && held.config.generation == config.generation
+        && listens(held)
+        && site.namespaces.contains(&name)
+    {
+        return change(site, vm, config, held, actions);
     }
     plugs::remove(site, &config.plugs).map_err(|error| error.to_string())?;
     tear_down(site, vm, made.as_ref()).map_err(|error| error.to_string())?;
@@ -101,10 +149,78 @@ fn bring_up(
     kernel.change_links(Some(&name), &up).map_err(|error| error.to_string())?;
     let process = start(site, vm, config).map_err(|error| error.to_string())?;
     actions.push(format!("start VM {name} at generation {}", config.generation));
-    let held = MadeVm { config: config.clone(), process, addresses: BTreeMap::new() };
+    let held = MadeVm { config: config.clone(), process, addresses: BTreeMap::new(), orders: true };
     describe(kernel, site.settings, vm, &held).map_err(|error| error.to_string())?;
     *made = Some(held);
     Ok(())
+}
+
+/// Makes a VM that runs what it should be: plugs come and go, and clients with them. What fails on the way is done
+/// again with the next document, since the record is changed last.
+fn change(
+    site: &Site<'_>,
+    vm: VmInstanceId,
+    config: &VmConfig,
+    held: &mut MadeVm,
+    actions: &mut Vec<String>,
+) -> Result<(), String> {
+    let (kernel, name) = (site.kernel, namespace(site.settings, vm));
+    let files = directory(&site.settings.state_dir, vm);
+    let failed = |error: KernelError| error.to_string();
+    let before = held.config.clone();
+    let same = |plug: &PlugConfig, other: &PlugConfig| {
+        plug.internal_name == other.internal_name && plug.name == other.name && plug.mac == other.mac
+    };
+    let gone = before.plugs.iter().filter(|plug| !config.plugs.iter().any(|wanted| same(plug, wanted)));
+    let gone: Vec<PlugConfig> = gone.cloned().collect();
+    let stop: Vec<String> = gone.iter().map(|plug| format!("stop {}", plug.name)).collect();
+    tell(kernel, &files, &stop).map_err(failed)?;
+    plugs::remove(site, &gone).map_err(failed)?;
+    let made = plugs::ensure(site, &name, &config.plugs, false)?;
+    let up: Vec<LinkChange> = made.iter().cloned().map(LinkChange::Up).collect();
+    kernel.change_links(Some(&name), &up).map_err(failed)?;
+    let renamed = before.hostname != config.hostname;
+    if renamed {
+        kernel.write(&files.join("hostname"), config.hostname.as_bytes(), 0o644).map_err(failed)?;
+    }
+    if before.default_plug != config.default_plug {
+        kernel.write(&files.join("default"), config.default_plug.as_bytes(), 0o644).map_err(failed)?;
+    }
+    let mut orders = Vec::new();
+    if renamed {
+        orders.push("rename".to_string());
+    }
+    for plug in &config.plugs {
+        let known = before.plugs.iter().find(|other| same(plug, other)).filter(|_| !made.contains(&plug.name));
+        let default = plug.name == config.default_plug && plug.name != before.default_plug;
+        match known {
+            Some(other) if other.lease == plug.lease => {
+                if renamed || default || other.mtu != plug.mtu {
+                    orders.push(format!("renew {}", plug.name));
+                }
+            }
+            _ => orders.push(format!("start {}", plug.name)),
+        }
+    }
+    tell(kernel, &files, &orders).map_err(failed)?;
+    if before != *config {
+        actions
+            .push(format!("change VM {name}: {}", stop.iter().chain(&orders).cloned().collect::<Vec<_>>().join(", ")));
+        held.config = config.clone();
+        describe(kernel, site.settings, vm, held).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Gives orders to the first process of a VM.
+fn tell(kernel: &dyn Kernel, files: &Path, orders: &[String]) -> Result<(), KernelError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let pipe = files.join(ORDERS).display().to_string();
+    let mut args = vec!["-c", TELL, pipe.as_str()];
+    args.extend(orders.iter().map(String::as_str));
+    kernel.run("sh", &args)
 }
 
 fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<ProcessId, KernelError> {
@@ -113,8 +229,9 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
     let (resolv, hosts) = (files.join("resolv.conf"), files.join("hosts"));
     kernel.write(&resolv, b"", 0o644)?;
     kernel.write(&hosts, format!("127.0.0.1 localhost\n127.0.1.1 {}\n", config.hostname).as_bytes(), 0o644)?;
-    let init = files.join("init.sh");
-    kernel.write(&init, init_text(&site.settings.state_dir, config).as_bytes(), 0o755)?;
+    kernel.write(&files.join("hostname"), config.hostname.as_bytes(), 0o644)?;
+    kernel.write(&files.join("default"), config.default_plug.as_bytes(), 0o644)?;
+    kernel.run("mkfifo", &[&files.join(ORDERS).display().to_string()])?;
     let over = [(resolv, PathBuf::from("/etc/resolv.conf")), (hosts, PathBuf::from("/etc/hosts"))];
     let house = House {
         namespace: namespace(site.settings, vm),
@@ -122,31 +239,15 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
         files: over.into_iter().filter(|(_, over)| kernel.exists(over)).collect(),
         hostname: Some(config.hostname.clone()),
     };
+    let script = |name: &str| site.settings.state_dir.join(name).display().to_string();
     let env = BTreeMap::from([
         ("VM_DIR".to_string(), files.display().to_string()),
-        ("VM_DEFAULT".to_string(), config.default_plug.clone()),
+        ("VM_SCRIPT".to_string(), script(SCRIPT)),
     ]);
     let log = files.join("vm.log");
-    let args = vec![init.display().to_string()];
+    let interfaces = config.plugs.iter().map(|plug| plug.name.clone());
+    let args = std::iter::once(script(INIT)).chain(interfaces).collect();
     kernel.spawn(&Spawn { program: PathBuf::from("/bin/sh"), args, env, log, house: Some(house) })
-}
-
-/// The first process of a VM: a DHCP client for each interface, and at last the one of the default interface.
-fn init_text(state_dir: &Path, config: &VmConfig) -> String {
-    let client = |interface: &str| {
-        format!(
-            "udhcpc -f -i {interface} -x hostname:{} -s '{}' -O mtu -O staticroutes -t 1000000 -T 1 -A 1",
-            config.hostname,
-            state_dir.join(SCRIPT).display()
-        )
-    };
-    let mut text = String::from("#!/bin/sh\n");
-    for plug in config.plugs.iter().filter(|plug| plug.name != config.default_plug) {
-        let _ = writeln!(text, "{} &", client(&plug.name));
-    }
-    let last = if config.plugs.is_empty() { "sleep infinity".to_string() } else { client(&config.default_plug) };
-    let _ = writeln!(text, "exec {last}");
-    text
 }
 
 /// Notes the addresses that the DHCP clients were given, where they changed.
@@ -189,32 +290,4 @@ fn tear_down(site: &Site<'_>, vm: VmInstanceId, made: Option<&MadeVm>) -> Result
 pub fn remove(site: &Site<'_>, vm: VmInstanceId, made: &MadeVm) -> Result<String, KernelError> {
     tear_down(site, vm, Some(made))?;
     Ok(format!("remove VM {}", namespace(site.settings, vm)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use switchback_appliance::PlugConfig;
-
-    #[test]
-    fn the_default_interface_is_served_by_the_process_that_stays() {
-        let plug = |name: &str| PlugConfig {
-            name: name.to_string(),
-            internal_name: format!("vnic1.{name}"),
-            mac: "fa:00:00:00:00:01".parse().unwrap(),
-            bridge: "br_eth0".to_string(),
-            mtu: 1500,
-        };
-        let config = VmConfig {
-            name: "vm1".to_string(),
-            hostname: "vm1".to_string(),
-            generation: 1,
-            plugs: vec![plug("eth0"), plug("eth1")],
-            default_plug: "eth0".to_string(),
-        };
-        let text = init_text(Path::new("/s"), &config);
-        assert_eq!(text.lines().count(), 3);
-        assert!(text.lines().nth(1).unwrap().contains("-i eth1") && text.lines().nth(1).unwrap().ends_with(" &"));
-        assert!(text.lines().nth(2).unwrap().starts_with("exec udhcpc -f -i eth0 -x hostname:vm1 "));
-    }
 }

@@ -227,6 +227,7 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
     };
     let one = match change {
         LinkChange::Up(name) => format!("link set {name} up"),
+        LinkChange::Down(name) => format!("link set {name} down"),
         LinkChange::Mtu(name, mtu) => format!("link set {name} mtu {mtu}"),
         LinkChange::Rename(from, to) => {
             return vec![format!("link set {from} down"), format!("link set {from} name {to}")];

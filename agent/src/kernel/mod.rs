@@ -80,6 +80,7 @@ pub struct Route {
 #[allow(missing_docs)]
 pub enum LinkChange {
     Up(String),
+    Down(String),
     Mtu(String, u32),
     /// The link is down for a moment.
     Rename(String, String),

@@ -134,6 +134,7 @@ impl State {
     fn change_link(&mut self, change: &LinkChange) -> Result<()> {
         match change {
             LinkChange::Up(name) => self.link(name)?.up = true,
+            LinkChange::Down(name) => self.link(name)?.up = false,
             LinkChange::Mtu(name, mtu) => self.link(name)?.mtu = *mtu,
             LinkChange::Rename(from, to) => {
                 let mut link = self.link(from)?.clone();

@@ -137,6 +137,8 @@ impl Site {
             mac: common::mac(last),
             bridge: bridge.to_string(),
             mtu: 1500,
+            up: true,
+            lease: 0,
         }
     }
 

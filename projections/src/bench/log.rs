@@ -448,7 +448,7 @@ impl World {
         let Some(NicAddress { ip, used_ip, ip_range, .. }) = nic.ipv4() else { return };
         let Nic { l3_network, nic, mac, .. } = nic;
         let events: Vec<(Id, Event)> = vec![
-            (id, VmInstanceEvent::Destroyed { l3_networks }.into()),
+            (id, VmInstanceEvent::Destroyed { l3_networks, recoverable: false }.into()),
             (ip_range.0, IpRangeEvent::AddressReleased { l3_network, ip: ip.into(), used_ip, nic, owner: id }.into()),
             (Id::of_name(&format!("mac block {network}")), MacBlockEvent::Released { mac, nic }.into()),
         ];

@@ -200,7 +200,7 @@ fn a_vm_goes_through_its_life() {
     for (event, ..) in &steps {
         log.event(vm, event.clone());
     }
-    log.event(vm, VmInstanceEvent::Destroyed { l3_networks: l3() });
+    log.event(vm, VmInstanceEvent::Destroyed { l3_networks: l3(), recoverable: false });
     let mut folded = Folded::of(&log);
     for (at, (event, state, host, error)) in (2..).zip(&steps) {
         let row = &folded.all_at("vm", at)[0];
@@ -303,7 +303,7 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
             "uuid": uuid("nic", 2), "vmInstanceUuid": router.to_string(), "l3NetworkUuid": uuid("l3", 3),
             "mac": "fa:00:00:00:02:00", "ip": "10.0.0.2", "netmask": "255.255.255.0", "gateway": "10.0.0.1",
             "deviceId": 0, "internalName": "vnic2.0", "hypervisorType": "KVM", "metaData": "4",
-            "usedIpUuid": uuid("ip", 2),
+            "usedIpUuid": uuid("ip", 2), "state": "enable",
         })
     );
     assert_eq!((folded.all("virtualRouter").len(), folded.all("nic").len()), (0, 0));
