@@ -23,7 +23,8 @@ const STEPS: &[Step] = &[
     (StreamKind::IpRange, 1, same),
     // Addresses may be reserved.
     (StreamKind::L3Network, 1, same),
-    // A range may be one of IPv6, and its addresses are of either family; so are reserved ones.
+    // A range may be one of IPv6, and its addresses are of either family; so are reserved ones. A network may have host
+    // routes and an MTU, and no address management.
     (StreamKind::IpRange, 2, same),
     (StreamKind::L3Network, 2, same),
     // A nic has an address of each family; the one that it had is read as one of them.
@@ -31,8 +32,6 @@ const STEPS: &[Step] = &[
     (StreamKind::Router, 1, same),
     // A tag may be changed.
     (StreamKind::TagSet, 1, same),
-    // Host routes, an MTU, and networks without address management.
-    (StreamKind::L3Network, 2, same),
     // Providers of network services come and go.
     (StreamKind::L2Network, 1, same),
 ];

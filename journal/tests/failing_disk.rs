@@ -99,11 +99,12 @@ fn what_fails_beside_the_log_does_not_stop_it() {
                 let_fail(&disk, &mut child, call, file, 3, ENOSPC, times);
                 disk.failing_under(&mut child);
                 history.run(child, Kill::AfterAcknowledged(300, Duration::from_millis(20) * runs));
+                // What the next child sends again is known from what is found now.
+                history.check(&disk.dir()).unwrap_or_else(|wrong| panic!("{call} {file} {times}: {wrong}"));
                 take_log(&disk).iter().any(|line| *line == format!("failed {call}"))
             });
             assert!(failed, "{call} {file}");
             assert!(history.acknowledged() >= 300);
-            history.check(&disk.dir()).unwrap_or_else(|wrong| panic!("{call} {file} {times}: {wrong}"));
             works_again(&mut history, &disk.dir());
         }
     }
