@@ -7,7 +7,7 @@ use crate::{
     network_service_provider::{self, NetworkServiceProvider},
     state::{Aggregate, State, schema},
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeSet, HashMap},
     ops::ControlFlow,
@@ -24,6 +24,9 @@ use switchback_snapshots::{Snapshot, Snapshots};
 
 /// A snapshot is taken each time a stream has grown by so many events.
 pub const SNAPSHOT_EVERY: Version = 100;
+/// A state that takes more than this many bytes is kept so many times less often as it is larger, so that what an event
+/// costs does not grow with what its stream holds.
+const SNAPSHOT_BYTES: usize = 8 * 1024;
 
 /// The states of all aggregates at the head of the log.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub struct States {
     snapshots: Arc<Snapshots>,
     snapshot_every: Version,
     providers: Arc<Providers>,
+    /// Of the large states: from which version on they are kept again.
+    due: Arc<Mutex<HashMap<StreamKey, Version>>>,
     table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
     directory: Arc<RwLock<Directory>>,
 }
@@ -55,6 +60,7 @@ impl States {
             snapshots: snapshots.into(),
             snapshot_every: SNAPSHOT_EVERY,
             providers: Arc::default(),
+            due: Arc::default(),
             table: Arc::default(),
             directory: Arc::new(RwLock::new(directory)),
         })
@@ -225,6 +231,9 @@ impl States {
     /// lost with a crash must not come back from here.
     pub fn snapshot_after(&self, commit: &Commit) {
         for event in commit.events.iter().filter(|event| event.version % self.snapshot_every == 0) {
+            if self.due.lock().get(&event.stream).is_some_and(|due| event.version < *due) {
+                continue;
+            }
             let entry = self.table.read().get(&event.stream).cloned();
             let Some((version, state)) = entry else { continue };
             // Later events may be in the state that are not durable yet.
@@ -232,6 +241,10 @@ impl States {
                 continue;
             }
             if let Ok(bytes) = rmp_serde::to_vec_named(&state) {
+                let times = (bytes.len() / SNAPSHOT_BYTES) as Version;
+                if times > 1 {
+                    self.due.lock().insert(event.stream, version + times * self.snapshot_every);
+                }
                 self.snapshots.put(event.stream, schema(), Snapshot { version, position: event.position, bytes });
             }
         }

@@ -23,8 +23,8 @@ use std::{
 use switchback_events::{Id, Position, StreamKey, Version};
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// A larger state is folded again.
-const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
+/// A larger state is folded again. The addresses of a /8 take 4 MiB at most.
+const SNAPSHOT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// sled writes a leaf of many large values to a file of its own each time one of them changes; small chunks do
 /// not come to that.
 const CHUNK_BYTES: usize = 6 * 1024;

@@ -156,12 +156,6 @@ impl Used {
         self.v6.iter().map(run).fold(self.v4.0.len(), u64::saturating_add)
     }
 
-    /// How many bytes those of IPv4 take.
-    pub fn container_bytes(&self) -> u64 {
-        let held = self.v4.0.statistics();
-        held.n_bytes_array_containers + held.n_bytes_run_containers + held.n_bytes_bitset_containers
-    }
-
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.v4.0.is_empty() && self.v6.is_empty()

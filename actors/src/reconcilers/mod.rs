@@ -159,8 +159,11 @@ impl Reconcilers {
                         posts.extend(self.posts_touched(event));
                     }
                     hosts.extend(world.fold.settle());
-                    self.states().snapshot_after(commit);
                 }
+            }
+            // A large state takes a while to be written, and nobody waits for that.
+            for commit in &commits {
+                self.states().snapshot_after(commit);
             }
             // Until the log of before the start is read, nobody acts on a part of it.
             if self.world.lock().fold.position() < head {
