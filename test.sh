@@ -34,7 +34,12 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step "tests"
+SWITCHBACK_REFUSALS=$(mktemp -d)
+export SWITCHBACK_REFUSALS
+trap 'rm -rf "$SWITCHBACK_REFUSALS"' EXIT
 cargo test --workspace --locked --quiet
+step "refusals that no test reaches"
+cargo test --test tidy --locked --quiet -- --ignored every_refusal_is_reached_by_a_test
 if $full; then
     step "licences, bans and sources of the dependencies"
     command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

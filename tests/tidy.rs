@@ -15,6 +15,8 @@ use switchback_bus::{
 };
 use switchback_events::StreamKind;
 
+#[path = "tidy/refusals.rs"]
+mod refusals;
 #[path = "acceptance/rows.rs"]
 mod rows;
 
@@ -280,6 +282,7 @@ fn generated_documents_are_current() {
         ("docs/reference/global-config.md", global_config_page()),
         ("docs/reference/tags.md", tags_page()),
         ("docs/reference/acceptance.md", acceptance_page()),
+        ("docs/reference/errors.md", refusals::page()),
     ]);
     for (path, text) in documents {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

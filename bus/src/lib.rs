@@ -17,6 +17,8 @@ mod message;
 mod network_service_provider;
 mod nic;
 mod offering;
+#[cfg(debug_assertions)]
+mod reached;
 mod read;
 mod refusal;
 mod resource_config;

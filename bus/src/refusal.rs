@@ -113,7 +113,10 @@ pub mod code {
 
 impl Refusal {
     /// Any refusal.
+    #[track_caller]
     pub fn new(kind: RefusalKind, code: &str, detail: impl Into<String>) -> Refusal {
+        #[cfg(debug_assertions)]
+        crate::reached::note(std::panic::Location::caller());
         Refusal {
             kind,
             code: code.to_string(),
@@ -127,6 +130,7 @@ impl Refusal {
     }
 
     /// SYS.1007: the parameter `field` has the bad value `value`; `right` says what would be right.
+    #[track_caller]
     pub fn argument(field: &str, value: impl Display, right: impl Display) -> Refusal {
         let mut value = value.to_string();
         if value.len() > 120 {
@@ -140,33 +144,39 @@ impl Refusal {
     }
 
     /// SYS.1007: the parameter `field` is missing.
+    #[track_caller]
     pub fn missing(field: &str, right: impl Display) -> Refusal {
         let detail = format!("{field} is missing: {right}");
         Refusal { field: Some(field.to_string()), ..Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail) }
     }
 
     /// SYS.1006: legal input, but wrong state or conflict.
+    #[track_caller]
     pub fn operation(detail: impl Into<String>) -> Refusal {
         Refusal::new(RefusalKind::Conflict, code::OPERATION, detail)
     }
 
     /// A conflict with a code of its own.
+    #[track_caller]
     pub fn conflict(code: &str, detail: impl Into<String>) -> Refusal {
         Refusal::new(RefusalKind::Conflict, code, detail)
     }
 
     /// SYS.1003: the parameter `field` names a `what` that does not exist.
+    #[track_caller]
     pub fn not_found(field: &str, what: &str, id: impl Display) -> Refusal {
         let detail = format!("{field} = `{id}`: there is no such {what}");
         Refusal { field: Some(field.to_string()), ..Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, detail) }
     }
 
     /// The message or option is in the catalogue but not done yet.
+    #[track_caller]
     pub fn not_supported(what: impl Display) -> Refusal {
         Refusal::new(RefusalKind::NotSupported, code::NOT_SUPPORTED, format!("{what} is not supported yet"))
     }
 
     /// SYS.1000: a fault of ours.
+    #[track_caller]
     pub fn internal(detail: impl Into<String>) -> Refusal {
         Refusal::new(RefusalKind::Internal, code::INTERNAL, detail)
     }
