@@ -1,5 +1,6 @@
 //! What a decision is shown of the world: states at their last sequenced version, and sets of the directory. All
-//! that it was shown is remembered, and the commit stands only if none of it has moved.
+//! that it was shown is remembered, and the commit stands only if none of it has moved. What was shown twice, and moved
+//! in between, is remembered as it was first: such a decision never stands.
 
 use crate::{
     directory::{Relation, SetKey},
@@ -30,7 +31,7 @@ impl<'a> Facts<'a> {
     pub fn get<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
         let id = id.into();
         let (version, state) = self.states.get::<A>(id)?;
-        self.reads.borrow_mut().insert(StreamKey::new(A::KIND, id), version);
+        self.reads.borrow_mut().entry(StreamKey::new(A::KIND, id)).or_insert(version);
         Ok(state)
     }
 
@@ -43,7 +44,7 @@ impl<'a> Facts<'a> {
     pub fn members(&self, relation: Relation, owner: impl Into<Id>) -> Vec<Id> {
         let key = (relation, owner.into());
         let (generation, members) = self.states.set(key);
-        self.sets.borrow_mut().insert(key, generation);
+        self.sets.borrow_mut().entry(key).or_insert(generation);
         members
     }
 
@@ -75,5 +76,32 @@ impl<'a> Facts<'a> {
     /// What was shown: the versions and the generations.
     pub fn shown(self) -> Shown {
         (self.reads.into_inner().into_iter().collect(), self.sets.into_inner().into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::Given;
+
+    #[test]
+    fn what_moves_between_two_looks_is_remembered_as_it_was_first() {
+        let zone = Id::of_name("zone");
+        let created = || ZoneEvent::Created { name: "z".to_string(), description: None, is_default: false };
+        let given = Given::nothing().event("zone", created());
+        let facts = given.states.facts();
+        let look = || {
+            facts.members(Relation::All(StreamKind::Zone), Id::NIL);
+            facts.get::<Zone>(zone).unwrap()
+        };
+        assert_eq!(look().name, "z");
+        let renamed = ZoneEvent::Updated { name: Some("y".to_string()), description: None, is_default: None };
+        let other = Given { states: given.states.clone() }.event("zone", renamed).event("other", created());
+        assert_eq!(look().name, "y");
+        let (reads, sets) = facts.shown();
+        let stream = StreamKey::new(StreamKind::Zone, zone);
+        assert_eq!(reads, [(stream, 1)]);
+        assert_eq!(other.states.journal().version(stream), 2);
+        assert_ne!(sets[0].1, other.states.set(sets[0].0).0);
     }
 }
