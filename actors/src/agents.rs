@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use std::net::{Ipv4Addr, SocketAddr};
-use switchback_appliance::{AgentProblem, ApplyReport, Drift, Health, InterfaceCheck, Push};
-use switchback_events::{HostId, HypervisorType, RouterId};
+use switchback_appliance::{AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push};
+use switchback_events::{HostId, HypervisorType, Mac, RouterId};
 
 /// Where a host's agent is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,8 @@ pub trait Agents: Send + Sync {
     async fn put_host(&self, host: &HostTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
     /// Could the host carry an L2 network on this interface?
     async fn check_interface(&self, host: &HostTarget, check: InterfaceCheck) -> Result<(), AgentProblem>;
+    /// Who answers for an address on an L2 network that the host carries?
+    async fn probe_arp(&self, host: &HostTarget, probe: ArpProbe) -> Result<Option<Mac>, AgentProblem>;
     /// Gives the agent of an appliance its certificate, before the appliance is told to the host.
     async fn prepare_appliance(
         &self,

@@ -143,6 +143,10 @@ impl<'a> Cascade<'a> {
         for l3 in self.facts.members(Relation::L3sOfL2, id) {
             self.l3(l3)?;
         }
+        if l2.changing.is_some() {
+            let (code, detail) = (code::L2_ATTACH.to_string(), format!("L2 network {id} was deleted meanwhile"));
+            self.decision.add(id, L2NetworkEvent::VlanChangeFailed { code, detail });
+        }
         for cluster in l2.clusters.keys() {
             self.unattach(id, *cluster)?;
         }

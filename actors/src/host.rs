@@ -31,6 +31,7 @@ pub struct Host {
     pub state: HostState,
     pub status: Option<HostStatus>,
     pub reason: Option<String>,
+    pub notes: Vec<String>,
     pub deleted: bool,
 }
 
@@ -51,6 +52,7 @@ impl Host {
             HostEvent::StatusChanged { status, reason } => {
                 (self.status, self.reason) = (Some(*status), reason.clone());
             }
+            HostEvent::NotesChanged { notes } => self.notes = notes.clone(),
             HostEvent::Deleted {} => self.deleted = true,
         }
     }
@@ -217,6 +219,9 @@ pub(crate) fn report(command: &ReportHostStatus, facts: &Facts) -> Result<Decisi
         "Connected" => HostStatus::Connected,
         _ => HostStatus::Disconnected,
     };
+    if let Some(notes) = command.notes.clone().filter(|notes| *notes != host.notes) {
+        decision = decision.event(HostEvent::NotesChanged { notes });
+    }
     if host.status == Some(status) && host.reason == command.reason {
         return Ok(decision);
     }
@@ -272,7 +277,7 @@ mod tests {
     }
 
     fn idle() -> ReportHostStatus {
-        ReportHostStatus { uuid: id("host"), status: "Idle".to_string(), reason: None }
+        ReportHostStatus { uuid: id("host"), status: "Idle".to_string(), reason: None, notes: None }
     }
 
     #[test]

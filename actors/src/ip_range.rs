@@ -15,7 +15,9 @@ pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
 pub use used::Used;
 
-pub use reads::{BothFamilies, Capacities, Capacity, availability, capacity, free_addresses, used_addresses};
+pub use reads::{
+    BothFamilies, Capacities, Capacity, availability, capacity, free_addresses, l2_network_of, used_addresses,
+};
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use allocator::{Strategy, View};

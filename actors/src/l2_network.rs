@@ -1,7 +1,10 @@
 //! L2 network: created, attached to clusters, deleted. An attachment goes
 //! `none → Requested → Attached → none`, or from `Requested` back to `none` when a host cannot realise it.
+//!
+//! A change of its VLAN goes the same way: while it is under way its hosts are told the new one, and when one of them
+//! cannot realise it all are told the old one again. Nothing else is attached, detached or deleted meanwhile.
 
-use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, states::States, *};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use switchback_bus::*;
@@ -29,6 +32,10 @@ pub struct L2Network {
     pub providers: BTreeSet<NetworkServiceProviderId>,
     /// The last attachment that failed: cluster, version of the event, why.
     pub failed: Option<(ClusterId, Version, String)>,
+    /// The VLAN that its hosts change over to.
+    pub changing: Option<Option<u16>>,
+    /// The last change of its VLAN that failed: version of the event, why.
+    pub change_failed: Option<(Version, String)>,
     pub deleted: bool,
 }
 
@@ -64,14 +71,36 @@ impl L2Network {
             L2NetworkEvent::ProviderDetached { provider } => {
                 self.providers.remove(provider);
             }
+            L2NetworkEvent::VlanChangeRequested { vlan, .. } => self.changing = Some(*vlan),
+            L2NetworkEvent::VlanChanged { vlan, .. } => (self.vlan, self.changing) = (*vlan, None),
+            L2NetworkEvent::VlanChangeFailed { detail, .. } => {
+                (self.changing, self.change_failed) = (None, Some((version, detail.clone())));
+            }
             L2NetworkEvent::Deleted {} => self.deleted = true,
         }
+    }
+
+    /// Whether it has the frames of a VLAN, or is about to have them or to give them up.
+    fn carries(&self, vlan: Option<u16>) -> bool {
+        self.vlan == vlan || self.changing == Some(vlan)
     }
 
     /// Whether the cluster's hosts carry it.
     pub fn attached_to(&self, cluster: ClusterId) -> bool {
         self.clusters.get(&cluster) == Some(&L2Attachment::Attached)
     }
+}
+
+/// What is under way ends before anything else begins.
+fn settled(id: L2NetworkId, l2: &L2Network) -> Result<(), Refusal> {
+    match l2.changing {
+        Some(_) => Err(Refusal::operation(format!("the VLAN of L2 network {id} is being changed"))),
+        None => Ok(()),
+    }
+}
+
+fn type_of(vlan: Option<u16>) -> L2NetworkType {
+    if vlan.is_some() { L2NetworkType::L2VlanNetwork } else { L2NetworkType::L2NoVlanNetwork }
 }
 
 struct NewL2<'a> {
@@ -82,11 +111,13 @@ struct NewL2<'a> {
     vlan: Option<u16>,
     r#type: &'a Option<String>,
     v_switch_type: &'a Option<String>,
+    isolated: Option<bool>,
+    pvlan: &'a Option<String>,
 }
 
 fn create(new: NewL2, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     rules::interface("physicalInterface", new.physical_interface)?;
-    let network_type = if new.vlan.is_some() { L2NetworkType::L2VlanNetwork } else { L2NetworkType::L2NoVlanNetwork };
+    let network_type = type_of(new.vlan);
     if let Some(asked) = new.r#type
         && *asked != format!("{network_type:?}")
     {
@@ -97,6 +128,12 @@ fn create(new: NewL2, facts: &Facts, context: &Context) -> Result<Decision, Refu
         "LinuxBridge" => {}
         "OvsDpdk" | "MacVlan" => return Err(Refusal::not_supported(format!("vSwitchType {v_switch_type}"))),
         other => return Err(Refusal::argument("vSwitchType", other, "LinuxBridge")),
+    }
+    if new.isolated == Some(true) {
+        return Err(Refusal::not_supported("isolated = `true`, an L2 network that keeps its VMs from each other,"));
+    }
+    if let Some(pvlan) = new.pvlan {
+        return Err(Refusal::not_supported(format!("pvlan = `{pvlan}`, a private VLAN,")));
     }
     rules::existing::<Zone>(facts, "zoneUuid", new.zone)?;
     let id = context.resource_id();
@@ -126,6 +163,8 @@ pub(crate) fn create_no_vlan(
         vlan: None,
         r#type: &command.r#type,
         v_switch_type: &command.v_switch_type,
+        isolated: command.isolated,
+        pvlan: &command.pvlan,
     };
     create(new, facts, context)
 }
@@ -143,6 +182,8 @@ pub(crate) fn create_vlan(
         vlan: Some(command.vlan),
         r#type: &command.r#type,
         v_switch_type: &command.v_switch_type,
+        isolated: command.isolated,
+        pvlan: &command.pvlan,
     };
     create(new, facts, context)
 }
@@ -153,8 +194,8 @@ pub(crate) fn update(command: &UpdateL2Network, facts: &Facts) -> Result<Decisio
     Ok(Decision::about(StreamKind::L2Network, command.uuid).show("l2").event(event))
 }
 
-pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Result<Decision, Refusal> {
-    let (id, cluster_id) = (command.l2_network_uuid, command.cluster_uuid);
+/// Whether an L2 network may be attached to a cluster.
+fn attachable(facts: &Facts, id: L2NetworkId, cluster_id: ClusterId) -> Result<(), Refusal> {
     let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", id)?;
     let cluster = rules::existing::<Cluster>(facts, "clusterUuid", cluster_id)?;
     if l2.zone != cluster.zone {
@@ -169,6 +210,7 @@ pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Resul
         }
         None => {}
     }
+    settled(id, &l2)?;
     for other_id in facts.members(Relation::L2sOfCluster, cluster_id) {
         let other = facts.get::<L2Network>(other_id)?;
         if other.physical_interface != l2.physical_interface {
@@ -178,12 +220,41 @@ pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Resul
             let right = format!("L2 network {other_id} uses the interface with vSwitchType {}", other.v_switch_type);
             return Err(Refusal::argument("physicalInterface", &l2.physical_interface, right));
         }
-        if other.vlan == l2.vlan {
-            let which = l2.vlan.map_or("untagged frames".to_string(), |vlan| format!("VLAN {vlan}"));
-            let right = format!("L2 network {other_id} has {which} of the interface in this cluster already");
+        if other.carries(l2.vlan) {
+            let right = taken(other_id, l2.vlan, cluster_id);
             return Err(Refusal::argument("physicalInterface", &l2.physical_interface, right));
         }
     }
+    Ok(())
+}
+
+/// The clusters that an L2 network may be attached to.
+///
+/// # Errors
+/// There is no such L2 network.
+pub fn candidate_clusters(states: &States, id: L2NetworkId) -> Result<Vec<Id>, Refusal> {
+    let facts = states.facts();
+    let zone = rules::existing::<L2Network>(&facts, "l2NetworkUuid", id)?.zone;
+    let mut clusters = facts.members(Relation::ClustersOfZone, zone);
+    clusters.retain(|cluster| attachable(&facts, id, ClusterId(*cluster)).is_ok());
+    Ok(clusters)
+}
+
+/// The L2 networks that may be attached to a cluster.
+///
+/// # Errors
+/// There is no such cluster.
+pub fn candidates_for(states: &States, id: ClusterId) -> Result<Vec<Id>, Refusal> {
+    let facts = states.facts();
+    let zone = rules::existing::<Cluster>(&facts, "clusterUuid", id)?.zone;
+    let mut l2s = facts.members(Relation::L2sOfZone, zone);
+    l2s.retain(|l2| attachable(&facts, L2NetworkId(*l2), id).is_ok());
+    Ok(l2s)
+}
+
+pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Result<Decision, Refusal> {
+    let (id, cluster_id) = (command.l2_network_uuid, command.cluster_uuid);
+    attachable(facts, id, cluster_id)?;
     let mut hosts = Vec::new();
     for host in facts.members(Relation::HostsOfCluster, cluster_id) {
         let state = facts.get::<Host>(host)?;
@@ -199,6 +270,78 @@ pub(crate) fn attach(command: &AttachL2NetworkToCluster, facts: &Facts) -> Resul
         decision = decision.event(L2NetworkEvent::Attached { cluster: cluster_id });
     }
     Ok(decision)
+}
+
+fn taken(other: Id, vlan: Option<u16>, cluster: ClusterId) -> String {
+    let which = vlan.map_or("untagged frames".to_string(), |vlan| format!("VLAN {vlan}"));
+    format!("L2 network {other} has {which} of the interface in cluster {cluster} already")
+}
+
+pub(crate) fn change_vlan(command: &ChangeL2NetworkVlanId, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.uuid;
+    let l2 = rules::existing::<L2Network>(facts, "uuid", id)?;
+    let decision = Decision::about(StreamKind::L2Network, id).show("l2");
+    let network_type = match command.r#type.as_deref() {
+        Some("L2VlanNetwork") => L2NetworkType::L2VlanNetwork,
+        Some(_) => L2NetworkType::L2NoVlanNetwork,
+        None => type_of(l2.vlan),
+    };
+    let vlan = command.vlan;
+    match (network_type, vlan) {
+        (L2NetworkType::L2VlanNetwork, None) => {
+            return Err(Refusal::missing("vlan", "an L2VlanNetwork needs one from 1 to 4094"));
+        }
+        (L2NetworkType::L2NoVlanNetwork, Some(vlan)) => {
+            let refusal = Refusal::argument("vlan", vlan, "an L2NoVlanNetwork has none");
+            return Err(refusal.hint("type = `L2VlanNetwork` gives it one"));
+        }
+        _ => {}
+    }
+    settled(id, &l2)?;
+    if vlan == l2.vlan {
+        return Ok(decision);
+    }
+    let mut hosts = Vec::new();
+    for (cluster, attachment) in &l2.clusters {
+        if *attachment == L2Attachment::Requested {
+            return Err(Refusal::operation(format!("L2 network {id} is being attached to cluster {cluster}")));
+        }
+        for other_id in facts.members(Relation::L2sOfCluster, *cluster) {
+            let other = facts.get::<L2Network>(other_id)?;
+            if other_id != id.0 && other.physical_interface == l2.physical_interface && other.carries(vlan) {
+                let (field, value) =
+                    vlan.map_or(("type", "L2NoVlanNetwork".to_string()), |vlan| ("vlan", vlan.to_string()));
+                return Err(Refusal::argument(field, value, taken(other_id, vlan, *cluster)));
+            }
+        }
+        for host_id in facts.members(Relation::HostsOfCluster, *cluster) {
+            let host = facts.get::<Host>(host_id)?;
+            // Nothing runs there; it is told when it is taken back.
+            if host.state == HostState::Maintenance {
+                continue;
+            }
+            if !host.connected() {
+                let detail = format!(
+                    "host {host_id} of cluster {cluster} is not Connected: the VLAN changes on all hosts or on none"
+                );
+                return Err(Refusal::operation(detail).hint("connect it with ReconnectHost, or maintain it"));
+            }
+            hosts.push(HostId(host_id));
+        }
+    }
+    let alone = hosts.is_empty();
+    let decision = decision.event(L2NetworkEvent::VlanChangeRequested { network_type, vlan, hosts });
+    Ok(if alone { decision.event(L2NetworkEvent::VlanChanged { network_type, vlan }) } else { decision })
+}
+
+pub(crate) fn report_change(command: &ReportL2VlanChange, facts: &Facts) -> Result<Decision, Refusal> {
+    let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", command.l2_network_uuid)?;
+    let decision = Decision::about(StreamKind::L2Network, command.l2_network_uuid);
+    let Some(vlan) = l2.changing else { return Ok(decision) };
+    Ok(decision.event(match &command.error {
+        None => L2NetworkEvent::VlanChanged { network_type: type_of(vlan), vlan },
+        Some(error) => L2NetworkEvent::VlanChangeFailed { code: code::L2_ATTACH.to_string(), detail: error.clone() },
+    }))
 }
 
 pub(crate) fn report(command: &ReportL2Attachment, facts: &Facts) -> Result<Decision, Refusal> {
@@ -226,7 +369,7 @@ pub(crate) fn detachable(command: &DetachL2NetworkFromCluster, facts: &Facts) ->
         Some(L2Attachment::Requested) => {
             Err(Refusal::operation(format!("L2 network {id} is being attached to cluster {cluster}")))
         }
-        Some(L2Attachment::Attached) => Ok(()),
+        Some(L2Attachment::Attached) => settled(id, &l2),
     }
 }
 
@@ -261,6 +404,7 @@ pub(crate) fn delete(command: &DeleteL2Network, facts: &Facts) -> Result<Decisio
         "L2 network",
         rules::blockers::<L3Network>(facts, facts.members(Relation::L3sOfL2, command.uuid))?,
     )?;
+    settled(command.uuid, &l2)?;
     let mut decision = decision;
     for (cluster, attachment) in &l2.clusters {
         if *attachment == L2Attachment::Requested {
@@ -301,7 +445,7 @@ mod tests {
     }
 
     fn attach() -> AttachL2NetworkToCluster {
-        AttachL2NetworkToCluster { l2_network_uuid: id("new"), cluster_uuid: id("cluster") }
+        AttachL2NetworkToCluster { l2_network_uuid: id("new"), cluster_uuid: id("cluster"), l2_provider_type: None }
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 use std::{fmt, net::SocketAddr, sync::Arc};
 use switchback_appliance::{
-    AgentProblem, AgentRestart, ApplyReport, Drift, Health, Held, Identity, InterfaceCheck, Observed, Push,
+    AgentProblem, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck, Observed, Push,
 };
-use switchback_events::{HostId, Id, RouterId};
+use switchback_events::{HostId, Id, Mac, RouterId};
 
 /// Whose agent it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -72,6 +72,8 @@ pub trait Agents: Send + Sync + 'static {
     async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem>;
     /// Whether a host can carry an L2 network on an interface.
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem>;
+    /// Who answers for an address on an L2 network that the host carries.
+    async fn probe_arp(&self, host: AgentAt, probe: ArpProbe) -> Result<Option<Mac>, AgentProblem>;
     /// Puts a binary of routers' agents on a host.
     async fn put_agent_binary(&self, host: AgentAt, digest: String, bytes: Arc<Vec<u8>>) -> Result<(), AgentProblem>;
     /// Gives a host the certificate of a router's agent.

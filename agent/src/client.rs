@@ -26,10 +26,10 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, Drift, Health, Held, Identity, InterfaceCheck, Observed,
-    Push,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck,
+    Observed, Push,
 };
-use switchback_events::RouterId;
+use switchback_events::{Mac, RouterId};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long to wait for agents.
@@ -264,6 +264,10 @@ impl Agents for AgentClient {
 
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem> {
         self.ask(host, Method::POST, "/v1/check", body(&check)?, self.timeouts.other).await
+    }
+
+    async fn probe_arp(&self, host: AgentAt, probe: ArpProbe) -> Result<Option<Mac>, AgentProblem> {
+        self.ask(host, Method::POST, "/v1/arp", body(&probe)?, self.timeouts.other).await
     }
 
     async fn put_agent_binary(&self, host: AgentAt, digest: String, bytes: Arc<Vec<u8>>) -> Result<(), AgentProblem> {

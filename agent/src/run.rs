@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::Identity;
+use switchback_events::HypervisorType;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the agents look after what they have started.
@@ -85,7 +86,8 @@ pub async fn run_host(options: HostOptions) -> Result<(), RunError> {
     let own = || std::env::current_exe().map_err(|error| RunError::File(PathBuf::from("/proc/self/exe"), error));
     let program = options.program.clone().map_or_else(own, Ok)?;
     let state_dir = absolute(&options.state_dir)?;
-    let settings = HostSettings { state_dir, prefix: options.prefix, program, arguments: options.arguments };
+    let (prefix, arguments) = (options.prefix, options.arguments);
+    let settings = HostSettings { state_dir, prefix, program, arguments, hypervisor: HypervisorType::KVM };
     let kernel: Arc<dyn Kernel> = Arc::new(LinuxKernel::new());
     let engine = HostEngine::open(kernel, settings, Arc::new(Build::own()))?;
     engine.restore();

@@ -11,9 +11,9 @@ use actix_web::{
 use serde::Deserialize;
 use std::{fmt, net::SocketAddr};
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, Health, Held, Identity, InterfaceCheck, Push,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Health, Held, Identity, InterfaceCheck, Push,
 };
-use switchback_events::RouterId;
+use switchback_events::{Mac, RouterId};
 
 const CONFIG_LIMIT: usize = 64 << 20;
 const BINARY_LIMIT: usize = 256 << 20;
@@ -170,6 +170,7 @@ pub fn host(listen: SocketAddr, identity: &Identity, engine: Data<HostEngine>) -
             common(config, engine);
             config
                 .route("/v1/check", web::post().to(check))
+                .route("/v1/arp", web::post().to(probe))
                 .route("/v1/agents/{digest}", web::put().to(put_binary))
                 .route("/v1/appliances/{router}/identity", web::post().to(put_identity))
                 .route("/v1/appliances/{router}/agent", web::post().to(restart_agent));
@@ -182,6 +183,10 @@ pub fn host(listen: SocketAddr, identity: &Identity, engine: Data<HostEngine>) -
 
 async fn check(engine: Data<HostEngine>, check: Json<InterfaceCheck>) -> Answer<()> {
     blocking(move || engine.check(&check)).await.map(Json)
+}
+
+async fn probe(engine: Data<HostEngine>, probe: Json<ArpProbe>) -> Answer<Option<Mac>> {
+    blocking(move || engine.probe(&probe)).await.map(Json)
 }
 
 async fn put_binary(engine: Data<HostEngine>, digest: Path<String>, bytes: web::Bytes) -> Answer<()> {

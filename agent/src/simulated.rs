@@ -13,16 +13,16 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, ApplyReport, Drift, Health, Held, Identity,
-    InterfaceCheck, Observed, PlugConfig, Push,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, ApplyReport, ArpProbe, Drift, Health, Held,
+    Identity, InterfaceCheck, Observed, PlugConfig, Push,
 };
-use switchback_events::{HostId, Id, RouterId};
+use switchback_events::{HostId, HypervisorType, Id, Mac, RouterId};
 
 /// How a fleet behaves.
 #[derive(Clone, Debug)]
@@ -163,6 +163,14 @@ impl SimulatedFleet {
         }
     }
 
+    /// Somebody answers by ARP for an address that a host asks for.
+    pub fn neighbour(&self, host: HostId, ip: Ipv4Addr, mac: Mac) {
+        let mut state = self.state.lock();
+        if state.host(host, &self.options).is_ok() {
+            state.hosts[&host].kernel.neighbour(ip, mac);
+        }
+    }
+
     /// Waits where the agent hangs, and fails where it cannot be reached.
     async fn reach(&self, agent: AgentAt) -> Result<(), AgentProblem> {
         let (unreachable, hanging) = {
@@ -281,6 +289,7 @@ impl State {
             prefix: "sim".to_string(),
             program: PathBuf::from("switchback"),
             arguments: Vec::new(),
+            hypervisor: HypervisorType::Simulator,
         };
         let build = Arc::new(self.build(&options.agent_digest));
         let engine = HostEngine::open(kernel.clone(), settings, build)
@@ -384,6 +393,12 @@ impl Agents for SimulatedFleet {
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem> {
         self.reach(host).await?;
         self.host(host)?.check(&check)
+    }
+
+    async fn probe_arp(&self, host: AgentAt, probe: ArpProbe) -> Result<Option<Mac>, AgentProblem> {
+        self.reach(host).await?;
+        let engine = self.host(host)?;
+        blocking(move || engine.probe(&probe)).await
     }
 
     async fn put_agent_binary(&self, host: AgentAt, digest: String, bytes: Arc<Vec<u8>>) -> Result<(), AgentProblem> {

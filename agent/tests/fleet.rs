@@ -14,9 +14,9 @@ use switchback_agent::{
 };
 use switchback_appliance::{
     AgentProblemCode, AgentRestart, ApplianceConfig, BridgeConfig, HostConfig, HostSections, Identity, InterfaceCheck,
-    ManagementAddress, PlugConfig, RouterConfig,
+    ManagementAddress, PlugConfig, RouterConfig, VmConfig,
 };
-use switchback_events::{HostId, Id, L2NetworkId, RouterId};
+use switchback_events::{HostId, Id, L2NetworkId, RouterId, VmInstanceId};
 
 struct Scene {
     fleet: SimulatedFleet,
@@ -36,6 +36,7 @@ impl Scene {
             physical_interface: interface.to_string(),
             vlan: None,
             mtu: 1500,
+            kept: false,
         };
         let plug = |nic: &switchback_appliance::RouterNic| PlugConfig {
             name: nic.name.clone(),
@@ -108,6 +109,62 @@ async fn a_router_is_there_while_its_hosts_document_has_it() {
     scene.host.sections.appliances.clear();
     scene.fleet.put_config(scene.host_at(), push_of_host(&scene.host, 1)).await.unwrap();
     assert_eq!(code(scene.fleet.health(scene.router_at()).await), Err(AgentProblemCode::Unreachable));
+}
+
+#[tokio::test]
+async fn what_is_plugged_into_another_bridge_goes_on() {
+    let mut scene = Scene::new();
+    let vm = VmConfig {
+        name: "vm".to_string(),
+        hostname: "vm".to_string(),
+        generation: 1,
+        plugs: vec![PlugConfig {
+            name: "eth0".to_string(),
+            internal_name: "vnic1".to_string(),
+            mac: common::mac(9),
+            bridge: "br_eth1".to_string(),
+            mtu: 1500,
+            up: true,
+            lease: 0,
+        }],
+        default_plug: "eth0".to_string(),
+    };
+    let id = VmInstanceId(Id::of_name("vm"));
+    scene.host.sections.vms.insert(id, vm);
+    scene.bring_up().await;
+    let before = scene.fleet.health(scene.router_at()).await.unwrap();
+
+    // The network of eth1 becomes one of VLAN 7, and then of VLAN 8.
+    for vlan in [7, 8] {
+        let name = format!("br_eth1_{vlan}");
+        let sections = &mut scene.host.sections;
+        let bridge = sections.bridges.get_mut(&L2NetworkId(Id::of_name("eth1"))).unwrap();
+        (bridge.name, bridge.vlan) = (name.clone(), Some(vlan));
+        let plugs = sections.appliances.values_mut().flat_map(|appliance| &mut appliance.plugs);
+        for plug in plugs.chain(sections.vms.values_mut().flat_map(|vm| &mut vm.plugs)) {
+            if plug.bridge.starts_with("br_eth1") {
+                plug.bridge = name.clone();
+            }
+        }
+        scene.host.revision += 1;
+        let report = scene.fleet.put_config(scene.host_at(), push_of_host(&scene.host, 1)).await.unwrap();
+        assert!(report.items.values().all(|item| item.ok), "{report:?}");
+        let changed = |name: &str| report.sections[name].actions.clone();
+        let moved = vec![format!("change VM sim-vm-{}: plug eth0 into {name}", id.0.tail())];
+        assert_eq!((changed("vms"), changed("appliances")), (moved, vec![]), "neither was started again");
+        assert_eq!(changed("bridges").len(), 2, "one bridge came and one went: {report:?}");
+        assert_eq!(scene.fleet.health(scene.router_at()).await.unwrap().boot_id, before.boot_id);
+    }
+    let bridges = scene.fleet.bridges(scene.host.host);
+    assert_eq!(bridges.iter().filter(|name| name.starts_with("br_eth1")).count(), 1, "{bridges:?}");
+
+    // A bridge that something is plugged into stays, though nobody asks for it.
+    let l2 = L2NetworkId(Id::of_name("eth1"));
+    let held = scene.host.sections.bridges.remove(&l2).unwrap();
+    scene.host.revision += 1;
+    let report = scene.fleet.put_config(scene.host_at(), push_of_host(&scene.host, 1)).await.unwrap();
+    assert!(report.sections["bridges"].actions.iter().any(|line| line.contains("is in it")), "{report:?}");
+    assert!(scene.fleet.bridges(scene.host.host).contains(&held.name));
 }
 
 #[tokio::test]

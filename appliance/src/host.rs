@@ -5,7 +5,12 @@
 //! start, so a VM never asks for an address before the router can answer. So it is with what changes while it runs:
 //! a nic that came, an address or a name that changed are in the document when the routers know of them.
 
-use crate::{config::interface_name, firewall::AGENT_PORT, host_config::*};
+use crate::{
+    config::interface_name,
+    firewall::AGENT_PORT,
+    host_config::*,
+    l2_network::{L2Networks, Realisation},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -16,7 +21,7 @@ use switchback_events::*;
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct HostFold {
     hosts: BTreeMap<HostId, HostRecord>,
-    l2s: BTreeMap<L2NetworkId, L2Record>,
+    l2s: L2Networks,
     /// The L2 network of each L3 network, and its MTU where it was set.
     l3s: BTreeMap<L3NetworkId, (L2NetworkId, Option<u16>)>,
     routers: BTreeMap<RouterId, RouterRecord>,
@@ -47,22 +52,6 @@ pub struct HostRecord {
     pub status: HostStatus,
     /// The position of the last event that asked for a new connection.
     pub connect_requested: Position,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-struct L2Record {
-    physical_interface: String,
-    vlan: Option<u16>,
-    clusters: BTreeMap<ClusterId, Attachment>,
-}
-
-/// How far the attachment of an L2 network to a cluster is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Attachment {
-    /// To be realised on these hosts.
-    Requested(Vec<HostId>),
-    /// Realised.
-    Attached,
 }
 
 /// What the fold knows of a router.
@@ -208,19 +197,20 @@ impl HostFold {
         self.on_host.get(&host).into_iter().flatten().copied()
     }
 
-    /// The attachments that wait for hosts.
-    pub fn attachments(&self) -> impl Iterator<Item = (L2NetworkId, ClusterId, &[HostId])> {
-        self.l2s.iter().flat_map(|(l2, record)| {
-            record.clusters.iter().filter_map(move |(cluster, attachment)| match attachment {
-                Attachment::Requested(hosts) => Some((*l2, *cluster, hosts.as_slice())),
-                Attachment::Attached => None,
-            })
-        })
+    /// What hosts are asked to realise and have not all answered.
+    pub fn realisations(&self) -> impl Iterator<Item = (Realisation, &[HostId])> {
+        self.l2s.realisations()
+    }
+
+    /// The hosts that carry an L2 network: those of the clusters that it is attached to.
+    pub fn carriers(&self, l2: L2NetworkId) -> Vec<HostId> {
+        let carries = |host: &HostRecord| self.l2s.attached(l2, host.cluster);
+        self.hosts.iter().filter(|(_, host)| carries(host)).map(|(id, _)| *id).collect()
     }
 
     /// Interface and VLAN of an L2 network.
     pub fn l2(&self, l2: L2NetworkId) -> Option<(&str, Option<u16>)> {
-        self.l2s.get(&l2).map(|record| (record.physical_interface.as_str(), record.vlan))
+        self.l2s.wire(l2)
     }
 
     /// The hosts whose documents the event may change.
@@ -237,9 +227,14 @@ impl HostFold {
                 | L2NetworkEvent::Detached { cluster },
             ) => of_cluster(*cluster),
             Event::L3Network(L3NetworkEvent::MtuChanged { .. } | L3NetworkEvent::Deleted {}) => {
-                let l2 = self.l3s.get(&L3NetworkId(stream.id)).and_then(|(l2, _)| self.l2s.get(l2));
-                l2.into_iter().flat_map(|l2| l2.clusters.keys()).flat_map(|cluster| of_cluster(*cluster)).collect()
+                let l2 = self.l3s.get(&L3NetworkId(stream.id)).map(|(l2, _)| *l2);
+                l2.into_iter().flat_map(|l2| self.l2s.clusters(l2)).flat_map(of_cluster).collect()
             }
+            Event::L2Network(
+                L2NetworkEvent::VlanChangeRequested { .. }
+                | L2NetworkEvent::VlanChanged { .. }
+                | L2NetworkEvent::VlanChangeFailed { .. },
+            ) => self.l2s.clusters(L2NetworkId(stream.id)).flat_map(of_cluster).collect(),
             Event::Router(RouterEvent::Created { host, .. }) => vec![*host],
             Event::VmInstance(VmInstanceEvent::Created { host, .. } | VmInstanceEvent::Started { host }) => vec![*host],
             Event::VmInstance(event) => {
@@ -283,10 +278,15 @@ impl HostFold {
         let id = recorded.stream.id;
         match &recorded.event {
             Event::Host(event) => self.host_event(HostId(id), event, recorded.position),
-            Event::L2Network(event) => self.l2_event(L2NetworkId(id), event),
+            Event::L2Network(event) => self.l2s.apply(L2NetworkId(id), event),
             Event::L3Network(event) => self.l3_event(L3NetworkId(id), event),
             Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
             Event::VmInstance(event) => self.vm_event(VmInstanceId(id), event, recorded.position, at),
+            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
+                if (category.as_str(), name.as_str()) == ("l2Network", "deleteL2.bridge") =>
+            {
+                self.l2s.keep_bridges(value == "false");
+            }
             _ => {}
         }
     }
@@ -324,38 +324,7 @@ impl HostFold {
                     host.state = *state;
                 }
             }
-            HostEvent::Updated { .. } => {}
-        }
-    }
-
-    fn l2_event(&mut self, id: L2NetworkId, event: &L2NetworkEvent) {
-        match event {
-            L2NetworkEvent::Created { physical_interface, vlan, .. } => {
-                let record =
-                    L2Record { physical_interface: physical_interface.clone(), vlan: *vlan, clusters: BTreeMap::new() };
-                self.l2s.insert(id, record);
-            }
-            L2NetworkEvent::AttachRequested { cluster, hosts } => {
-                if let Some(l2) = self.l2s.get_mut(&id) {
-                    l2.clusters.insert(*cluster, Attachment::Requested(hosts.clone()));
-                }
-            }
-            L2NetworkEvent::Attached { cluster } => {
-                if let Some(l2) = self.l2s.get_mut(&id) {
-                    l2.clusters.insert(*cluster, Attachment::Attached);
-                }
-            }
-            L2NetworkEvent::AttachFailed { cluster, .. } | L2NetworkEvent::Detached { cluster } => {
-                if let Some(l2) = self.l2s.get_mut(&id) {
-                    l2.clusters.remove(cluster);
-                }
-            }
-            L2NetworkEvent::Deleted {} => {
-                self.l2s.remove(&id);
-            }
-            L2NetworkEvent::Updated { .. }
-            | L2NetworkEvent::ProviderAttached { .. }
-            | L2NetworkEvent::ProviderDetached { .. } => {}
+            HostEvent::Updated { .. } | HostEvent::NotesChanged { .. } => {}
         }
     }
 
@@ -651,24 +620,7 @@ impl HostFold {
     /// What the host should carry now, or nothing for a host that is not known.
     pub fn config(&self, host: HostId) -> Option<HostConfig> {
         let cluster = self.hosts.get(&host)?.cluster;
-        let bridges = self
-            .l2s
-            .iter()
-            .filter(|(_, l2)| match l2.clusters.get(&cluster) {
-                Some(Attachment::Attached) => true,
-                Some(Attachment::Requested(hosts)) => hosts.contains(&host),
-                None => false,
-            })
-            .map(|(id, l2)| {
-                let bridge = BridgeConfig {
-                    name: bridge_name(&l2.physical_interface, l2.vlan),
-                    physical_interface: l2.physical_interface.clone(),
-                    vlan: l2.vlan,
-                    mtu: self.bridge_mtu(*id),
-                };
-                (*id, bridge)
-            })
-            .collect();
+        let bridges = self.l2s.bridges(host, cluster, |l2| self.bridge_mtu(l2));
         let appliances = self
             .routers_of(host)
             .filter(|(_, router)| router.wanted)
@@ -690,7 +642,7 @@ impl HostFold {
     }
 
     fn plug(&self, nic: &Nic, up: bool, lease: Position) -> PlugConfig {
-        let bridge = self.l2s.get(&nic.l2_network).map(|l2| bridge_name(&l2.physical_interface, l2.vlan));
+        let bridge = self.l2s.wire(nic.l2_network).map(|(interface, vlan)| bridge_name(interface, vlan));
         PlugConfig {
             name: interface_name(nic),
             internal_name: nic.internal_name.clone(),

@@ -4,7 +4,7 @@
 use crate::config::digest;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
-use switchback_events::{HostId, Id, L2NetworkId, Mac, Position, RouterId, VmInstanceId};
+use switchback_events::{HostId, Id, L2NetworkId, L2NetworkType, Mac, Position, RouterId, VmInstanceId};
 
 /// The whole configuration of a host at `revision`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,6 +42,21 @@ pub struct BridgeConfig {
     pub vlan: Option<u16>,
     /// Bytes, at least: nothing that others use is made smaller.
     pub mtu: u16,
+    /// Nothing asks for it any more: it is left as it is, and not removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+}
+
+impl BridgeConfig {
+    /// The type of the L2 network that it carries.
+    pub fn network_type(&self) -> L2NetworkType {
+        network_type(self.vlan)
+    }
+}
+
+/// The type of an L2 network with such frames.
+pub fn network_type(vlan: Option<u16>) -> L2NetworkType {
+    if vlan.is_some() { L2NetworkType::L2VlanNetwork } else { L2NetworkType::L2NoVlanNetwork }
 }
 
 /// An interface of an appliance or VM, plugged into a bridge.

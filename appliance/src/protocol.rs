@@ -9,6 +9,7 @@
 //! | `GET /v1/drift` | router | → [`Drift`] |
 //! | `GET /v1/counters`, `POST /v1/trace` | router | 501, not supported yet |
 //! | `POST /v1/check` | host | [`InterfaceCheck`] → 200 or an [`AgentProblem`] |
+//! | `POST /v1/arp` | host | [`ArpProbe`] → the MAC that answered, or `null` |
 //! | `PUT /v1/agents/{digest}` | host | the bytes of an agent binary |
 //! | `POST /v1/appliances/{router}/identity` | host | [`Identity`]: the certificate of the router's agent |
 //! | `POST /v1/appliances/{router}/agent` | host | [`AgentRestart`] → [`Health`] of the new agent process is up to the caller |
@@ -16,8 +17,8 @@
 //! A problem is any status from 400 with an [`AgentProblem`].
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use switchback_events::{Id, Position};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+use switchback_events::{Id, L2NetworkId, Position};
 
 /// One revisioned document. A section without a body is one that the agent should hold already, by its digest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -181,6 +182,16 @@ pub struct InterfaceCheck {
     /// 1 to 4094, or none.
     #[serde(default)]
     pub vlan: Option<u16>,
+}
+
+/// Who has this address? Asked by ARP on the bridge of an L2 network.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArpProbe {
+    /// The L2 network.
+    pub l2_network: L2NetworkId,
+    /// The address.
+    pub ip: Ipv4Addr,
 }
 
 /// The certificate and key of an agent, and the authority that it trusts; PEM. Secret.

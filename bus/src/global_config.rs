@@ -117,6 +117,25 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent").of(HOSTS),
     entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected")
         .of(HOSTS),
+    entry("host", "ping.timeout", "10", Int(1, 3600), "seconds within which a host's agent must answer a ping")
+        .of(HOSTS),
+    entry("host", "ping.parallelismDegree", "100", Int(1, 10_000), "pings of hosts at a time"),
+    entry(
+        "host",
+        "connection.autoReconnectOnError",
+        "true",
+        Bool,
+        "try a Disconnected host every second; otherwise it waits for ReconnectHost",
+    )
+    .of(HOSTS),
+    entry("host", "reconnectAllOnBoot", "true", Bool, "connect every host anew when the server starts"),
+    entry(
+        "l2Network",
+        "deleteL2.bridge",
+        "true",
+        Bool,
+        "remove bridges from the hosts when their L2 network is detached or deleted; otherwise they stay as they are",
+    ),
     entry(
         "l3Network",
         "ipAllocateStrategy",

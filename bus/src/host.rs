@@ -69,5 +69,7 @@ messages! {
         status: String = Enum(&["Connected", "Disconnected", "Idle"]),
         /// Why.
         reason: Option<String> = FreeText(2048),
+        /// What users should know of it, where it was asked.
+        notes: Option<Vec<String>> = List(&FreeText(2048)),
     }
 }

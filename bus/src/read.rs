@@ -2,7 +2,7 @@
 
 use crate::{Check::*, messages};
 use std::net::{IpAddr, Ipv4Addr};
-use switchback_events::{Id, IpRangeId, L3NetworkId, RouterId, ZoneId};
+use switchback_events::{ClusterId, Id, IpRangeId, L2NetworkId, L3NetworkId, RouterId, ZoneId};
 
 messages! {
     /// Free addresses of an L3 network or of a range, ascending.
@@ -26,7 +26,7 @@ messages! {
         l3_network_uuid: L3NetworkId = Uuid,
         /// The address.
         ip: IpAddr = Ip,
-        /// Ask the hosts by ARP: not supported yet.
+        /// Whether hosts ask by ARP too: an IPv4 address that somebody answers for is not available.
         arp_check: Option<bool> = Bool,
         /// Whether it must lie in a range.
         ip_range_check: Option<bool> = Bool,
@@ -73,6 +73,20 @@ messages! {
     }
     /// The types of network service.
     Read GetNetworkServiceTypes "GET" "/network-services/types" => "" {}
+    /// The types of switches on hosts.
+    Read GetVSwitchTypes "GET" "/l2-networks/vSwitchTypes" => "" {}
+    /// The clusters that an L2 network may be attached to: those of its zone where nothing is in the way.
+    Read GetCandidateClustersForAttachingL2Network "GET" "/l2-networks/{l2NetworkUuid}/cluster-candidates" => "" {
+        /// The L2 network.
+        l2_network_uuid: L2NetworkId = Uuid,
+        /// Only clusters of these types; there is `zstack`.
+        cluster_types: Option<Vec<String>> = List(&Enum(&["zstack", "baremetal", "baremetal2"])),
+    }
+    /// The L2 networks that may be attached to a cluster: those of its zone where nothing is in the way.
+    Read GetCandidateL2NetworksForAttachingCluster "GET" "/cluster/{clusterUuid}/l2-candidates" => "" {
+        /// The cluster.
+        cluster_uuid: ClusterId = Uuid,
+    }
     /// The types of L2 network.
     Read GetL2NetworkTypes "GET" "/l2-networks/types" => "" {}
     /// The types of L3 network.

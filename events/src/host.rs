@@ -68,5 +68,9 @@ pub enum HostEvent {
         status: HostStatus,
         reason: Option<String>,
     },
+    /// What users should know of it, such as what its kernel lacks.
+    NotesChanged {
+        notes: Vec<String>,
+    },
     Deleted {},
 }

@@ -56,5 +56,21 @@ pub enum L2NetworkEvent {
     ProviderDetached {
         provider: NetworkServiceProviderId,
     },
+    /// It is to carry other frames: check and realise that on these hosts.
+    VlanChangeRequested {
+        network_type: L2NetworkType,
+        vlan: Option<u16>,
+        hosts: Vec<HostId>,
+    },
+    /// Realised on every host that had to.
+    VlanChanged {
+        network_type: L2NetworkType,
+        vlan: Option<u16>,
+    },
+    /// A host refused: it carries the frames that it did before.
+    VlanChangeFailed {
+        code: String,
+        detail: String,
+    },
     Deleted {},
 }

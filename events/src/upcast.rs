@@ -32,7 +32,7 @@ const STEPS: &[Step] = &[
     (StreamKind::Router, 1, same),
     // A tag may be changed.
     (StreamKind::TagSet, 1, same),
-    // Providers of network services come and go.
+    // Providers of network services come and go, and the VLAN may change.
     (StreamKind::L2Network, 1, same),
 ];
 

@@ -282,6 +282,7 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("connecting", HostEvent::StatusChanged { status: HostStatus::Connecting, reason: None }.into());
     add("connected", HostEvent::StatusChanged { status: HostStatus::Connected, reason: None }.into());
     add("disconnected", HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: some("r") }.into());
+    add("full", HostEvent::NotesChanged { notes: vec![text("n")] }.into());
     add("full", HostEvent::Deleted {}.into());
 
     let image = |description| ImageEvent::Added {
@@ -364,6 +365,14 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     add("full", L2NetworkEvent::Detached { cluster: id(2) }.into());
     add("full", L2NetworkEvent::ProviderAttached { provider: id(10) }.into());
     add("full", L2NetworkEvent::ProviderDetached { provider: id(10) }.into());
+    let changing = |network_type, vlan, hosts| L2NetworkEvent::VlanChangeRequested { network_type, vlan, hosts };
+    add("full", changing(L2NetworkType::L2VlanNetwork, Some(20), vec![id(8), id(9)]).into());
+    add("sparse", changing(L2NetworkType::L2NoVlanNetwork, None, vec![]).into());
+    let changed = |network_type, vlan| L2NetworkEvent::VlanChanged { network_type, vlan };
+    add("full", changed(L2NetworkType::L2VlanNetwork, Some(20)).into());
+    add("sparse", changed(L2NetworkType::L2NoVlanNetwork, None).into());
+    let failed = L2NetworkEvent::VlanChangeFailed { code: text("L2.1000"), detail: text("no eth0") };
+    add("full", failed.into());
     add("full", L2NetworkEvent::Deleted {}.into());
 
     let l3 = |description, category, system, dns_domain| L3NetworkEvent::Created {

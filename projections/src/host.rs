@@ -28,6 +28,7 @@ pub(crate) fn changes(id: Id, event: &HostEvent) -> Vec<RowChange> {
         HostEvent::StatusChanged { status, reason } => {
             RowChange::set(&HOST, id).put("status", Val::name_of(status)).put("statusReason", reason.as_deref())
         }
+        HostEvent::NotesChanged { notes } => RowChange::set(&HOST, id).put("notes", notes.clone()),
         HostEvent::Deleted {} => RowChange::delete(&HOST, id),
     }]
 }

@@ -19,6 +19,7 @@ pub(crate) fn changes(id: Id, event: &L2NetworkEvent, rows: &dyn Rows) -> Result
                 .put("virtualNetworkId", vlan.unwrap_or(0))
                 .put("vlan", *vlan)
                 .put("networkServiceProviderUuids", built_in())
+                .put("isolated", false)
         }
         L2NetworkEvent::Updated { name, description } => {
             RowChange::set(&L2, id).put_some("name", name.as_ref()).put_some("description", description.as_ref())
@@ -27,7 +28,14 @@ pub(crate) fn changes(id: Id, event: &L2NetworkEvent, rows: &dyn Rows) -> Result
         L2NetworkEvent::Detached { cluster } => member(id, "attachedClusterUuids", cluster.0, false, rows)?,
         L2NetworkEvent::ProviderAttached { provider } => member(id, PROVIDERS, provider.0, true, rows)?,
         L2NetworkEvent::ProviderDetached { provider } => member(id, PROVIDERS, provider.0, false, rows)?,
-        L2NetworkEvent::AttachRequested { .. } | L2NetworkEvent::AttachFailed { .. } => return Ok(vec![]),
+        L2NetworkEvent::VlanChanged { network_type, vlan } => RowChange::set(&L2, id)
+            .put("type", Val::name_of(network_type))
+            .put("virtualNetworkId", vlan.unwrap_or(0))
+            .put("vlan", *vlan),
+        L2NetworkEvent::AttachRequested { .. }
+        | L2NetworkEvent::AttachFailed { .. }
+        | L2NetworkEvent::VlanChangeRequested { .. }
+        | L2NetworkEvent::VlanChangeFailed { .. } => return Ok(vec![]),
         L2NetworkEvent::Deleted {} => RowChange::delete(&L2, id),
     }])
 }

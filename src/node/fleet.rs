@@ -17,7 +17,7 @@ use switchback_agent::{
     simulated::SimulatedFleet,
 };
 use switchback_appliance::*;
-use switchback_events::{HypervisorType, RouterId};
+use switchback_events::{HypervisorType, Mac, RouterId};
 
 /// Real and simulated agents.
 pub struct Fleet {
@@ -120,6 +120,10 @@ impl Agents for Fleet {
 
     async fn check_interface(&self, host: &HostTarget, check: InterfaceCheck) -> Result<(), AgentProblem> {
         self.calls(host).check_interface(host_at(host), check).await
+    }
+
+    async fn probe_arp(&self, host: &HostTarget, probe: ArpProbe) -> Result<Option<Mac>, AgentProblem> {
+        self.calls(host).probe_arp(host_at(host), probe).await
     }
 
     async fn prepare_appliance(

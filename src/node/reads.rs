@@ -2,8 +2,10 @@
 
 use super::Node;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use switchback_actors::{
-    agents::Agents, global_config, ip_range, l3_network, network_service_provider, resource_config, router, vm_instance,
+    agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, resource_config, router,
+    vm_instance,
 };
 use switchback_appliance::{AgentProblem, AgentProblemCode};
 use switchback_bus::*;
@@ -46,8 +48,21 @@ impl Node {
                 Ok(json!({ "inventories": inventories }))
             }
             Read::CheckIpAvailability(request) => {
-                let reason = ip_range::availability(self.states(), &request)?;
-                Ok(json!({"available": reason.is_none(), "reason": reason}))
+                let mut reason = ip_range::availability(self.states(), &request)?;
+                let mut holder = None;
+                if reason.is_none() && request.arp_check == Some(true) {
+                    let l2 = ip_range::l2_network_of(self.states(), request.l3_network_uuid)?;
+                    let IpAddr::V4(ip) = request.ip else {
+                        return Err(Refusal::not_supported(format!("arpCheck of the IPv6 address {}", request.ip)));
+                    };
+                    holder = self.reconcilers.who_answers(l2, ip).await;
+                    reason = holder.map(|_| "used");
+                }
+                let mut reply = json!({"available": reason.is_none(), "reason": reason});
+                if let Some(mac) = holder {
+                    reply["mac"] = json!(mac);
+                }
+                Ok(reply)
             }
             Read::GetIpAddressCapacity(request) => {
                 let ip_range::Capacities { kind, all, each } = ip_range::capacity(self.states(), &request)?;
@@ -92,13 +107,18 @@ impl Node {
                 Ok(json!({"hostname": vm_instance::hostname(self.states(), request.uuid)?}))
             }
             Read::GetVmAttachableL3Network(request) => {
-                self.networks(vm_instance::attachable_networks(self.states(), request.vm_instance_uuid)?).await
+                self.shown("QueryL3Network", vm_instance::attachable_networks(self.states(), request.vm_instance_uuid)?)
+                    .await
             }
             Read::GetCandidateL3NetworksForChangeVmNicNetwork(request) => {
-                self.networks(vm_instance::change_candidates(self.states(), request.vm_nic_uuid)?).await
+                self.shown("QueryL3Network", vm_instance::change_candidates(self.states(), request.vm_nic_uuid)?).await
             }
             Read::GetAttachablePublicL3ForVRouter(request) => {
-                self.networks(router::attachable_public_networks(self.states(), request.vm_instance_uuid)?).await
+                self.shown(
+                    "QueryL3Network",
+                    router::attachable_public_networks(self.states(), request.vm_instance_uuid)?,
+                )
+                .await
             }
             Read::GetL3NetworkRouterInterfaceIp(request) => {
                 let ip = l3_network::router_interface_ip_of(self.states(), request.l3_network_uuid)?;
@@ -106,6 +126,18 @@ impl Node {
             }
             Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(self.states())?})),
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),
+            Read::GetVSwitchTypes(_) => Ok(json!({"types": ["LinuxBridge"]})),
+            Read::GetCandidateClustersForAttachingL2Network(request) => {
+                let types = request.cluster_types.unwrap_or_default();
+                let found = l2_network::candidate_clusters(self.states(), request.l2_network_uuid)?;
+                // There are clusters of no other type.
+                let found = if types.is_empty() || types.iter().any(|word| word == "zstack") { found } else { vec![] };
+                self.shown("QueryCluster", found).await
+            }
+            Read::GetCandidateL2NetworksForAttachingCluster(request) => {
+                let found = l2_network::candidates_for(self.states(), request.cluster_uuid)?;
+                self.shown("QueryL2Network", found).await
+            }
             Read::GetL3NetworkTypes(_) => Ok(json!({"types": ["L3BasicNetwork"]})),
             Read::GetVirtualRouterDrift(request) => self.router_drift(request.uuid).await,
             Read::GetAgentToken(request) => match self.fleet.token(request.address) {
@@ -184,10 +216,10 @@ impl Node {
         Ok(reply)
     }
 
-    /// The inventories of these L3 networks.
-    async fn networks(&self, l3s: Vec<Id>) -> Result<Value, Refusal> {
-        let l3s: Vec<String> = l3s.iter().map(ToString::to_string).collect();
-        Ok(json!({"inventories": self.those("QueryL3Network", "uuid", &l3s, &[]).await?}))
+    /// The inventories of these resources.
+    async fn shown(&self, name: &str, ids: Vec<Id>) -> Result<Value, Refusal> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        Ok(json!({"inventories": self.those(name, "uuid", &ids, &[]).await?}))
     }
 
     /// The inventories whose `field` is one of `values`, at most a thousand.

@@ -49,6 +49,30 @@ async fn nics_of(world: &World, vm: &str) -> Vec<Value> {
 }
 
 #[actix_rt::test]
+async fn a29_a_probe_by_arp_makes_an_address_unavailable_that_somebody_answers_for() {
+    let world = World::new();
+    let site = Site::bare(&world, 2).await;
+    let (l2, _) = l2(&site, Some(10)).await;
+    world.done(ATTACH, pair(&l2, &site.cluster)).await;
+    let l3 = l3(&world, &l2, "10.60.0.0/24").await;
+    let mac = "52:54:00:00:00:07";
+    let (stranger, nobody) = ("10.60.0.70", "10.60.0.71");
+    world.fleet().neighbour(HostId(id(&site.hosts[1])), stranger.parse().unwrap(), mac.parse().unwrap());
+    let ask = |ip: &str, arp: bool| json!({"l3NetworkUuid": l3, "ip": ip, "arpCheck": arp});
+    let answer = |ip: &'static str, arp: bool| world.read("CheckIpAvailability", ask(ip, arp));
+    assert_eq!(answer(stranger, false).await["available"], json!(true));
+    let found = answer(stranger, true).await;
+    assert_eq!((&found["available"], &found["reason"], &found["mac"]), (&json!(false), &json!("used"), &json!(mac)));
+    assert_eq!(answer(nobody, true).await, json!({"available": true, "reason": null}));
+    // Agents that cannot be asked say nothing.
+    for host in &site.hosts {
+        world.fleet().unreachable(id(host), true);
+    }
+    assert_eq!(answer(stranger, true).await, json!({"available": true, "reason": null}));
+    assert_eq!(answer("10.60.0.1", true).await["reason"], json!("gateway"));
+}
+
+#[actix_rt::test]
 async fn a31_a_range_goes_though_a_host_is_disconnected_and_the_host_follows() {
     let world = World::new();
     world.configure("host", "ping.interval", "1").await;

@@ -322,6 +322,24 @@ impl Holders {
                 let wire = wire(cluster);
                 self.vlans.remove(&wire);
             }
+            // It has the old frames and the new ones until the change is done.
+            L2NetworkEvent::VlanChangeRequested { vlan, .. } => {
+                let held: Vec<_> =
+                    self.vlans.iter().filter(|(_, holder)| **holder == l2).map(|(wire, _)| wire.clone()).collect();
+                for (cluster, interface, _) in held {
+                    take(&mut self.vlans, (cluster, interface, *vlan), l2)?;
+                }
+            }
+            L2NetworkEvent::VlanChanged { vlan, .. } => {
+                self.vlans.retain(|wire, holder| *holder != l2 || wire.2 == *vlan);
+                if let Some(wire) = self.wires.get_mut(&l2) {
+                    wire.1 = *vlan;
+                }
+            }
+            L2NetworkEvent::VlanChangeFailed { .. } => {
+                let before = self.wires.get(&l2).and_then(|wire| wire.1);
+                self.vlans.retain(|wire, holder| *holder != l2 || wire.2 == before);
+            }
             L2NetworkEvent::Deleted {} => self.vlans.retain(|_, holder| *holder != l2),
             _ => {}
         }

@@ -62,8 +62,13 @@ pub fn options(name: &LabName) -> LabOptions {
 
 impl Bench {
     pub fn new(lab: &str, topology: Topology) -> Bench {
+        Bench::with_hosts(lab, topology, 2)
+    }
+
+    /// A lab of so many hosts; the data centre has the first two.
+    pub fn with_hosts(lab: &str, topology: Topology, hosts: u8) -> Bench {
         let permit = Permit::take();
-        let mut lab = Lab::up(&options(&name(lab))).unwrap();
+        let mut lab = Lab::up(&LabOptions { hosts, ..options(&name(lab)) }).unwrap();
         let api = lab.api().unwrap();
         let mut ask = |name: &str, parameters| Ok(api.command(name, &parameters, &Options::default())?);
         let site = Site::build(&api, 2, topology, &mut ask).map_err(|error| lab.explain(error)).unwrap();

@@ -91,9 +91,8 @@ async fn a_vm_keeps_its_address_over_stop_start_and_reboot_until_it_is_destroyed
     assert_eq!(site.free(&l3).await, free);
     assert_eq!(world.query("QueryVmNic", &[&format!("l3NetworkUuid={l3}")]).await.len(), 1, "only the router's");
     assert_eq!(world.sections(&router).await["dhcp"]["hosts"], json!([]));
-    let head = world.head();
-    world.done("DestroyVmInstance", json!({"uuid": uuid_of_vm})).await;
-    assert_eq!(world.head(), head, "to destroy what is gone is a success and changes nothing");
+    let again = world.done("DestroyVmInstance", json!({"uuid": uuid_of_vm})).await;
+    assert!(again.events.is_empty(), "to destroy what is gone is a success and changes nothing");
     world.one_holder_each().await;
 }
 

@@ -132,3 +132,70 @@ async fn with_an_l3_network_its_offering_goes_and_another_becomes_the_default() 
     assert_eq!(world.query("QueryVirtualRouterOffering", &[]).await.len(), 1);
     assert_eq!(default().await, json!(true));
 }
+
+#[actix_rt::test]
+async fn a_host_that_was_lost_comes_back_by_itself_unless_told_otherwise() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let site = Site::bare(&world, 1).await;
+    let host = id(&site.hosts[0]);
+    let status = |status: &'static str| world.until_is("QueryHost", &site.hosts[0], "status", status);
+    world.fleet().unreachable(host, true);
+    status("Disconnected").await;
+    world.fleet().unreachable(host, false);
+    status("Connected").await;
+
+    world.configure("host", "connection.autoReconnectOnError", "false").await;
+    world.fleet().unreachable(host, true);
+    status("Disconnected").await;
+    world.fleet().unreachable(host, false);
+    let head = world.head();
+    actix_rt::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(world.head(), head, "nobody has tried");
+    // Nor does it hold up an attachment.
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    let attach = json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster});
+    world.send("AttachL2NetworkToCluster", attach).await.unwrap();
+    world.done("ReconnectHost", json!({"uuid": site.hosts[0]})).await;
+    status("Connected").await;
+    assert!(world.fleet().bridges(HostId(host)).contains(&"br_eth2".to_string()));
+}
+
+#[actix_rt::test]
+async fn a_host_that_hangs_is_lost_after_so_many_pings() {
+    let world = World::new();
+    for (name, value) in [("ping.interval", "1"), ("ping.timeout", "1"), ("ping.maxFailure", "2")] {
+        world.configure("host", name, value).await;
+    }
+    let site = Site::bare(&world, 1).await;
+    world.fleet().hang(id(&site.hosts[0]), true);
+    world.until_is("QueryHost", &site.hosts[0], "status", "Disconnected").await;
+    let reason = text(&world.get("QueryHost", &site.hosts[0]).await, "statusReason");
+    assert!(reason.contains("no answer"), "{reason}");
+    world.fleet().hang(id(&site.hosts[0]), false);
+    world.until_is("QueryHost", &site.hosts[0], "status", "Connected").await;
+}
+
+#[actix_rt::test]
+async fn a_host_whose_kernel_has_no_vlans_says_so() {
+    let world = World::new();
+    let site = Site::bare(&world, 1).await;
+    assert_eq!(world.get("QueryHost", &site.hosts[0]).await["notes"], json!([]));
+    let chosen = switchback_events::Id::of_name("without VLANs");
+    // What its agent tries at the start does not work.
+    world.fleet().fail_next(chosen, switchback_agent::kernel::FailKind::Links);
+    let cluster = json!({"zoneUuid": site.zone, "name": "plain", "hypervisorType": "Simulator"});
+    let cluster = uuid(&world.make("CreateCluster", cluster).await);
+    let host = json!({
+        "clusterUuid": cluster, "name": "plain", "managementIp": "10.1.2.1", "resourceUuid": chosen.to_string(),
+    });
+    let host = uuid(&world.make("AddSimulatorHost", host).await);
+    let notes = world.get("QueryHost", &host).await["notes"].to_string();
+    assert!(notes.contains("no 802.1Q"), "{notes}");
+    let l2 = json!({"zoneUuid": site.zone, "name": "l2", "physicalInterface": "eth2", "vlan": 10});
+    let l2 = uuid(&world.make("CreateL2VlanNetwork", l2).await);
+    let attach = json!({"l2NetworkUuid": l2, "clusterUuid": cluster});
+    let refusal = world.fails("AttachL2NetworkToCluster", attach).await;
+    assert!(refusal.code == "L2.1000" && refusal.detail.contains("no interface `eth2.10` to stand in"), "{refusal}");
+}

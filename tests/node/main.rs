@@ -10,6 +10,7 @@ mod hosts;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod ip_ranges;
+mod l2_networks;
 mod l3_settings;
 mod nics;
 mod offerings;

@@ -10,8 +10,10 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use switchback_actors::{directory::Relation, entity::Execute, reconcilers::replay_router};
 use switchback_agent::document::{problem, push_of_host, push_of_router};
-use switchback_appliance::{AgentProblem, AgentProblemCode, ApplyReport, HostSections, Push};
-use switchback_bus::{Command, Common, ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportVmStatus};
+use switchback_appliance::{AgentProblem, AgentProblemCode, ApplyReport, HostSections, Push, Realisation};
+use switchback_bus::{
+    Command, Common, ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportL2VlanChange, ReportVmStatus,
+};
 use switchback_events::*;
 
 /// An agent that has not answered by then is not waited for.
@@ -25,8 +27,8 @@ const TRIES: u32 = 5;
 pub struct Reconciler {
     hosts: BTreeMap<HostId, HostMemory>,
     routers: BTreeMap<RouterId, RouterMemory>,
-    /// For attachments under way: what each host answered.
-    attachments: BTreeMap<(L2NetworkId, ClusterId), BTreeMap<HostId, Result<(), String>>>,
+    /// For what hosts are asked to realise: what each answered.
+    realisations: BTreeMap<Realisation, BTreeMap<HostId, Result<(), String>>>,
     /// The generation of a router's appliance that its host carries.
     appliances: BTreeMap<RouterId, Position>,
     reports: u64,
@@ -220,23 +222,26 @@ impl World {
                 if connect {
                     memory.connected = asked;
                     let status = "Connected".to_string();
-                    self.report(AgentOf::Host(host), ReportHostStatus { uuid: host, status, reason: None })?;
+                    self.report(
+                        AgentOf::Host(host),
+                        ReportHostStatus { uuid: host, status, reason: None, notes: None },
+                    )?;
                 }
-                let answers = self.attachments_asked_of(host);
-                let answers = answers.into_iter().map(|key| (key, item(&report, key.0.0).map(|_| ())));
-                self.attached(host, answers.collect())?;
+                let answers = self.asked_to_realise(host);
+                let answers = answers.into_iter().map(|key| (key, item(&report, key.l2_network.0).map(|_| ())));
+                self.realised(host, answers.collect())?;
                 self.appliances(host, &sections, &report)?;
                 self.vms(host, &sections, &report)?;
             }
             Err(problem) => {
                 memory.failures += 1;
                 let lost = record.status != HostStatus::Connected || memory.failures >= 3;
-                let answers = self.attachments_asked_of(host);
+                let answers = self.asked_to_realise(host);
                 let answers = answers.into_iter().map(|key| (key, Err(problem.to_string())));
-                self.attached(host, answers.collect())?;
+                self.realised(host, answers.collect())?;
                 if lost {
                     let (status, reason) = ("Disconnected".to_string(), Some(problem.to_string()));
-                    self.report(AgentOf::Host(host), ReportHostStatus { uuid: host, status, reason })?;
+                    self.report(AgentOf::Host(host), ReportHostStatus { uuid: host, status, reason, notes: None })?;
                 }
                 self.look_again(AgentOf::Host(host), RETRY);
             }
@@ -247,28 +252,32 @@ impl World {
         Ok(())
     }
 
-    fn attachments_asked_of(&mut self, host: HostId) -> Vec<(L2NetworkId, ClusterId)> {
-        let asked = self.node().fold.attachments();
-        asked.filter(|(.., hosts)| hosts.contains(&host)).map(|(l2, cluster, _)| (l2, cluster)).collect()
+    fn asked_to_realise(&mut self, host: HostId) -> Vec<Realisation> {
+        let asked = self.node().fold.realisations();
+        asked.filter(|(_, hosts)| hosts.contains(&host)).map(|(asked, _)| asked).collect()
     }
 
     /// Records what a host answered; whoever completes the round reports it.
-    fn attached(&mut self, host: HostId, answers: Vec<((L2NetworkId, ClusterId), Result<(), String>)>) -> Checked {
+    fn realised(&mut self, host: HostId, answers: Vec<(Realisation, Result<(), String>)>) -> Checked {
         let node = self.node();
-        let under_way: BTreeMap<(L2NetworkId, ClusterId), Vec<HostId>> =
-            node.fold.attachments().map(|(l2, cluster, hosts)| ((l2, cluster), hosts.to_vec())).collect();
-        let rounds = &mut node.reconciler.attachments;
+        let under_way: BTreeMap<Realisation, Vec<HostId>> =
+            node.fold.realisations().map(|(asked, hosts)| (asked, hosts.to_vec())).collect();
+        let rounds = &mut node.reconciler.realisations;
         rounds.retain(|key, _| under_way.contains_key(key));
         for (key, answer) in answers {
             rounds.entry(key).or_default().insert(host, answer);
         }
-        let mut complete = Vec::new();
-        for ((l2, cluster), hosts) in under_way {
-            let Some(round) = rounds.get(&(l2, cluster)) else { continue };
+        let mut complete: Vec<Command> = Vec::new();
+        for (asked, hosts) in under_way {
+            let Some(round) = rounds.get(&asked) else { continue };
             let error = round.values().find_map(|answer| answer.clone().err());
             if error.is_some() || hosts.iter().all(|host| round.contains_key(host)) {
-                rounds.remove(&(l2, cluster));
-                complete.push(ReportL2Attachment { l2_network_uuid: l2, cluster_uuid: cluster, error });
+                rounds.remove(&asked);
+                let l2_network_uuid = asked.l2_network;
+                complete.push(match asked.cluster {
+                    Some(cluster_uuid) => ReportL2Attachment { l2_network_uuid, cluster_uuid, error }.into(),
+                    None => ReportL2VlanChange { l2_network_uuid, error }.into(),
+                });
             }
         }
         complete.into_iter().try_for_each(|report| self.report(AgentOf::Host(host), report))

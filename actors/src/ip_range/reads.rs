@@ -75,14 +75,19 @@ fn ordered(facts: &Facts, ranges: Vec<Id>) -> Result<Vec<(IpRangeId, Bounds, Arc
     Ok(ordered)
 }
 
+/// The L2 network that an L3 network is on.
+///
+/// # Errors
+/// There is no such network.
+pub fn l2_network_of(states: &States, l3: L3NetworkId) -> Result<L2NetworkId, Refusal> {
+    Ok(rules::existing::<L3Network>(&states.facts(), "l3NetworkUuid", l3)?.l2_network)
+}
+
 /// Whether an address is free, and if not, why: `gateway`, `not in this range`, `used`.
 ///
 /// # Errors
-/// There is no such network; a probe by ARP is asked for.
+/// There is no such network.
 pub fn availability(states: &States, request: &CheckIpAvailability) -> Result<Option<&'static str>, Refusal> {
-    if request.arp_check == Some(true) {
-        return Err(Refusal::not_supported("arpCheck"));
-    }
     let facts = states.facts();
     rules::existing::<L3Network>(&facts, "l3NetworkUuid", request.l3_network_uuid)?;
     let mut inside = false;

@@ -96,7 +96,10 @@ impl Reconcilers {
                 }
                 match &event.event {
                     // Hosts that are away are passed over, and realise it when they are back.
-                    Event::L2Network(L2NetworkEvent::AttachRequested { hosts: asked, .. }) => hosts.extend(asked),
+                    Event::L2Network(
+                        L2NetworkEvent::AttachRequested { hosts: asked, .. }
+                        | L2NetworkEvent::VlanChangeRequested { hosts: asked, .. },
+                    ) => hosts.extend(asked),
                     other => hosts.extend(world.fold.touched(other, event.stream)),
                 }
                 routers.extend(self.routers_touched(event));
@@ -179,6 +182,16 @@ impl Reconcilers {
                 Some(l2) => match (l2.clusters.get(cluster), &l2.failed) {
                     (Some(L2Attachment::Requested), _) => Progress::Waiting,
                     (None, Some((other, version, detail))) if other == cluster && *version > event.version => {
+                        Progress::Failed(Refusal::new(RefusalKind::Backend, code::L2_ATTACH, detail.clone()))
+                    }
+                    _ => Progress::Done,
+                },
+                None => Progress::Waiting,
+            },
+            Event::L2Network(L2NetworkEvent::VlanChangeRequested { .. }) => match self.state::<L2Network>(id) {
+                Some(l2) => match (l2.changing, &l2.change_failed) {
+                    (Some(_), _) => Progress::Waiting,
+                    (None, Some((version, detail))) if *version > event.version => {
                         Progress::Failed(Refusal::new(RefusalKind::Backend, code::L2_ATTACH, detail.clone()))
                     }
                     _ => Progress::Done,

@@ -9,12 +9,16 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::*;
-use switchback_bus::{ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportVmStatus};
+use switchback_bus::{
+    Command, ReportApplianceStatus, ReportHostStatus, ReportL2Attachment, ReportL2VlanChange, ReportVmStatus,
+};
 use switchback_events::*;
 use tokio::{sync::Notify, time::Instant};
 
 /// A host that does not answer is tried again after so long.
 const RETRY: Duration = Duration::from_millis(1000);
+/// So many hosts realise an L2 network at a time.
+const REALISE_AT_A_TIME: usize = 10;
 
 /// A host that is woken all the time is looked through for operations that are late after so long.
 const EXPIRE: Duration = Duration::from_secs(1);
@@ -35,6 +39,11 @@ struct Memory {
 /// Works until the host is deleted.
 pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<Notify>) {
     let mut memory = Memory::default();
+    if reconcilers.config("host", "reconnectAllOnBoot") == "false" {
+        let world = reconcilers.world.lock();
+        let settled = world.fold.hosts().get(&host).filter(|record| record.status != HostStatus::Connecting);
+        memory.connected = settled.map_or(0, |record| record.connect_requested);
+    }
     wake.notify_one();
     let mut pause = None;
     let mut last = None;
@@ -43,7 +52,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
         let pause_now = pause.take().unwrap_or_else(|| reconcilers.seconds_of(host, ("host", "ping.interval")));
         let pinged = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
         let Some(record) = reconcilers.world.lock().fold.hosts().get(&host).cloned() else {
-            dismiss(&reconcilers, last).await;
+            dismiss(&reconcilers, host, last).await;
             break;
         };
         if record.state == HostState::Maintenance {
@@ -51,18 +60,32 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
             pass_over(&reconcilers, host).await;
             continue;
         }
+        let waits = record.status == HostStatus::Disconnected && record.connect_requested <= memory.connected;
+        if waits && reconcilers.config_of(host, ("host", "connection.autoReconnectOnError")) == "false" {
+            refuse_realisations(&reconcilers, host, "it is Disconnected and waits for ReconnectHost").await;
+            continue;
+        }
         let target = reconcilers.host_target(host, &record);
         last = Some(target);
-        match step(&reconcilers, &target, &record, &mut memory, pinged).await {
+        let well = match pinged && record.status == HostStatus::Connected {
+            true => ping(&reconcilers, &target).await,
+            false => Ok(()),
+        };
+        let done = match well {
+            Ok(()) => step(&reconcilers, &target, &record, &mut memory, pinged).await,
+            Err(problem) => Err(problem),
+        };
+        match done {
             Ok(()) => memory.failures = 0,
             Err(problem) => {
                 tracing::debug!(%host, %problem, "a host did not do as told");
                 memory.failures += 1;
-                refuse_attachments(&reconcilers, host, &problem).await;
+                refuse_realisations(&reconcilers, host, &problem.to_string()).await;
                 let most: u32 = reconcilers.config_of(host, ("host", "ping.maxFailure")).parse().unwrap_or(3);
                 if record.status != HostStatus::Connected || memory.failures >= most {
                     let reason = Some(problem.to_string());
-                    let report = ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason };
+                    let report =
+                        ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason, notes: None };
                     let asked = reconcilers.request(host).filter(|_| record.status == HostStatus::Connecting);
                     let _ = reconcilers.report("host-reconciler", asked, report).await;
                     memory.connected = memory.connected.max(record.connect_requested);
@@ -81,6 +104,19 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
     world.converged.remove(&host.0);
 }
 
+/// Asks the agent for its health, and waits no longer than is configured.
+async fn ping(reconcilers: &Arc<Reconcilers>, target: &HostTarget) -> Result<(), AgentProblem> {
+    let _permit = reconcilers.host_ping_permit().await;
+    let limit = reconcilers.seconds_of(target.id, ("host", "ping.timeout"));
+    match tokio::time::timeout(limit, reconcilers.agents.host_health(target)).await {
+        Ok(answer) => answer.map(|_| ()),
+        Err(_) => {
+            let detail = format!("host {}: no answer to a ping within {limit:?}", target.id);
+            Err(AgentProblem { code: AgentProblemCode::Unreachable, section: None, detail })
+        }
+    }
+}
+
 async fn step(
     reconcilers: &Arc<Reconcilers>,
     target: &HostTarget,
@@ -90,8 +126,10 @@ async fn step(
 ) -> Result<(), AgentProblem> {
     let host = target.id;
     let connect = record.status != HostStatus::Connected || record.connect_requested > memory.connected;
+    let mut notes = Vec::new();
     if connect {
-        reconcilers.agents.host_health(target).await?;
+        let health = reconcilers.agents.host_health(target).await?;
+        notes = notes_of(&health);
         memory.prepared.clear();
     }
     if connect || pinged {
@@ -101,13 +139,13 @@ async fn step(
     let (mut config, pending) = {
         let world = reconcilers.world.lock();
         let Some(config) = world.fold.config(host) else { return Ok(()) };
-        let pending: Vec<(L2NetworkId, ClusterId, InterfaceCheck)> = world
+        let pending: BTreeMap<Realisation, InterfaceCheck> = world
             .fold
-            .attachments()
-            .filter(|(.., hosts)| hosts.contains(&host))
-            .filter_map(|(l2, cluster, _)| {
-                let (interface, vlan) = world.fold.l2(l2)?;
-                Some((l2, cluster, InterfaceCheck { physical_interface: interface.to_string(), vlan }))
+            .realisations()
+            .filter(|(_, hosts)| hosts.contains(&host))
+            .filter_map(|(asked, _)| {
+                let (interface, vlan) = world.fold.l2(asked.l2_network)?;
+                Some((asked, InterfaceCheck { physical_interface: interface.to_string(), vlan }))
             })
             .collect();
         (config, pending)
@@ -125,6 +163,11 @@ async fn step(
         return idle(reconcilers, record, host).await;
     }
     memory.told = None;
+    // Every host takes its places in the same order.
+    let mut permits = Vec::new();
+    for asked in pending.keys() {
+        permits.push(reconcilers.permit(asked.l2_network.0, REALISE_AT_A_TIME).await);
+    }
     for (router, appliance) in &config.sections.appliances {
         if memory.prepared.contains(router) {
             continue;
@@ -145,22 +188,28 @@ async fn step(
             reconcilers.clone().wake_router(router);
         }
     }
-    let mut answers: BTreeMap<(L2NetworkId, ClusterId), Result<(), String>> = BTreeMap::new();
-    for (l2, cluster, check) in pending {
+    let mut answers: BTreeMap<Realisation, Result<(), String>> = BTreeMap::new();
+    for (asked, check) in pending {
         let answer = reconcilers.agents.check_interface(target, check).await;
-        answers.insert((l2, cluster), answer.map_err(|problem| format!("host {host}: {}", problem.detail)));
+        answers.insert(asked, answer.map_err(|problem| format!("host {host}: {}", problem.detail)));
+    }
+    if answers.iter().any(|(asked, answer)| asked.cluster.is_none() && answer.is_err()) {
+        // What is on the network stays where it is; the failure wakes this worker with the VLAN of before.
+        realised(reconcilers, host, answers).await;
+        return Ok(());
     }
     let report = reconcilers.agents.put_host(target, push_of(&config, reconcilers.epoch)).await?;
-    for ((l2, _), answer) in &mut answers {
+    drop(permits);
+    for (asked, answer) in &mut answers {
         if answer.is_ok() {
-            *answer = item(&report, l2.0).map(|_| ()).map_err(|error| format!("host {host}: {error}"));
+            *answer = item(&report, asked.l2_network.0).map(|_| ()).map_err(|error| format!("host {host}: {error}"));
         }
     }
     if connect {
-        connected(reconcilers, host, &config, &report).await?;
+        connected(reconcilers, host, &config, &report, notes).await?;
         memory.connected = record.connect_requested;
     }
-    attachments(reconcilers, host, answers).await;
+    realised(reconcilers, host, answers).await;
     appliances(reconcilers, host, &config, &report).await;
     vms(reconcilers, host, &config, &report).await;
     reconcilers.converge(host.0, config.revision);
@@ -174,14 +223,15 @@ async fn step(
 /// A host that is being emptied says so when it has been told to carry nothing more.
 async fn idle(reconcilers: &Arc<Reconcilers>, record: &HostRecord, host: HostId) -> Result<(), AgentProblem> {
     if record.state == HostState::PreMaintenance {
-        let report = ReportHostStatus { uuid: host, status: "Idle".to_string(), reason: None };
+        let report = ReportHostStatus { uuid: host, status: "Idle".to_string(), reason: None, notes: None };
         let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     }
     Ok(())
 }
 
 /// A host that was deleted carries nothing any more. Whether its agent hears of it is its own business: nobody waits.
-async fn dismiss(reconcilers: &Arc<Reconcilers>, target: Option<HostTarget>) {
+async fn dismiss(reconcilers: &Arc<Reconcilers>, host: HostId, target: Option<HostTarget>) {
+    pass_over(reconcilers, host).await;
     let Some(target) = target else { return };
     let revision = reconcilers.world.lock().fold.position();
     let nothing = HostConfig { host: target.id, revision, sections: HostSections::default() };
@@ -213,13 +263,24 @@ fn item(report: &ApplyReport, id: Id) -> Result<&ItemReport, String> {
     }
 }
 
+/// What users should know of a host.
+fn notes_of(health: &Health) -> Vec<String> {
+    match health.capabilities.get("vlan") {
+        Some(false) => {
+            vec!["its kernel has no 802.1Q: an interface named <interface>.<vlan> stands in for each VLAN".to_string()]
+        }
+        _ => vec![],
+    }
+}
+
 async fn connected(
     reconcilers: &Arc<Reconcilers>,
     host: HostId,
     config: &HostConfig,
     report: &ApplyReport,
+    notes: Vec<String>,
 ) -> Result<(), AgentProblem> {
-    let failed = config.sections.bridges.keys().find_map(|l2| {
+    let failed = config.sections.bridges.iter().filter(|(_, bridge)| !bridge.kept).find_map(|(l2, _)| {
         let attached = reconcilers.state::<L2Network>(*l2)?;
         let cluster = reconcilers.state::<Host>(host)?.cluster;
         let error = item(report, l2.0).err().filter(|_| attached.attached_to(cluster))?;
@@ -228,61 +289,61 @@ async fn connected(
     if let Some(detail) = failed {
         return Err(AgentProblem { code: AgentProblemCode::Failed, section: Some("bridges".to_string()), detail });
     }
-    let report = ReportHostStatus { uuid: host, status: "Connected".to_string(), reason: None };
+    let report = ReportHostStatus { uuid: host, status: "Connected".to_string(), reason: None, notes: Some(notes) };
     let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     Ok(())
 }
 
 /// Records what this host answered; whoever completes the round reports it.
-async fn attachments(
-    reconcilers: &Arc<Reconcilers>,
-    host: HostId,
-    answers: BTreeMap<(L2NetworkId, ClusterId), Result<(), String>>,
-) {
-    let mut complete = Vec::new();
+async fn realised(reconcilers: &Arc<Reconcilers>, host: HostId, answers: BTreeMap<Realisation, Result<(), String>>) {
+    let mut complete: Vec<(L2NetworkId, Command)> = Vec::new();
     {
         let mut world = reconcilers.world.lock();
-        let under_way: Vec<(L2NetworkId, ClusterId, Vec<HostId>)> =
-            world.fold.attachments().map(|(l2, cluster, hosts)| (l2, cluster, hosts.to_vec())).collect();
+        let under_way: BTreeMap<Realisation, Vec<HostId>> =
+            world.fold.realisations().map(|(asked, hosts)| (asked, hosts.to_vec())).collect();
         // What comes after a round has ended does not count in the next one.
-        let known = |key: &(L2NetworkId, ClusterId)| under_way.iter().any(|(l2, cluster, _)| (*l2, *cluster) == *key);
-        world.attachments.retain(|key, _| known(key));
-        for (key, answer) in answers.into_iter().filter(|(key, _)| known(key)) {
-            world.attachments.entry(key).or_default().insert(host, answer);
+        world.realisations.retain(|asked, _| under_way.contains_key(asked));
+        for (asked, answer) in answers.into_iter().filter(|(asked, _)| under_way.contains_key(asked)) {
+            world.realisations.entry(asked).or_default().insert(host, answer);
         }
-        for (l2, cluster, hosts) in under_way {
-            let Some(round) = world.attachments.get(&(l2, cluster)) else { continue };
+        for (asked, hosts) in under_way {
+            let Some(round) = world.realisations.get(&asked) else { continue };
             let error = round.values().find_map(|answer| answer.clone().err());
             if error.is_some() || hosts.iter().all(|host| round.contains_key(host)) {
-                world.attachments.remove(&(l2, cluster));
-                complete.push(ReportL2Attachment { l2_network_uuid: l2, cluster_uuid: cluster, error });
+                world.realisations.remove(&asked);
+                let l2_network_uuid = asked.l2_network;
+                let report = match asked.cluster {
+                    Some(cluster_uuid) => ReportL2Attachment { l2_network_uuid, cluster_uuid, error }.into(),
+                    None => ReportL2VlanChange { l2_network_uuid, error }.into(),
+                };
+                complete.push((l2_network_uuid, report));
             }
         }
     }
-    for report in complete {
-        let asked = reconcilers.request(report.l2_network_uuid);
-        let _ = reconcilers.report("host-reconciler", asked, report).await;
+    for (l2, report) in complete {
+        let _ = reconcilers.report("host-reconciler", reconcilers.request(l2), report).await;
     }
 }
 
-/// A host that cannot be told cannot carry what is being attached either: an attachment waits for nobody.
-async fn refuse_attachments(reconcilers: &Arc<Reconcilers>, host: HostId, problem: &AgentProblem) {
-    answer_attachments(reconcilers, host, &Err(format!("host {host}: {problem}"))).await;
+/// A host that cannot be told cannot realise what it is asked to either: that waits for nobody.
+async fn refuse_realisations(reconcilers: &Arc<Reconcilers>, host: HostId, why: &str) {
+    answer_realisations(reconcilers, host, &Err(format!("host {host}: {why}"))).await;
 }
 
-/// A host in maintenance holds up no attachment that asked it before: it realises it when it is taken back.
+/// A host in maintenance, or deleted, holds up nothing that asked it before; in maintenance it realises it when it is
+/// taken back.
 async fn pass_over(reconcilers: &Arc<Reconcilers>, host: HostId) {
-    answer_attachments(reconcilers, host, &Ok(())).await;
+    answer_realisations(reconcilers, host, &Ok(())).await;
 }
 
-async fn answer_attachments(reconcilers: &Arc<Reconcilers>, host: HostId, answer: &Result<(), String>) {
+async fn answer_realisations(reconcilers: &Arc<Reconcilers>, host: HostId, answer: &Result<(), String>) {
     let answers: BTreeMap<_, _> = {
         let world = reconcilers.world.lock();
-        let asked = world.fold.attachments().filter(|(.., hosts)| hosts.contains(&host));
-        asked.map(|(l2, cluster, _)| ((l2, cluster), answer.clone())).collect()
+        let asked = world.fold.realisations().filter(|(_, hosts)| hosts.contains(&host));
+        asked.map(|(asked, _)| (asked, answer.clone())).collect()
     };
     if !answers.is_empty() {
-        attachments(reconcilers, host, answers).await;
+        realised(reconcilers, host, answers).await;
     }
 }
 

@@ -12,6 +12,7 @@
 //! A worker has one push in flight, and the latest state wins. A hung agent holds up its own worker only.
 
 mod applied;
+mod arp;
 mod host_worker;
 mod replay;
 mod router_worker;
@@ -37,7 +38,7 @@ use std::{
     },
     time::Duration,
 };
-use switchback_appliance::{HostFold, HostRecord, RouterRecord};
+use switchback_appliance::{HostFold, HostRecord, Realisation, RouterRecord};
 use switchback_bus::{Command, Common, ExpungeVmInstance, Refusal};
 use switchback_events::*;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -65,8 +66,8 @@ struct World {
     post_wakes: HashMap<service_worker::Post, Arc<Notify>>,
     /// The position of the log that a host or router is known to be up to.
     converged: HashMap<Id, Position>,
-    /// For attachments under way: what each host answered.
-    attachments: BTreeMap<(L2NetworkId, ClusterId), BTreeMap<HostId, Result<(), String>>>,
+    /// For what hosts are asked to realise: what each answered.
+    realisations: BTreeMap<Realisation, BTreeMap<HostId, Result<(), String>>>,
     /// The last event of each resource that asked for something, or said that its agent is away: what a report of it
     /// follows from.
     requests: HashMap<Id, Position>,
@@ -371,6 +372,11 @@ impl Reconcilers {
         self.permit(Id::NIL, degree).await
     }
 
+    async fn host_ping_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let degree = self.config("host", "ping.parallelismDegree").parse().unwrap_or(100);
+        self.permit(Id::of_name("host-pings"), degree).await
+    }
+
     /// A global configuration value that is a number of seconds.
     fn seconds(&self, category: &str, name: &str) -> Duration {
         let text = self.config(category, name);
@@ -423,7 +429,9 @@ fn asks(event: &Event) -> bool {
             let emptied = HostEvent::StateChanged { state: HostState::PreMaintenance };
             lost || *event == emptied || matches!(event, HostEvent::Added { .. } | HostEvent::ReconnectRequested {})
         }
-        Event::L2Network(event) => matches!(event, L2NetworkEvent::AttachRequested { .. }),
+        Event::L2Network(event) => {
+            matches!(event, L2NetworkEvent::AttachRequested { .. } | L2NetworkEvent::VlanChangeRequested { .. })
+        }
         Event::Router(event) => matches!(
             event,
             RouterEvent::Created { .. }

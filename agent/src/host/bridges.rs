@@ -1,27 +1,19 @@
-//! Bridges: one for each L2 network, with the host's interface or a VLAN of it as the port to the outside.
+//! Bridges: one for each L2 network, with a port to the outside that its [`super::realisation`] gives.
 //!
-//! A kernel without 802.1Q cannot make VLAN devices. There an interface named `<interface>.<vlan>`, made by
-//! whoever set up the host, stands in, and the item says so.
+//! What is there already is completed. A bridge is named after its interface and VLAN: an L2 network that changes its
+//! VLAN gets another bridge, the plugs on it move over, and the bridge that is left without any goes.
 
-use super::{Made, Outcome, record::MadeBridge};
+use super::{Made, Outcome, realisation::*, record::MadeBridge};
 use crate::{
     check::is_interface,
     kernel::{Kernel, Link, LinkChange},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use switchback_appliance::{BridgeConfig, HostSections};
-use switchback_events::{DEFAULT_MTU, L2NetworkId};
+use switchback_events::{DEFAULT_MTU, HypervisorType, L2NetworkId};
 
-type Links = BTreeMap<String, Link>;
-
-/// The port of a bridge.
-#[derive(Debug)]
-pub struct Port {
-    name: String,
-    /// It has to be made: parent and VLAN.
-    vlan: Option<(String, u16)>,
-    note: Option<String>,
-}
+/// The links of the host, by name.
+pub type Links = BTreeMap<String, Link>;
 
 /// Whether the kernel makes VLAN devices: tried on a bridge that is removed at once.
 pub fn kernel_has_vlan(kernel: &dyn Kernel) -> bool {
@@ -37,43 +29,29 @@ pub fn kernel_has_vlan(kernel: &dyn Kernel) -> bool {
     has
 }
 
-/// The port that a bridge on this interface would have, or why it cannot have one.
-pub fn check(has_vlan: bool, links: &Links, interface: &str, vlan: Option<u16>) -> Result<Port, String> {
-    if !is_interface(interface) {
-        return Err(format!("`{interface}` is not a name of an interface"));
-    }
-    if !links.contains_key(interface) {
-        return Err(format!("the host has no interface `{interface}`"));
-    }
-    let Some(id) = vlan else {
-        return Ok(Port { name: interface.to_string(), vlan: None, note: None });
-    };
-    let name = format!("{interface}.{id}");
-    let there = links.contains_key(&name);
-    match (has_vlan, there) {
-        (true, true) => Ok(Port { name, vlan: None, note: None }),
-        (true, false) if name.len() <= 15 => Ok(Port { name, vlan: Some((interface.to_string(), id)), note: None }),
-        (true, false) => Err(format!("`{name}` is longer than the 15 bytes that Linux allows")),
-        (false, true) => {
-            let note = Some(format!("kernel has no 802.1Q: using interface {name}"));
-            Ok(Port { name, vlan: None, note })
-        }
-        (false, false) => Err(format!("kernel has no 802.1Q, and the host has no interface `{name}` to stand in")),
-    }
+/// The port that a bridge would have, or why it cannot have one.
+pub fn check(
+    ground: &Ground<'_>,
+    hypervisor: HypervisorType,
+    interface: &str,
+    vlan: Option<u16>,
+) -> Result<Port, String> {
+    port_of(ground, realisation(switchback_appliance::network_type(vlan), hypervisor), interface, vlan)
+}
+
+/// The bridges that are asked for: the others are only to be left alone.
+fn wanted(sections: &HostSections) -> impl Iterator<Item = (&L2NetworkId, &BridgeConfig)> {
+    sections.bridges.iter().filter(|(_, bridge)| !bridge.kept)
 }
 
 /// Notes the bridges that are about to be made: those that are there already are not the agent's own.
-pub fn plan_record(made: &mut Made, sections: &HostSections, links: &Links) {
-    for bridge in sections.bridges.values().filter(|bridge| !links.contains_key(&bridge.name)) {
-        let (port, made_port) = match bridge.vlan {
-            Some(id) => {
-                let port = format!("{}.{id}", bridge.physical_interface);
-                let held = made.bridges.get(&bridge.name);
-                let made_port = !links.contains_key(&port) || held.is_some_and(|held| held.made_port);
-                (port, made_port)
-            }
-            None => (bridge.physical_interface.clone(), false),
-        };
+pub fn plan_record(made: &mut Made, hypervisor: HypervisorType, sections: &HostSections, links: &Links) {
+    for (_, bridge) in wanted(sections).filter(|(_, bridge)| !links.contains_key(&bridge.name)) {
+        let interface = &bridge.physical_interface;
+        let port = realisation(bridge.network_type(), hypervisor).port_name(interface, bridge.vlan);
+        let held = made.bridges.get(&bridge.name);
+        let made_port = !links.contains_key(&port) || held.is_some_and(|held| held.made_port);
+        let made_port = made_port && port != *interface;
         made.bridges.insert(bridge.name.clone(), MadeBridge { port, made_port });
     }
 }
@@ -81,15 +59,15 @@ pub fn plan_record(made: &mut Made, sections: &HostSections, links: &Links) {
 /// Makes what is missing, bridges without VLAN first.
 pub fn ensure_all(
     kernel: &dyn Kernel,
-    has_vlan: bool,
+    ground: &Ground<'_>,
+    hypervisor: HypervisorType,
     sections: &HostSections,
-    links: &Links,
 ) -> Vec<(L2NetworkId, Outcome<()>)> {
-    let mut bridges: Vec<(&L2NetworkId, &BridgeConfig)> = sections.bridges.iter().collect();
+    let mut bridges: Vec<(&L2NetworkId, &BridgeConfig)> = wanted(sections).collect();
     bridges.sort_by_key(|(_, bridge)| bridge.vlan);
     let outcome = |(network, bridge): (&L2NetworkId, &BridgeConfig)| {
         let mut actions = Vec::new();
-        let result = ensure(kernel, has_vlan, bridge, links, &mut actions);
+        let result = ensure(kernel, ground, hypervisor, bridge, &mut actions);
         (*network, Outcome { made: None, result, actions })
     };
     bridges.into_iter().map(outcome).collect()
@@ -97,16 +75,17 @@ pub fn ensure_all(
 
 fn ensure(
     kernel: &dyn Kernel,
-    has_vlan: bool,
+    ground: &Ground<'_>,
+    hypervisor: HypervisorType,
     bridge: &BridgeConfig,
-    links: &Links,
     actions: &mut Vec<String>,
 ) -> Result<Option<String>, String> {
+    let links = ground.links;
     let name = &bridge.name;
     if !is_interface(name) {
         return Err(format!("`{name}` is not a name of a bridge"));
     }
-    let port = check(has_vlan, links, &bridge.physical_interface, bridge.vlan)?;
+    let port = check(ground, hypervisor, &bridge.physical_interface, bridge.vlan)?;
     let mut changes = Vec::new();
     match links.get(name) {
         None => changes.push(LinkChange::CreateBridge(name.clone())),
@@ -123,10 +102,7 @@ fn ensure(
             changes.push(LinkChange::Up(interface.clone()));
         }
     }
-    if let Some((parent, id)) = &port.vlan {
-        changes.push(LinkChange::CreateVlan { parent: parent.clone(), id: *id, name: port.name.clone() });
-        changes.push(LinkChange::Up(port.name.clone()));
-    }
+    changes.extend(port.make.iter().cloned());
     match links.get(&port.name).and_then(|link| link.master.as_ref()) {
         Some(master) if master == name => {}
         Some(master) => return Err(format!("interface `{}` is in `{master}` already", port.name)),
@@ -147,12 +123,18 @@ fn ensure(
     Ok(port.note)
 }
 
-/// Removes the bridges that the agent made and that the document does not name.
+/// Removes the bridges that the agent made and that the document does not name, and that nothing is plugged into.
 pub fn remove_others(kernel: &dyn Kernel, made: &mut Made, sections: &HostSections, links: &Links) -> Vec<String> {
     let wanted: BTreeSet<&String> = sections.bridges.values().map(|bridge| &bridge.name).collect();
     let mut actions = Vec::new();
     made.bridges.retain(|name, bridge| {
         if wanted.contains(name) {
+            return true;
+        }
+        let inside = |link: &&Link| link.master.as_ref() == Some(name) && link.name != bridge.port;
+        if let Some(plugged) = links.values().find(inside) {
+            // What could not move over goes on where it is.
+            actions.push(format!("failed: bridge {name} is not removed: {} is in it", plugged.name));
             return true;
         }
         let mut changes = Vec::new();

@@ -10,6 +10,7 @@ mod appliances;
 mod binaries;
 mod bridges;
 mod plugs;
+mod realisation;
 mod record;
 mod vms;
 
@@ -21,6 +22,7 @@ use crate::{
     version::Build,
 };
 use parking_lot::Mutex;
+use realisation::Ground;
 use record::Record;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,16 +31,19 @@ use std::{
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, Health, Held, HostSections, Identity, InterfaceCheck, ItemReport,
-    Push, SectionReport, ServiceHealth, digest,
+    AgentProblem, AgentProblemCode, ApplyReport, ArpProbe, Health, Held, HostSections, Identity, InterfaceCheck,
+    ItemReport, Push, SectionReport, ServiceHealth, digest,
 };
-use switchback_events::{Id, Position, RouterId};
+use switchback_events::{HypervisorType, Id, Mac, Position, RouterId};
 
 /// How many appliances and VMs are worked on at a time: most of it is waiting.
 const WORKERS: usize = 8;
 
 /// How long a question for the health waits for a document that is being applied.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an answer to an ARP probe is waited for.
+const ARP_PATIENCE: Duration = Duration::from_millis(900);
 
 /// What a host's agent is told once.
 #[derive(Clone, Debug)]
@@ -51,6 +56,8 @@ pub struct HostSettings {
     pub program: PathBuf,
     /// Its first arguments; `--state-dir DIR` follows.
     pub arguments: Vec<String>,
+    /// What kind of host it is.
+    pub hypervisor: HypervisorType,
 }
 
 /// The engine behind a host's agent.
@@ -89,6 +96,9 @@ impl HostEngine {
     pub fn open(kernel: Arc<dyn Kernel>, settings: HostSettings, build: Arc<Build>) -> Result<Self, KernelError> {
         let record = Record::read(kernel.as_ref(), &settings.state_dir)?;
         let vlan = bridges::kernel_has_vlan(kernel.as_ref());
+        if !vlan {
+            tracing::warn!("the kernel has no 802.1Q: an interface <interface>.<vlan> stands in for each VLAN");
+        }
         let key = "net/bridge/bridge-nf-call-iptables";
         // Bridged packets are none of the host's packet filter's business.
         if kernel.sysctl(key)?.is_some_and(|value| value != "0")
@@ -181,9 +191,11 @@ impl HostEngine {
         let mut items = BTreeMap::new();
 
         let links = self.links()?;
-        bridges::plan_record(&mut state.record.made, sections, &links);
+        let hypervisor = self.settings.hypervisor;
+        bridges::plan_record(&mut state.record.made, hypervisor, sections, &links);
         state.record.write(kernel, &self.settings.state_dir)?;
-        for (network, outcome) in bridges::ensure_all(kernel, self.vlan, sections, &links) {
+        let ground = Ground { links: &links, has_vlan: self.vlan };
+        for (network, outcome) in bridges::ensure_all(kernel, &ground, hypervisor, sections) {
             actions.entry("bridges").or_default().extend(outcome.actions);
             items.insert(network.0, item(0, outcome.result));
         }
@@ -265,7 +277,8 @@ impl HostEngine {
         let sections = &state.record.sections;
         let ok = |id: &Id| state.items.get(id).is_some_and(|item| item.ok);
         let lives = |process| self.kernel.alive(process);
-        let bridges = sections.bridges.keys().filter(|network| ok(&network.0)).count();
+        let asked: Vec<_> = sections.bridges.iter().filter(|(_, bridge)| !bridge.kept).collect();
+        let bridges = asked.iter().filter(|(network, _)| ok(&network.0)).count();
         let appliances = made.appliances.values().filter(|held| lives(&held.process)).count();
         let vms = made.vms.values().filter(|held| lives(&held.process)).count();
         let counted = |running: usize, wanted: usize| ServiceHealth {
@@ -273,7 +286,7 @@ impl HostEngine {
             detail: format!("{running} of {wanted}"),
         };
         let services = BTreeMap::from([
-            ("bridges".to_string(), counted(bridges, sections.bridges.len())),
+            ("bridges".to_string(), counted(bridges, asked.len())),
             ("appliances".to_string(), counted(appliances, sections.appliances.len())),
             ("vms".to_string(), counted(vms, sections.vms.len())),
         ]);
@@ -294,9 +307,22 @@ impl HostEngine {
     /// Whether the host can carry an L2 network on an interface.
     pub fn check(&self, check: &InterfaceCheck) -> Result<(), AgentProblem> {
         let links = self.links().map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))?;
-        bridges::check(self.vlan, &links, &check.physical_interface, check.vlan)
+        let ground = Ground { links: &links, has_vlan: self.vlan };
+        bridges::check(&ground, self.settings.hypervisor, &check.physical_interface, check.vlan)
             .map(|_| ())
             .map_err(|detail| problem(AgentProblemCode::Invalid, detail))
+    }
+
+    /// Who answers for an address on an L2 network, asked by ARP.
+    pub fn probe(&self, probe: &ArpProbe) -> Result<Option<Mac>, AgentProblem> {
+        let bridge = {
+            let state = self.state.lock();
+            let held = state.record.sections.bridges.get(&probe.l2_network).filter(|bridge| !bridge.kept);
+            let missing = || format!("the host does not carry L2 network {}", probe.l2_network);
+            held.ok_or_else(|| problem(AgentProblemCode::Invalid, missing()))?.name.clone()
+        };
+        let asked = self.kernel.ask_arp(&bridge, probe.ip, ARP_PATIENCE);
+        asked.map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))
     }
 
     /// Keeps the certificate of a router's agent.

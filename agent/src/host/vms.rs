@@ -204,8 +204,13 @@ fn change(
     }
     tell(kernel, &files, &orders).map_err(failed)?;
     if before != *config {
-        actions
-            .push(format!("change VM {name}: {}", stop.iter().chain(&orders).cloned().collect::<Vec<_>>().join(", ")));
+        let moved = config
+            .plugs
+            .iter()
+            .filter(|plug| before.plugs.iter().any(|other| same(plug, other) && other.bridge != plug.bridge));
+        let moved = moved.map(|plug| format!("plug {} into {}", plug.name, plug.bridge));
+        let done: Vec<String> = stop.iter().chain(&orders).cloned().chain(moved).collect();
+        actions.push(format!("change VM {name}: {}", done.join(", ")));
         held.config = config.clone();
         describe(kernel, site.settings, vm, held).map_err(failed)?;
     }

@@ -1,7 +1,7 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell, namespace, probe,
+    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell, arp, namespace, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -194,6 +194,10 @@ impl Kernel for LinuxKernel {
 
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
         probe::ask_dns(server, name, patience)
+    }
+
+    fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>> {
+        arp::ask(interface, ip, patience)
     }
 
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {

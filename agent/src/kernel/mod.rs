@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** nothing outside this folder runs a program or touches the network stack.
 
+mod arp;
 mod linux;
 mod namespace;
 mod probe;
@@ -219,6 +220,9 @@ pub trait Kernel: Send + Sync + 'static {
     ) -> Result<()>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    /// Asks by ARP on a link who has an address, again and again until somebody answers or `patience` ends. The question
+    /// comes from nobody, so it changes no neighbour's mind.
+    fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>>;
     /// Tells the DHCP server at `server` that the client gives its address back.
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()>;
 }

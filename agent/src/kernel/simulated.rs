@@ -49,6 +49,7 @@ struct State {
     processes: BTreeMap<u32, Process>,
     namespaces: BTreeSet<String>,
     failures: BTreeSet<FailKind>,
+    neighbours: BTreeMap<Ipv4Addr, Mac>,
     latency: Duration,
     calls: u64,
     log: Vec<String>,
@@ -80,6 +81,11 @@ impl SimulatedKernel {
     /// Plugs a link in, as a host does.
     pub fn plug(&self, link: Link) {
         self.state.lock().links.insert(link.name.clone(), link);
+    }
+
+    /// From now on somebody answers by ARP for an address.
+    pub fn neighbour(&self, ip: Ipv4Addr, mac: Mac) {
+        self.state.lock().neighbours.insert(ip, mac);
     }
 
     /// Pulls a link out.
@@ -350,6 +356,12 @@ impl Kernel for SimulatedKernel {
             return Err(KernelError::new(format!("ask {server} for {name}"), "connection refused"));
         };
         Ok(process.names.get(name).copied())
+    }
+
+    fn ask_arp(&self, interface: &str, ip: Ipv4Addr, _patience: Duration) -> Result<Option<Mac>> {
+        let mut state = self.state.lock();
+        state.link(interface)?;
+        Ok(state.neighbours.get(&ip).copied())
     }
 
     fn release_lease(&self, _interface: &str, _server: Ipv4Addr, _ip: Ipv4Addr, _mac: Mac) -> Result<()> {

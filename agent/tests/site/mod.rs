@@ -149,6 +149,7 @@ impl Site {
             physical_interface: interface.to_string(),
             vlan,
             mtu: 1500,
+            kept: false,
         };
         let bridges = [bridge("eth0", None), bridge("eth1", None), bridge("eth1", Some(10)), bridge("eth2", None)];
         let appliance = ApplianceConfig {

@@ -89,8 +89,8 @@ fn networks_look_as_in_the_reference() {
         json!({
             "uuid": uuid("l2"), "name": "l2", "description": null, "zoneUuid": uuid("zone"),
             "physicalInterface": "eth1", "type": "L2VlanNetwork", "vSwitchType": "LinuxBridge",
-            "virtualNetworkId": 12, "vlan": 12, "attachedClusterUuids": [uuid("cluster")],
-            "networkServiceProviderUuids": built_in,
+            "virtualNetworkId": 12, "vlan": 12, "isolated": false, "pvlan": null,
+            "attachedClusterUuids": [uuid("cluster")], "networkServiceProviderUuids": built_in,
         })
     );
     let range = json!({

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn nics(s: &Scene) -> Vec<Row> {
+pub fn rows(s: &Scene) -> Vec<Row> {
     let (nobody, site) = (nobody(), &s.site);
     let pair = |vm: &str, l3: &str| json!({"vmInstanceUuid": vm, "l3NetworkUuid": l3});
     let attach =
