@@ -10,6 +10,7 @@ packages=(
     busybox      # wget in the lab's VMs
     udhcpc       # the DHCP client of the lab's VMs
     isc-dhcp-client # that of DHCPv6
+    ndisc6       # how they hear of routers
     gcc          # SQLite is built from source
     libc6-dev
     # What the tests ask the network with.

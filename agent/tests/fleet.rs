@@ -46,6 +46,7 @@ impl Scene {
             mtu: nic.mtu,
             up: true,
             lease: 0,
+            lease6: None,
         };
         let nics = &router.sections.interfaces.nics;
         let appliance = ApplianceConfig {
@@ -126,6 +127,7 @@ async fn what_is_plugged_into_another_bridge_goes_on() {
             mtu: 1500,
             up: true,
             lease: 0,
+            lease6: None,
         }],
         default_plug: "eth0".to_string(),
     };

@@ -78,6 +78,10 @@ fn pings(site: &Site, number: u16, to: &str) {
 async fn a_router_serves_both_families() {
     let mut site = Site::start("six");
     site.bring_up(2).await;
+    // The host has no IPv6 where its guests have.
+    let bridge = &site.host.sections.bridges.values().next().unwrap().name;
+    let held = site.in_host(&format!("cat /proc/sys/net/ipv6/conf/{bridge}/disable_ipv6"));
+    assert_eq!(held.trim(), "1", "{bridge}");
     site.wait_for_lease(1, "10.0.0.11/16");
     site.wait_for_lease(2, "10.0.0.12/16");
     // What stands for the public has an end among the guests too, which is to stay a stranger.
@@ -152,6 +156,20 @@ async fn a_router_serves_both_families() {
     site.router.revision = 4;
     site.push_router().await.unwrap();
     assert_eq!(site.vm(1, "dig +short AAAA vm2.vpc.local @fd00:1::1").trim(), "");
+
+    // Without IPv6 nothing of it is left, and it can come back.
+    let with = site.router.clone();
+    let plain = common::router(site.router.router, 2).sections;
+    site.router.sections = plain;
+    site.router.revision = 5;
+    site.push_router().await.unwrap();
+    assert_eq!(site.client.drift(site.router_at()).await.unwrap().items, []);
+    assert_eq!(site.in_router("ip -6 addr show dev eth1").trim(), "");
+    site.router.sections = with.sections;
+    site.router.revision = 6;
+    site.push_router().await.unwrap();
+    assert_eq!(site.client.drift(site.router_at()).await.unwrap().items, []);
+    pings(&site, 1, "fd00:1::1");
     for number in [1, 2] {
         let _ = std::process::Command::new("sh").args(["-c", &format!("kill $(cat {at}/pid{number})")]).status();
     }

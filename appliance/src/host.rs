@@ -129,23 +129,49 @@ pub struct VmNic {
     pub nic: Nic,
     /// The position of the event that made it so.
     since: Position,
+    leases: Leases,
     /// It carries nothing.
     disabled: bool,
     /// As its host knows it while the VM runs.
     told: Option<ToldNic>,
 }
 
+/// Since when a nic has what DHCP gives it, of either family.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Leases {
+    four: Position,
+    six: Position,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 struct ToldNic {
     nic: Nic,
     since: Position,
+    leases: Leases,
     /// The position at which all routers knew it.
     at: Position,
 }
 
 impl VmNic {
     fn new(nic: &Nic, since: Position) -> VmNic {
-        VmNic { nic: nic.clone(), since, disabled: false, told: None }
+        let leases = Leases { four: since, six: since };
+        VmNic { nic: nic.clone(), since, leases, disabled: false, told: None }
+    }
+
+    /// It asks anew for what is another address now, or none.
+    fn change(&mut self, nic: Nic, since: Position) {
+        let moved = (self.nic.l3_network, self.nic.mac) != (nic.l3_network, nic.mac);
+        if moved || self.nic.ipv4() != nic.ipv4() {
+            self.leases.four = since;
+        }
+        if moved || self.nic.ipv6() != nic.ipv6() {
+            self.leases.six = since;
+        }
+        (self.nic, self.since) = (nic, since);
+    }
+
+    fn tell(&mut self, at: Position) {
+        self.told = Some(ToldNic { nic: self.nic.clone(), since: self.since, leases: self.leases, at });
     }
 }
 
@@ -504,9 +530,7 @@ impl HostFold {
                 vm.running = vm.generation;
                 vm.pending_since = None;
                 vm.told_name = vm.hostname.clone();
-                for own in &mut vm.nics {
-                    own.told = Some(ToldNic { nic: own.nic.clone(), since: own.since, at: position });
-                }
+                vm.nics.iter_mut().for_each(|own| own.tell(position));
             }
             VmInstanceEvent::Stopped { .. } => {
                 vm.running = 0;
@@ -524,18 +548,13 @@ impl HostFold {
             }
             VmInstanceEvent::NicChanged { nic, default_l3_network, .. } => {
                 for own in vm.nics.iter_mut().filter(|own| own.nic.nic == nic.nic) {
-                    (own.nic, own.since) = (nic.clone(), position);
+                    own.change(nic.clone(), position);
                 }
                 vm.default_l3_network = *default_l3_network;
             }
             VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
                 for own in vm.nics.iter_mut().filter(|own| own.nic.nic == *nic) {
-                    let before = own.nic.ipv4();
-                    own.nic.addresses = addresses.clone();
-                    // It asks anew where what it was given by DHCP is another address now, or none.
-                    if own.nic.ipv4() != before {
-                        own.since = position;
-                    }
+                    own.change(Nic { addresses: addresses.clone(), ..own.nic.clone() }, position);
                 }
             }
             VmInstanceEvent::NicStateChanged { nic, state } => {
@@ -591,7 +610,7 @@ impl HostFold {
         let (position, host) = (self.position, vm.host);
         let vm = self.vms.get_mut(&id)?;
         for (own, _) in vm.nics.iter_mut().zip(&now).filter(|(_, now)| **now) {
-            own.told = Some(ToldNic { nic: own.nic.clone(), since: own.since, at: position });
+            own.tell(position);
         }
         if rename {
             vm.told_name = vm.hostname.clone();
@@ -651,6 +670,7 @@ impl HostFold {
             mtu: self.l3s.get(&nic.l3_network).and_then(|(_, mtu)| *mtu).unwrap_or(DEFAULT_MTU),
             up,
             lease,
+            lease6: None,
         }
     }
 
@@ -674,14 +694,14 @@ impl HostFold {
     fn vm_config(&self, vm: &VmRecord, generation: Position) -> VmConfig {
         let starting = generation > vm.running;
         let known = |own: &VmNic| match &own.told {
-            _ if starting => Some((own.nic.clone(), own.since)),
-            Some(told) => Some((told.nic.clone(), told.since)),
+            _ if starting => Some((own.nic.clone(), own.leases)),
+            Some(told) => Some((told.nic.clone(), told.leases)),
             None => None,
         };
-        let nics: Vec<(Nic, Position, bool)> = vm
+        let nics: Vec<(Nic, Leases, bool)> = vm
             .nics
             .iter()
-            .filter_map(|own| known(own).map(|(nic, since)| (nic, since, !own.disabled && !vm.paused)))
+            .filter_map(|own| known(own).map(|(nic, leases)| (nic, leases, !own.disabled && !vm.paused)))
             .collect();
         let default = nics.iter().find(|(nic, ..)| nic.l3_network == vm.default_l3_network).or(nics.first());
         VmConfig {
@@ -689,7 +709,13 @@ impl HostFold {
             hostname: if starting { vm.hostname.clone() } else { vm.told_name.clone() },
             generation,
             default_plug: default.map(|(nic, ..)| interface_name(nic)).unwrap_or_default(),
-            plugs: nics.iter().map(|(nic, lease, up)| self.plug(nic, *up, *lease)).collect(),
+            plugs: nics
+                .iter()
+                .map(|(nic, leases, up)| PlugConfig {
+                    lease6: nic.ipv6().map(|_| leases.six),
+                    ..self.plug(nic, *up, leases.four)
+                })
+                .collect(),
         }
     }
 }

@@ -75,8 +75,11 @@ pub struct PlugConfig {
     pub mtu: u16,
     /// Whether it carries anything; one that is down stays where it is.
     pub up: bool,
-    /// Another number means: ask for an address anew.
+    /// Another number means: ask for an IPv4 address anew.
     pub lease: Position,
+    /// The same of IPv6, where what is behind it has an address of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease6: Option<Position>,
 }
 
 /// A router's appliance: its network namespace and its agent.

@@ -25,6 +25,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("busybox", "busybox"),
     ("udhcpc", "udhcpc"),
+    ("rdisc6", "ndisc6"),
+    ("dhclient", "isc-dhcp-client"),
     ("nsenter", "util-linux"),
     ("setsid", "util-linux"),
     ("timeout", "coreutils"),

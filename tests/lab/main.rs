@@ -4,6 +4,7 @@
 mod crash;
 mod harness;
 mod incident;
+mod ipv6;
 mod l2;
 mod leftovers;
 mod nics;

@@ -29,8 +29,9 @@ enum Progress {
 
 /// Whether routers are to know of it before the VM's host does.
 fn changes_nics(event: &Event) -> bool {
-    use VmInstanceEvent::{HostnameChanged, NicAttached, NicChanged};
-    matches!(event, Event::VmInstance(NicAttached { .. } | NicChanged { .. } | HostnameChanged { .. }))
+    use VmInstanceEvent::{HostnameChanged, NicAddressesChanged, NicAttached, NicChanged};
+    let Event::VmInstance(event) = event else { return false };
+    matches!(event, NicAttached { .. } | NicChanged { .. } | NicAddressesChanged { .. } | HostnameChanged { .. })
 }
 
 impl Reconcilers {

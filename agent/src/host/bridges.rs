@@ -6,7 +6,7 @@
 use super::{Made, Outcome, realisation::*, record::MadeBridge};
 use crate::{
     check::is_interface,
-    kernel::{Kernel, Link, LinkChange},
+    kernel::{Kernel, KernelError, Link, LinkChange},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use switchback_appliance::{BridgeConfig, HostSections};
@@ -88,7 +88,7 @@ fn ensure(
     let port = check(ground, hypervisor, &bridge.physical_interface, bridge.vlan)?;
     let mut changes = Vec::new();
     match links.get(name) {
-        None => changes.push(LinkChange::CreateBridge(name.clone())),
+        None => make(kernel, name).map_err(|error| error.to_string())?,
         Some(link) if link.kind.as_deref() != Some("bridge") => {
             return Err(format!("`{name}` is there, but is not a bridge"));
         }
@@ -116,11 +116,21 @@ fn ensure(
             changes.push(LinkChange::Mtu(interface.clone(), mtu));
         }
     }
-    if !changes.is_empty() {
+    if !changes.is_empty() || !links.contains_key(name) {
         kernel.change_links(None, &changes).map_err(|error| error.to_string())?;
         actions.push(format!("make bridge {name} on {}", port.name));
     }
     Ok(port.note)
+}
+
+/// Makes a bridge on which the host itself is not: what a guest network's router advertises is not for it.
+fn make(kernel: &dyn Kernel, name: &str) -> Result<(), KernelError> {
+    kernel.change_links(None, &[LinkChange::CreateBridge(name.to_string())])?;
+    let ipv6 = format!("net/ipv6/conf/{name}/disable_ipv6");
+    match kernel.sysctl(&ipv6)? {
+        Some(_) => kernel.set_sysctl(&ipv6, "1"),
+        None => Ok(()),
+    }
 }
 
 /// Removes the bridges that the agent made and that the document does not name, and that nothing is plugged into.

@@ -2,7 +2,7 @@
 //! each interface. Its first process stands for the VM: whoever enters its namespaces is in the VM.
 //!
 //! ```text
-//!  document ──► plugs (links, as of any appliance) ──► orders: start, stop, renew eth1 ──► first process ──► udhcpc
+//!  document ──► plugs (links, as of any appliance) ──► orders: start, stop, renew eth1 ──► first process ──► udhcpc, dhclient
 //! ```
 //!
 //! A VM of the same generation is never started again: interfaces come and go while it runs.
@@ -22,6 +22,9 @@ use switchback_events::VmInstanceId;
 
 const SCRIPT: &str = "udhcpc.sh";
 const INIT: &str = "vm.sh";
+const SIX: &str = "vm6.sh";
+const SIX_SCRIPT: &str = "dhclient6.sh";
+const SIX_SETTINGS: &str = "dhclient6.conf";
 /// The pipe that the first process of a VM reads.
 const ORDERS: &str = "orders";
 
@@ -43,7 +46,8 @@ bound | renew)
         {
             [ -n "$domain" ] && echo "search $domain"
             for server in $dns; do echo "nameserver $server"; done
-        } >"$VM_DIR/resolv.conf"
+        } >"$VM_DIR/names"
+        cat "$VM_DIR/names" "$VM_DIR/$interface.names6" 2>/dev/null >"$VM_DIR/resolv.conf"
     fi
     # Option 121: the default route is among them, and the option for the router does not count.
     ip route flush dev "$interface" proto static
@@ -63,6 +67,56 @@ esac
 exit 0
 "#;
 
+/// What a VM does on an interface with IPv6. The kernel makes the route of what routers advertise, and the address where
+/// hosts make them.
+const SIX_TEXT: &str = r#"#!/bin/sh
+# Listens to what routers advertise on the interface $1, and asks by DHCP for what they say is to be asked for.
+told() { printf '%s\n' "$said" | sed -n "s/^ *$1 *: *//p"; }
+while :; do
+    said=$(rdisc6 -1 -r 1 -w 1000 "$1" 2>/dev/null)
+    [ -n "$(told 'Hop limit')" ] && break
+    sleep 1
+done
+{
+    [ -n "$(told 'DNS search list')" ] && echo "search $(told 'DNS search list')"
+    for server in $(told 'Recursive DNS server'); do echo "nameserver $server"; done
+} >"$VM_DIR/$1.names6"
+[ "$1" = "$(cat "$VM_DIR/default")" ] && cat "$VM_DIR/names" "$VM_DIR/$1.names6" 2>/dev/null >"$VM_DIR/resolv.conf"
+case "$(told 'Stateful address conf.') $(told 'Stateful other conf.')" in
+Yes*) asks= ;;
+*Yes) asks=-S ;;
+*) exec sleep infinity ;;
+esac
+# What it was given before may be another's now.
+rm -f "$VM_DIR/$1.lease6"
+exec dhclient -6 $asks -d -q -D LL -e "VM_DIR=$VM_DIR" -cf "${0%/*}/dhclient6.conf" -sf "${0%/*}/dhclient6.sh" \
+    -lf "$VM_DIR/$1.lease6" -pf "$VM_DIR/$1.dhclient" "$1"
+"#;
+
+/// What the DHCPv6 client does with what it is told.
+const SIX_SCRIPT_TEXT: &str = r#"#!/bin/sh
+# Called by dhclient: takes the address, and on the default interface the name servers.
+case "$reason" in
+BOUND6 | RENEW6 | REBIND6)
+    [ -n "$new_ip6_address" ] && ip -6 addr replace "$new_ip6_address/128" dev "$interface" \
+        valid_lft "$new_max_life" preferred_lft "$new_preferred_life"
+    {
+        [ -n "$new_dhcp6_domain_search" ] && echo "search $new_dhcp6_domain_search"
+        for server in $new_dhcp6_name_servers; do echo "nameserver $server"; done
+    } >"$VM_DIR/$interface.names6"
+    [ "$interface" = "$(cat "$VM_DIR/default")" ] &&
+        cat "$VM_DIR/names" "$VM_DIR/$interface.names6" 2>/dev/null >"$VM_DIR/resolv.conf"
+    ;;
+EXPIRE6 | RELEASE6 | STOP6)
+    [ -n "$old_ip6_address" ] && ip -6 addr del "$old_ip6_address/128" dev "$interface"
+    ;;
+esac
+exit 0
+"#;
+
+/// What the DHCPv6 client asks for besides an address.
+const SIX_SETTINGS_TEXT: &str = "request dhcp6.name-servers, dhcp6.domain-search;\n";
+
 /// The first process of a VM. It is told by lines in a pipe, one order each.
 const INIT_TEXT: &str = r#"#!/bin/sh
 # Runs a DHCP client for each interface, and starts, ends and renews them as it is told.
@@ -75,17 +129,39 @@ end() {
     rm -f "$VM_DIR/$1.lease"
     ip -4 addr flush dev "$1" 2>/dev/null
 }
+end6() {
+    [ -f "$VM_DIR/$1.pid6" ] || return 0
+    client=$(cat "$VM_DIR/$1.pid6")
+    rm -f "$VM_DIR/$1.pid6" "$VM_DIR/$1.names6"
+    kill "$client" 2>/dev/null
+    wait "$client" 2>/dev/null
+    ip -6 addr flush dev "$1" scope global 2>/dev/null
+    [ "$1" != "$(cat "$VM_DIR/default")" ] || cat "$VM_DIR/names" 2>/dev/null >"$VM_DIR/resolv.conf"
+}
+six() {
+    end6 "$1"
+    grep -qx "$1" "$VM_DIR/six" || return 0
+    sh "$VM_SIX" "$1" 3>&- &
+    echo $! >"$VM_DIR/$1.pid6"
+}
 start() {
     end "$1"
     udhcpc -f -i "$1" -x "hostname:$(cat "$VM_DIR/hostname")" -s "$VM_SCRIPT" -O mtu -O staticroutes -t 1000000 -T 1 -A 1 3>&- &
     echo $! >"$VM_DIR/$1.pid"
 }
 exec 3<>"$VM_DIR/orders"
-for interface in "$@"; do start "$interface"; done
+for interface in "$@"; do
+    start "$interface"
+    six "$interface"
+done
 while read -r order interface <&3; do
     case "$order" in
     start) start "$interface" ;;
-    stop) end "$interface" ;;
+    stop)
+        end "$interface"
+        end6 "$interface"
+        ;;
+    six) six "$interface" ;;
     renew) [ -f "$VM_DIR/$interface.pid" ] && kill -USR1 "$(cat "$VM_DIR/$interface.pid")" ;;
     rename)
         cat "$VM_DIR/hostname" >/proc/sys/kernel/hostname
@@ -109,8 +185,11 @@ fn directory(state_dir: &Path, vm: VmInstanceId) -> PathBuf {
 
 /// Writes the scripts of the first processes and of the DHCP clients, one for all VMs.
 pub fn write_scripts(kernel: &dyn Kernel, settings: &HostSettings) -> Result<(), KernelError> {
-    kernel.write(&settings.state_dir.join(INIT), INIT_TEXT.as_bytes(), 0o755)?;
-    kernel.write(&settings.state_dir.join(SCRIPT), SCRIPT_TEXT.as_bytes(), 0o755)
+    let scripts = [(INIT, INIT_TEXT), (SCRIPT, SCRIPT_TEXT), (SIX, SIX_TEXT), (SIX_SCRIPT, SIX_SCRIPT_TEXT)];
+    for (name, text) in scripts {
+        kernel.write(&settings.state_dir.join(name), text.as_bytes(), 0o755)?;
+    }
+    kernel.write(&settings.state_dir.join(SIX_SETTINGS), SIX_SETTINGS_TEXT.as_bytes(), 0o644)
 }
 
 /// Makes the VM what it should be.
@@ -186,6 +265,9 @@ fn change(
     if before.default_plug != config.default_plug {
         kernel.write(&files.join("default"), config.default_plug.as_bytes(), 0o644).map_err(failed)?;
     }
+    if with_six(&before) != with_six(config) {
+        kernel.write(&files.join("six"), with_six(config).as_bytes(), 0o644).map_err(failed)?;
+    }
     let mut orders = Vec::new();
     if renamed {
         orders.push("rename".to_string());
@@ -201,6 +283,9 @@ fn change(
             }
             _ => orders.push(format!("start {}", plug.name)),
         }
+        if known.and_then(|other| other.lease6) != plug.lease6 {
+            orders.push(format!("six {}", plug.name));
+        }
     }
     tell(kernel, &files, &orders).map_err(failed)?;
     if before != *config {
@@ -215,6 +300,11 @@ fn change(
         describe(kernel, site.settings, vm, held).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The names of the interfaces with IPv6, one a line.
+fn with_six(config: &VmConfig) -> String {
+    config.plugs.iter().filter(|plug| plug.lease6.is_some()).map(|plug| format!("{}\n", plug.name)).collect()
 }
 
 /// Gives orders to the first process of a VM.
@@ -236,6 +326,7 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
     kernel.write(&hosts, format!("127.0.0.1 localhost\n127.0.1.1 {}\n", config.hostname).as_bytes(), 0o644)?;
     kernel.write(&files.join("hostname"), config.hostname.as_bytes(), 0o644)?;
     kernel.write(&files.join("default"), config.default_plug.as_bytes(), 0o644)?;
+    kernel.write(&files.join("six"), with_six(config).as_bytes(), 0o644)?;
     kernel.run("mkfifo", &[&files.join(ORDERS).display().to_string()])?;
     let over = [(resolv, PathBuf::from("/etc/resolv.conf")), (hosts, PathBuf::from("/etc/hosts"))];
     let house = House {
@@ -248,6 +339,7 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
     let env = BTreeMap::from([
         ("VM_DIR".to_string(), files.display().to_string()),
         ("VM_SCRIPT".to_string(), script(SCRIPT)),
+        ("VM_SIX".to_string(), script(SIX)),
     ]);
     let log = files.join("vm.log");
     let interfaces = config.plugs.iter().map(|plug| plug.name.clone());

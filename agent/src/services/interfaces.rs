@@ -29,6 +29,8 @@ pub struct ObservedInterfaces {
     pub routes: Vec<Route>,
     /// Kernel variables that matter, and their values.
     pub sysctls: Vec<(String, String)>,
+    /// It knows IPv6.
+    pub ipv6: bool,
 }
 
 /// What has to change.
@@ -42,6 +44,8 @@ pub struct InterfacesPlan {
     pub additions6: Vec<LinkChange>,
     /// Addresses and routes to take away, when all else is in place.
     pub removals: Vec<LinkChange>,
+    /// Kernel variables to set after that: IPv6 takes its addresses along where it goes.
+    pub ends: Vec<(String, String)>,
     /// The same in the words of a user.
     pub drift: Vec<DriftItem>,
 }
@@ -50,7 +54,7 @@ impl InterfacesPlan {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
         let changes = [&self.additions, &self.additions6, &self.removals];
-        changes.iter().all(|changes| changes.is_empty()) && self.sysctls.is_empty()
+        changes.iter().all(|changes| changes.is_empty()) && self.sysctls.is_empty() && self.ends.is_empty()
     }
 
     /// A line for each thing to do.
@@ -127,7 +131,8 @@ pub fn observe(kernel: &dyn Kernel, config: &InterfacesConfig) -> Result<Observe
             values.push((key, value));
         }
     }
-    Ok(ObservedInterfaces { links, routes: kernel.routes()?, sysctls: values })
+    let ipv6 = kernel.sysctl(FORWARDING6)?.is_some();
+    Ok(ObservedInterfaces { links, routes: kernel.routes()?, sysctls: values, ipv6 })
 }
 
 /// The difference. `keep` is the address that the agent listens on. Fails where a link is missing: no agent
@@ -160,10 +165,12 @@ pub fn plan(
         // A variable of a link that is still to be renamed is not there yet: set it all the same.
         let held = observed.sysctls.iter().find(|(held, _)| *held == key).map(|(_, value)| value.as_str());
         let of_nic = config.nics.iter().any(|nic| key.contains(&format!("/{}/", nic.name)));
+        let of_nic = of_nic && (observed.ipv6 || !key.starts_with("net/ipv6/"));
         let absent = held.is_none() && !of_nic;
         if held != Some(wanted.as_str()) && !absent {
             plan.differs(format!("sysctl {key}"), &wanted, held.unwrap_or("none"));
-            plan.sysctls.push((key, wanted));
+            let ends = key.ends_with("/disable_ipv6") && wanted == "1";
+            if ends { &mut plan.ends } else { &mut plan.sysctls }.push((key, wanted));
         }
     }
     Ok(plan)
@@ -261,5 +268,6 @@ pub fn announce(kernel: &Arc<dyn Kernel>, plan: &InterfacesPlan) {
 
 /// Takes away what is too much.
 pub fn remove(kernel: &dyn Kernel, plan: &InterfacesPlan) -> Result<(), KernelError> {
-    kernel.change_links(None, &plan.removals)
+    kernel.change_links(None, &plan.removals)?;
+    plan.ends.iter().try_for_each(|(key, value)| kernel.set_sysctl(key, value))
 }

@@ -139,6 +139,7 @@ impl Site {
             mtu: 1500,
             up: true,
             lease: 0,
+            lease6: None,
         }
     }
 

@@ -140,3 +140,39 @@ fn a_host_carries_a_router_until_it_stops_or_could_not_start() {
         assert!(!scene.carries_the_router(), "{end:?}");
     }
 }
+
+#[test]
+fn a_vm_asks_anew_for_the_family_whose_address_changed() {
+    let mut scene = Scene::new();
+    let six = NicAddress {
+        ip: "fd00::5".parse().unwrap(),
+        prefix_length: 64,
+        gateway: "fd00::1".parse().unwrap(),
+        ip_range: id("range6"),
+        used_ip: Id::NIL,
+    };
+    let four = nic("guest", [10, 0, 0, 5], 0, 0);
+    let both = Nic { addresses: vec![four.addresses[0], six], ..four.clone() };
+    let created = scene.add("vm", vm("vm", vec![both.clone()]));
+    scene.add("router", connected(created));
+    scene.add("vm", started());
+    let leases = |scene: &Scene| {
+        let config = scene.fold.config(id("host")).unwrap();
+        let plug = &config.sections.vms[&id("vm")].plugs[0];
+        (plug.lease, plug.lease6)
+    };
+    assert_eq!(leases(&scene), (created, Some(created)));
+    let change = |scene: &mut Scene, nic: Nic| {
+        let (from, hostname, default_l3_network) = (nic.l3_network, "vm".to_string(), nic.l3_network);
+        scene.add("vm", VmInstanceEvent::NicChanged { nic, from, hostname, running: true, default_l3_network })
+    };
+    let other = NicAddress { ip: "fd00::6".parse().unwrap(), ..six };
+    let changed = change(&mut scene, Nic { addresses: vec![four.addresses[0], other], ..four.clone() });
+    assert_eq!(leases(&scene), (created, Some(created)), "its router does not know yet");
+    scene.add("router", connected(changed));
+    assert_eq!(leases(&scene), (created, Some(changed)));
+    let (nic, l3_network, addresses) = (four.nic, four.l3_network, four.addresses.clone());
+    let gone = scene.add("vm", VmInstanceEvent::NicAddressesChanged { nic, l3_network, addresses });
+    scene.add("router", connected(gone));
+    assert_eq!(leases(&scene), (created, None), "what it has of IPv4 is not touched");
+}
