@@ -8,6 +8,7 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 use switchback_bus::{
     COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, LATER_TAGS, Message, Parameter, QUERIES, READS, RESOURCE_TYPES,
@@ -45,6 +46,9 @@ const NO_FILE: &[(&str, &str, &str)] =
 const MAX_LINES: usize = 800;
 /// An architecture decision record is one page.
 const MAX_RECORD_LINES: usize = 50;
+
+/// Nobody reads pages while they are written again.
+static PAGES: Mutex<()> = Mutex::new(());
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -224,6 +228,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_relative_link_leads_somewhere() {
+    let _alone = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut faults = Vec::new();
     for path in files("md") {
         let text = read(&path);
@@ -284,6 +289,7 @@ fn generated_documents_are_current() {
         ("docs/reference/acceptance.md", acceptance_page()),
         ("docs/reference/errors.md", refusals::page()),
     ]);
+    let _alone = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     for (path, text) in documents {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(root().join(path), &text).unwrap();

@@ -250,16 +250,17 @@ fn check(asked: &Asked, l3: &L3Network, bounds: &Ipv4Bounds, ranges: &[(Id, Arc<
             "outside of the link-local addresses 169.254.1.0 to 169.254.254.255",
         ));
     }
-    let prefix =
-        prefix_of(netmask).ok_or_else(|| Refusal::argument("netmask", netmask, "a netmask such as 255.255.255.0"))?;
-    let subnet = Ipv4Net::new(start, prefix).map_err(|_| Refusal::argument("netmask", netmask, "a netmask"))?.trunc();
+    let subnet_of = |ip| Some(Ipv4Net::new(ip, prefix_of(netmask)?).ok()?.trunc());
+    let (subnet, last_subnet) = subnet_of(start)
+        .zip(subnet_of(end))
+        .ok_or_else(|| Refusal::argument("netmask", netmask, "a netmask such as 255.255.255.0"))?;
+    let prefix = subnet.prefix_len();
     if !subnet.contains(&gateway) {
         return Err(Refusal::argument("gateway", gateway, format!("an address of the range's subnet {subnet}")));
     }
     if prefix < 31 && start == subnet.network() {
         return Err(Refusal::argument("startIp", start, format!("not the network address of {subnet}")));
     }
-    let last_subnet = Ipv4Net::new(end, prefix).map_err(|_| Refusal::argument("netmask", netmask, "a netmask"))?;
     if prefix < 31 && end == last_subnet.broadcast() {
         return Err(Refusal::argument("endIp", end, format!("not the broadcast address of {last_subnet}")));
     }
@@ -341,7 +342,7 @@ fn add_all(asked: &Asked, pieces: &[Ipv4Bounds], facts: &Facts, context: &Contex
     }
     let of_router = l3_network::router_interface_ip(&*facts.tags(asked.l3)?);
     let mut ranges = siblings(facts, l3.l2_network)?;
-    let mut decision: Option<Decision> = None;
+    let mut decision = Decision::about(StreamKind::IpRange, context.resource_id());
     for (at, bounds) in pieces.iter().enumerate() {
         check(asked, &l3, bounds, &ranges)?;
         if let Some(ip) = of_router.filter(|ip| (bounds.start..=bounds.end).contains(ip)) {
@@ -364,13 +365,11 @@ fn add_all(asked: &Asked, pieces: &[Ipv4Bounds], facts: &Facts, context: &Contex
         let mut made = IpRange::default();
         made.evolve(&event, 1);
         ranges.push((id, Arc::new(made)));
-        let mut so_far = decision.unwrap_or_else(|| Decision::about(StreamKind::IpRange, id));
-        so_far.add(id, event);
-        reserved::hold(&mut so_far, IpRangeId(id), asked.l3, &Bounds::from(*bounds), l3.reserved.values());
-        so_far.inventories.push(("ipRange", id));
-        decision = Some(so_far);
+        decision.add(id, event);
+        reserved::hold(&mut decision, IpRangeId(id), asked.l3, &Bounds::from(*bounds), l3.reserved.values());
+        decision.inventories.push(("ipRange", id));
     }
-    decision.ok_or_else(|| Refusal::argument("networkCidr", "", "a subnet with usable addresses"))
+    Ok(decision)
 }
 
 pub(crate) fn add(command: &AddIpRange, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {

@@ -20,6 +20,7 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
+    host,
     ip_range::{self, Holder},
     mac_block,
     offering::{choose, networks_overlap},
@@ -227,10 +228,6 @@ fn make(
     let (offering, terms) = choose(facts, guest, l3)?;
     let (management, public) = (terms.management_network, terms.public_network);
     let snat = l3.routed(NetworkServiceType::SNAT);
-    if snat && public == guest {
-        let detail = format!("SNAT on L3 network {guest} needs another public network than the network itself");
-        return Err(Refusal::conflict(code::VR_NO_PUBLIC_NETWORK, detail));
-    }
     for other in [management, public] {
         if networks_overlap(facts, guest, other)? {
             let right = format!("a network whose CIDR does not overlap that of L3 network {other} of the router");
@@ -463,7 +460,10 @@ pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<D
             _ => {}
         },
         "StopFailed" => match router.state {
-            VmState::Stopping => decision.add(id, RouterEvent::StopFailed { code: code::VM_STOP.to_string(), detail }),
+            VmState::Stopping => {
+                decision.add(id, RouterEvent::StopFailed { code: code::VM_STOP.to_string(), detail });
+                host::not_emptied(&mut decision, facts, router.host)?;
+            }
             // What cannot be told is not waited for for ever: its host drops it when it is back.
             VmState::Destroying => destroyed(&mut decision, facts, &router, id)?,
             _ => {}

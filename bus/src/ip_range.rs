@@ -1,7 +1,7 @@
 //! What can be asked of IP ranges.
 
 use crate::{Check::*, messages};
-use switchback_events::{IpRangeId, L3NetworkId};
+use switchback_events::{AddressMode, IpRangeId, L3NetworkId};
 
 messages! {
     /// Adds a range by its first and last address.
@@ -56,7 +56,7 @@ messages! {
         prefix_len: u8 = Int(8, 126),
         /// How hosts come to their addresses: `SLAAC` (they make them), `Stateful-DHCP` (they ask for them),
         /// `Stateless-DHCP` (they make them, and ask for the rest). The same for all ranges of a network.
-        address_mode: String = Enum(&["SLAAC", "Stateful-DHCP", "Stateless-DHCP"]),
+        address_mode: AddressMode = Enum(AddressMode::WORDS),
         /// Only `Normal`.
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
@@ -71,7 +71,7 @@ messages! {
         /// The subnet: `fd00:1::/64`.
         network_cidr: String = Any,
         /// How hosts come to their addresses: `SLAAC`, `Stateful-DHCP` or `Stateless-DHCP`.
-        address_mode: String = Enum(&["SLAAC", "Stateful-DHCP", "Stateless-DHCP"]),
+        address_mode: AddressMode = Enum(AddressMode::WORDS),
         /// Only `Normal`.
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }

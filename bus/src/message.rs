@@ -4,7 +4,7 @@
 use crate::Refusal;
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
-use switchback_events::{Id, NetworkServiceType};
+use switchback_events::{AddressMode, Id, NetworkServiceType};
 
 /// Whether a message changes something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +100,7 @@ required!(
     u32,
     u64,
     i64,
+    AddressMode,
     IpAddr,
     Ipv4Addr,
     Id,

@@ -184,13 +184,9 @@ pub trait Bus: Send + Sync {
     /// Asks for anything else: the reads of the catalogue.
     async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal>;
     /// The events that match, as a stream.
-    async fn events(&self, _request: EventsRequest) -> Result<EventStream, Refusal> {
-        Err(Refusal::not_supported("the event stream"))
-    }
+    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal>;
     /// The durable log after a position, to be kept elsewhere.
-    async fn log(&self, _form: LogForm, _after: Position) -> Result<LogCopy, Refusal> {
-        Err(Refusal::not_supported("a copy of the log"))
-    }
+    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal>;
     /// Whether the system is ready, by component, each with what was found.
     async fn ready(&self) -> Vec<(String, Result<String, String>)>;
 }

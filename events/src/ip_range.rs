@@ -31,11 +31,6 @@ impl AddressMode {
     /// All of them, in ZStack's words.
     pub const WORDS: &[&str] = &["SLAAC", "Stateful-DHCP", "Stateless-DHCP"];
 
-    /// The mode that ZStack calls so.
-    pub fn of_word(word: &str) -> Option<AddressMode> {
-        [AddressMode::Slaac, AddressMode::Stateful, AddressMode::Stateless].into_iter().find(|mode| mode.word() == word)
-    }
-
     /// ZStack's word.
     pub fn word(self) -> &'static str {
         match self {

@@ -19,8 +19,10 @@ use std::{
     time::Duration,
 };
 use switchback_bus::{
-    Bus, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, QueryReply, QueryRequest, Refusal,
+    Bus, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, LogCopy, LogForm, QueryReply,
+    QueryRequest, Refusal,
 };
+use switchback_events::Position;
 use switchback_gateway::{FixedTokens, Gateway, Options, StreamTimes, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -66,6 +68,12 @@ impl Bus for Log {
         };
         let written = stream::iter(after + 1..=head).map(batch);
         Ok(if request.follow { written.chain(stream::pending()).boxed() } else { written.boxed() })
+    }
+
+    /// A line, and then a wait without end.
+    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+        let chunks = stream::iter([Ok(b"{}\n".to_vec())]).chain(stream::pending()).boxed();
+        Ok(LogCopy { upto: self.head, chunks })
     }
 
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {
@@ -196,4 +204,17 @@ async fn streams_end_when_the_server_is_to_stop() {
     let response = test::call_service(&app, request.insert_header(SSE).to_request()).await;
     gateway.end_streams();
     assert!(String::from_utf8(test::read_body(response).await.to_vec()).unwrap().starts_with("retry: 1000"));
+}
+
+#[actix_web::test]
+async fn a_copy_of_the_log_breaks_off_when_the_server_stops() {
+    let gateway = gateway(&Arc::new(Log::default()));
+    let app = test::init_service(App::new().configure(|config| gateway.configure(config))).await;
+    let request = TestRequest::get().uri("/v1/audit/export").insert_header(("Authorization", "Bearer secret"));
+    let response = test::call_service(&app, request.to_request()).await;
+    let mut body = response.into_body();
+    let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_next(context)).await.map(Result::ok);
+    assert_eq!(next().await.unwrap().unwrap(), "{}\n");
+    gateway.end_streams();
+    assert_eq!((next().await, next().await), (Some(None), None));
 }

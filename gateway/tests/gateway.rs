@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use switchback_bus::{
-    Blocker, Bus, CommandReply, CommandRequest, QueryReply, QueryRequest, Refusal, RefusalKind, ReplyEvent, Wait,
+    Blocker, Bus, CommandReply, CommandRequest, EventStream, EventsRequest, LogCopy, LogForm, QueryReply, QueryRequest,
+    Refusal, RefusalKind, ReplyEvent, Wait,
 };
-use switchback_events::{CommandId, Id, Origin};
+use switchback_events::{CommandId, Id, Origin, Position};
 use switchback_gateway::{FixedTokens, Gateway, Options, serve};
 
 #[derive(Default)]
@@ -61,6 +62,14 @@ impl Bus for FakeBus {
         self.refused().await?;
         self.reads.lock().unwrap().push((name.to_string(), parameters));
         Ok(json!({"events": [{"position": 1}, {"position": 2}], "position": 11}))
+    }
+
+    async fn events(&self, _: EventsRequest) -> Result<EventStream, Refusal> {
+        Err(Refusal::not_supported("the event stream"))
+    }
+
+    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+        Err(Refusal::not_supported("a copy of the log"))
     }
 
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {

@@ -37,14 +37,22 @@ struct Between {
     makers: BTreeMap<Id, Vec<Position>>,
 }
 
+/// Whether all that changed between two moments can be looked at.
+fn short(from: Position, to: Position) -> Result<(), Refusal> {
+    if to - from <= SPAN_MAX {
+        return Ok(());
+    }
+    let refusal = Refusal::argument("from", from, format!("at most {SPAN_MAX} events before to = {to}"));
+    Err(refusal.hint("name a resource"))
+}
+
 impl History {
     /// The difference of everything, or of one resource and what belongs to it.
     pub(super) async fn changes(&self, request: &GetAuditDiff) -> Result<Value, Refusal> {
         let (from, to) = self.span(&request.from, request.to.as_ref())?;
         let resource = request.resource;
-        if resource.is_none() && to - from > SPAN_MAX {
-            let refusal = Refusal::argument("from", from, format!("at most {SPAN_MAX} events before to = {to}"));
-            return Err(refusal.hint("name a resource"));
+        if resource.is_none() {
+            short(from, to)?;
         }
         let projections = self.inventories(to).await?;
         let history = self.clone();
@@ -208,4 +216,16 @@ fn changed(kind: &Kind, key: &str, before: Option<&Value>, after: Option<&Value>
         "kind": kind.name, "uuid": key, "name": name, "change": change, "fields": fields,
         "positions": makers.map_or(&[][..], Vec::as_slice),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_of_everything_is_not_over_a_whole_log() {
+        assert!(short(7, 7 + SPAN_MAX).is_ok());
+        let refusal = short(7, 8 + SPAN_MAX).unwrap_err();
+        assert!(refusal.field.as_deref() == Some("from") && refusal.detail.contains("1000008"), "{refusal}");
+    }
 }

@@ -297,3 +297,20 @@ pub(super) fn refusal_of(error: QueryError) -> Refusal {
         QueryError::Store(_) => Refusal::internal(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use switchback_projections::StoreError;
+
+    #[test]
+    fn a_query_that_fails_says_whether_to_ask_for_less_or_again() {
+        let slow = refusal_of(QueryError::TimedOut(Duration::from_secs(3)));
+        assert!(slow.kind == RefusalKind::Timeout && slow.detail.contains("ask for less"), "{slow}");
+        let early = refusal_of(QueryError::Ahead { at: 9, reached: 7 });
+        assert!(early.kind == RefusalKind::Busy && early.detail.contains('9') && early.hint.is_some(), "{early}");
+        let broken = refusal_of(QueryError::Store(StoreError::Gap { expected: 8, found: 9 }));
+        assert_eq!(broken.kind, RefusalKind::Internal);
+    }
+}

@@ -7,7 +7,7 @@ use switchback_actors::{
     agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, resource_config, router,
     vm_instance,
 };
-use switchback_appliance::{AgentProblem, AgentProblemCode};
+use switchback_appliance::AgentProblem;
 use switchback_bus::*;
 use switchback_events::{Id, RouterId};
 
@@ -277,8 +277,5 @@ fn counted(capacity: &ip_range::BothFamilies, (field, value): (&str, Value)) -> 
 }
 
 fn agent_refusal(problem: &AgentProblem) -> Refusal {
-    match problem.code {
-        AgentProblemCode::NotSupported => Refusal::not_supported(&problem.detail),
-        _ => Refusal::new(RefusalKind::Backend, code::BACKEND, problem.to_string()),
-    }
+    Refusal::new(RefusalKind::Backend, code::BACKEND, problem.to_string())
 }

@@ -5,7 +5,8 @@ use crate::client::Environment;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, mpsc};
-use switchback_bus::{Bus, CommandReply, CommandRequest, QueryReply, QueryRequest, Refusal, ReplyEvent};
+use switchback_bus::*;
+use switchback_events::Position;
 use switchback_gateway::{FixedTokens, Gateway, Options, serve};
 
 #[derive(Default)]
@@ -92,6 +93,14 @@ impl Bus for FakeBus {
             "VerifyAudit" => json!({"ok": true, "position": 9, "events": 9, "hash": "ab"}),
             _ => json!({}),
         })
+    }
+
+    async fn events(&self, _: EventsRequest) -> Result<EventStream, Refusal> {
+        Err(Refusal::not_supported("the event stream"))
+    }
+
+    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+        Err(Refusal::not_supported("a copy of the log"))
     }
 
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {

@@ -40,9 +40,24 @@ const CONSTRUCTORS: [(&str, &str); 8] = [
     ("internal", "INTERNAL"),
 ];
 /// What no test provokes: the file, how the message begins, and why.
-const FAULTS: &[(&str, &str, &str)] = &[];
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("actors/src/entity.rs", "too many commands change the same", "only when a command loses 64 races in a row"),
+    ("actors/src/mac_block.rs", "cannot find a free MAC", "only when 16 random addresses of 2^32 are all in use"),
+    ("actors/src/states.rs", "replay ‹stream›", "the disk fails while the log is read"),
+    ("actors/src/states.rs", "‹stream› has a state of another kind", "a stream's kind chooses its state"),
+    ("bus/src/catalogue.rs", "the parameters cannot be read", "the checks in front of it let nothing else through"),
+    ("gateway/src/events.rs", "the read of events is another one", "its name chooses it"),
+    ("gateway/src/parameters.rs", "query string", "the decoder of the HTTP library takes every text"),
+    ("src/node/at_rest.rs", "fold the log", "the disk fails while the log is read"),
+    ("src/node/events.rs", "copy the log", "the disk fails while the log is read"),
+    ("src/node/history.rs", "read the log", "the disk fails while the log is read"),
+    ("src/node/history.rs", "‹what›: ‹error›", "only when a thread of ours panics"),
+    ("src/node/reads.rs", "‹lost.0›", "the disk fails while a read waits for it"),
+    ("src/node/replay.rs", "fold the log again", "no room for temporary files, or the disk fails"),
+    ("src/node/replay.rs", "show a state as JSON", "every state has a form in JSON"),
+];
 /// So many more are not reached yet.
-const TOLERATED: usize = 80;
+const TOLERATED: usize = 20;
 
 /// One place where a refusal is made.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

@@ -23,11 +23,6 @@ fn unicast(field: &str, text: &str) -> Result<Ipv6Addr, Refusal> {
     Ok(ip)
 }
 
-fn mode_of(word: &str) -> Result<AddressMode, Refusal> {
-    AddressMode::of_word(word)
-        .ok_or_else(|| Refusal::argument("addressMode", word, format!("one of {}", AddressMode::WORDS.join(", "))))
-}
-
 /// What is wrong with the prefix or the mode, and the field that has it.
 struct Named<'a> {
     prefix_field: &'a str,
@@ -130,7 +125,7 @@ pub(crate) fn add(command: &AddIpv6Range, facts: &Facts, context: &Context) -> R
         unicast("gateway", &command.gateway)?,
     );
     let named = Named { prefix_field: "prefixLen", prefix: command.prefix_len.to_string() };
-    make(&asked, ends, command.prefix_len, mode_of(&command.address_mode)?, &named, (facts, context))
+    make(&asked, ends, command.prefix_len, command.address_mode, &named, (facts, context))
 }
 
 pub(crate) fn add_by_cidr(
@@ -159,7 +154,7 @@ pub(crate) fn add_by_cidr(
         unicast("networkCidr", &ip.to_string()).map_err(|_| bad())?;
     }
     let named = Named { prefix_field: "networkCidr", prefix: command.network_cidr.clone() };
-    make(&asked, (start, end, gateway), net.prefix_len(), mode_of(&command.address_mode)?, &named, (facts, context))
+    make(&asked, (start, end, gateway), net.prefix_len(), command.address_mode, &named, (facts, context))
 }
 
 /// Refuses DHCP on a network whose IPv6 prefix no DHCP server serves.

@@ -25,11 +25,10 @@ fn asked(request: &BTreeMap<String, Vec<String>>, facts: &Facts) -> Result<Asked
         let offered = facts.get::<NetworkServiceProvider>(provider)?;
         let list = asked.entry(provider).or_default();
         for word in services {
-            let service = word.parse().map_err(|()| Refusal::argument(&field, word, "a type of network service"))?;
-            if !offered.services.contains(&service) {
+            let Some(service) = word.parse().ok().filter(|service| offered.services.contains(service)) else {
                 let all: Vec<String> = offered.services.iter().map(ToString::to_string).collect();
                 return Err(Refusal::argument(&field, word, format!("a service of this provider: {}", all.join(", "))));
-            }
+            };
             if !list.contains(&service) {
                 list.push(service);
             }

@@ -207,7 +207,7 @@ impl Reconcilers {
                 match self.state::<Host>(id).map(|host| host.state) {
                     Some(HostState::PreMaintenance) => Progress::Waiting,
                     Some(HostState::Disabled) => {
-                        let detail = format!("host {id} could not be emptied: a VM did not stop");
+                        let detail = format!("host {id} could not be emptied: a VM or router on it did not stop");
                         Progress::Failed(Refusal::new(RefusalKind::Backend, code::OPERATION, detail))
                     }
                     _ => Progress::Done,
