@@ -342,14 +342,15 @@ fn add_all(asked: &Asked, pieces: &[Ipv4Bounds], facts: &Facts, context: &Contex
     }
     let of_router = l3_network::router_interface_ip(&*facts.tags(asked.l3)?);
     let mut ranges = siblings(facts, l3.l2_network)?;
-    let mut decision = Decision::about(StreamKind::IpRange, context.resource_id());
+    let first = context.resource_id();
+    let mut decision = Decision::about(StreamKind::IpRange, first);
     for (at, bounds) in pieces.iter().enumerate() {
         check(asked, &l3, bounds, &ranges)?;
         if let Some(ip) = of_router.filter(|ip| (bounds.start..=bounds.end).contains(ip)) {
             let right = format!("a range without {ip}, the router interface IP of the network");
             return Err(Refusal::argument("startIp", bounds.start, right));
         }
-        let id = if at == 0 { context.resource_id() } else { context.id() };
+        let id = if at == 0 { first } else { context.id() };
         rules::absent::<IpRange>(facts, id)?;
         let event = IpRangeEvent::Created {
             l3_network: asked.l3,

@@ -40,6 +40,12 @@ async fn every_bad_read_is_refused_by_name() {
         ("GetAgentToken", json!({"address": "10.1.0.1"}), OPERATION, ["simulates", "join"]),
         ("ReplayResource", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
         ("GetVmHostname", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
+        (
+            "CheckIpAvailability",
+            json!({"l3NetworkUuid": site.public, "ip": "fd00::9", "ipRangeCheck": false, "arpCheck": true}),
+            NOT_SUPPORTED,
+            ["arpCheck", "fd00::9"],
+        ),
         ("VerifyAudit", json!({"anchor": "{}"}), ARGUMENT, ["anchor", "position"]),
         ("CreateZone", json!({"name": "z"}), ARGUMENT, ["message", "CreateZone"]),
         ("GetFreeIp", json!({"l3NetworkUuid": site.public, "ipRangeType": 7}), ARGUMENT, ["ipRangeType", "7"]),

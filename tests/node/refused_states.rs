@@ -26,7 +26,12 @@ async fn an_attachment_that_is_under_way_is_left_alone() {
     for name in ["AttachL2NetworkToCluster", "DetachL2NetworkFromCluster"] {
         says(&world.fails(name, pair.clone()).await, "SYS.1006", &[&l2, "is being attached", &site.cluster]);
     }
-    says(&world.fails("DeleteL2Network", json!({"uuid": l2})).await, "SYS.1006", &[&l2, "is being attached"]);
+    for (name, parameters) in [
+        ("DeleteL2Network", json!({"uuid": l2})),
+        ("ChangeL2NetworkVlanId", json!({"uuid": l2, "type": "L2VlanNetwork", "vlan": 7})),
+    ] {
+        says(&world.fails(name, parameters).await, "SYS.1006", &[&l2, "is being attached"]);
+    }
     world.fleet().hang(host, false);
 }
 
@@ -70,4 +75,101 @@ async fn a_network_without_address_management_takes_no_range() {
     });
     let refusal = world.refused("AddIpv6RangeByNetworkCidr", range).await;
     says(&refusal, "SYS.1006", &["l3NetworkUuid", &l3, "enableIPAM"]);
+}
+
+/// A VM with its router, and a public network that the router may be given.
+struct Machines {
+    site: Site,
+    vm: String,
+    router: String,
+    public: String,
+}
+
+const ATTACH: &str = "AttachL3NetworkToVm";
+
+impl Machines {
+    async fn new(world: &World) -> Machines {
+        let site = Site::new(world).await;
+        let guest = site.guest("guest", &["DHCP"]).await;
+        let vm = uuid(&site.vm("vm", &guest).await);
+        let router = uuid(&world.router_of(&guest).await);
+        let public = public(&site, 99).await;
+        Machines { site, vm, router, public }
+    }
+
+    async fn refuses(&self, machine: &str, l3: &str, code: &str, words: &[&str]) {
+        let attach = json!({"vmInstanceUuid": machine, "l3NetworkUuid": l3});
+        says(&self.site.world.refused(ATTACH, attach).await, code, words);
+    }
+}
+
+/// A public network of its own addresses.
+async fn public(site: &Site, number: usize) -> String {
+    let l3 = json!({"name": "public", "l2NetworkUuid": site.l2("public").await, "category": "Public"});
+    let l3 = uuid(&site.world.make("CreateL3Network", l3).await);
+    let range = json!({"l3NetworkUuid": l3, "name": "r", "networkCidr": format!("198.51.{number}.0/24")});
+    site.world.done("AddIpRangeByNetworkCidr", range).await;
+    l3
+}
+
+#[actix_rt::test]
+async fn a_machine_gets_no_nic_on_a_network_that_is_not_there_for_it() {
+    let world = World::new();
+    let machines = Machines::new(&world).await;
+    let Machines { site, vm, router, public } = &machines;
+    let l2 = text(&world.get("QueryL3Network", public).await, "l2NetworkUuid");
+    let disable = |event: &str| json!({"uuid": public, "stateEvent": event});
+    world.done("ChangeL3NetworkState", disable("disable")).await;
+    for machine in [vm, router] {
+        machines.refuses(machine, public, "SYS.1006", &["l3NetworkUuid", public, "disabled"]).await;
+    }
+    world.done("ChangeL3NetworkState", disable("enable")).await;
+    world.done("DetachL2NetworkFromCluster", json!({"l2NetworkUuid": l2, "clusterUuid": site.cluster})).await;
+    for machine in [vm, router] {
+        machines.refuses(machine, public, "HOST_ALLOCATION.1001", &["l3NetworkUuid", public, &l2, &site.cluster]).await;
+    }
+    let other = uuid(&world.make("CreateZone", json!({"name": "other"})).await);
+    let l2 = json!({"zoneUuid": other, "name": "l2", "physicalInterface": "eth0"});
+    let l2 = uuid(&world.make("CreateL2NoVlanNetwork", l2).await);
+    let far = json!({"name": "far", "l2NetworkUuid": l2, "category": "Public"});
+    let far = uuid(&world.make("CreateL3Network", far).await);
+    for machine in [vm, router] {
+        machines.refuses(machine, &far, "SYS.1007", &["l3NetworkUuid", &far, &site.zone]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_machine_has_at_most_sixteen_nics() {
+    let world = World::new();
+    let machines = Machines::new(&world).await;
+    let Machines { site, vm, router, .. } = &machines;
+    let nics = world.get("QueryVirtualRouterVm", router).await["vmNics"].as_array().unwrap().len();
+    for number in 1..16 {
+        let l3 = public(site, number).await;
+        world.durable(ATTACH, json!({"vmInstanceUuid": vm, "l3NetworkUuid": l3})).await;
+        if number + nics <= 16 {
+            world.durable(ATTACH, json!({"vmInstanceUuid": router, "l3NetworkUuid": l3})).await;
+        }
+    }
+    for machine in [vm, router] {
+        machines.refuses(machine, &machines.public, "SYS.1006", &["vmInstanceUuid", machine, "16 nics"]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_machine_on_a_host_that_is_away_is_left_as_it_is() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let machines = Machines::new(&world).await;
+    let Machines { vm, router, public, .. } = &machines;
+    for (query, machine) in [("QueryVmInstance", vm), ("QueryVirtualRouterVm", router)] {
+        let host = text(&world.get(query, machine).await, "hostUuid");
+        world.fleet().unreachable(id(&host), true);
+        world.until_is("QueryHost", &host, "status", "Disconnected").await;
+        machines.refuses(machine, public, "SYS.1006", &[&host, machine, "not Connected"]).await;
+        if machine == vm {
+            let refusal = world.refused("PauseVmInstance", json!({"uuid": vm})).await;
+            says(&refusal, "SYS.1006", &[&host, vm, "not Connected"]);
+        }
+    }
 }
