@@ -74,7 +74,9 @@ fn a_log_that_cannot_be_written_is_read_only_and_loses_nothing() {
         assert_read_only(&end, if call == "write" { "frames" } else { "sync frames" });
         let log = take_log(&disk);
         assert!(log.iter().any(|line| *line == format!("failed {call}")), "{log:?}");
-        assert!(!log.contains(&"fdatasync".to_string()), "the sync was tried again: {log:?}");
+        // A write may fail in a thread of the store's own, while what was written before it is being synced.
+        let again = call == "fdatasync" && log.contains(&"fdatasync".to_string());
+        assert!(!again, "the sync was tried again: {log:?}");
         let readable: usize = end.readable.trim_start_matches("Ok(").trim_end_matches(')').parse().unwrap();
         assert!(readable >= history.acknowledged(), "{readable} of {}", history.acknowledged());
         if power_goes {
