@@ -264,7 +264,7 @@ impl RouterEngine {
         if removals == Removals::Last {
             interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
         }
-        interfaces::announce(&self.kernel, &plan.interfaces);
+        interfaces::announce(&self.kernel, &sections.interfaces, &plan.interfaces);
         Ok(plan)
     }
 

@@ -87,6 +87,15 @@ impl RouterNic {
     pub fn ipv6(&self) -> Option<Ipv6Net> {
         self.addresses.iter().find_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None })
     }
+
+    /// The link-local address by which guests know their router, the same for all routers that the network ever has:
+    /// their route by it outlives the one that told them. The other sides have one of their hardware address.
+    pub fn link_local(&self) -> Option<Ipv6Net> {
+        const LINK_LOCAL: u128 = 0xfe80 << 112;
+        let network = u128::from_be_bytes(self.l3_network.0.0);
+        let ip = Ipv6Addr::from(LINK_LOCAL | network & u128::from(u64::MAX));
+        Ipv6Net::new(ip, 64).ok().filter(|_| self.is(Nic::GUEST) && self.ipv6().is_some())
+    }
 }
 
 /// DHCP: every client is known, none gets an address by chance.

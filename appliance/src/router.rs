@@ -517,6 +517,12 @@ mod tests {
             assert!(ports.contains(&547) && ports.contains(&67), "{ports:?}");
             assert_eq!(sections.interfaces.default_gateway6, Some("2001:db8::1".parse().unwrap()));
             assert_eq!(sections.snat.rules.len(), usize::from(gateway), "of IPv4 alone");
+            // Guests know every router of the network by one address, which is of the network, not of the nic.
+            let nics = &sections.interfaces.nics;
+            let own = nics[1].link_local().unwrap();
+            assert!(nics[0].link_local().is_none() && own.addr().is_unicast_link_local() && own.prefix_len() == 64);
+            let mac = "fa:00:00:00:77:01".parse().unwrap();
+            assert_eq!(RouterNic { mac, ..nics[1].clone() }.link_local(), Some(own));
             // Without its IPv6 address nothing of it is left.
             let changed = nic("guest", [10, 0, 0, 1], 1, Nic::GUEST);
             log.add("router", RouterEvent::NicChanged { nic: changed });

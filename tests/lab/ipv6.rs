@@ -102,15 +102,14 @@ fn vm(bench: &Bench, network: &Network, name: &str, host: &str) -> Vm {
         }
         let vm = Vm { name: name.to_string(), uuid: uuid.clone(), ip: word("ip")?.parse()?, ip6 };
         check::address_inside(&bench.lab, &check::machine(&bench.lab, &uuid)?, vm.ip)?;
-        has_addresses(bench, &vm, &[ip6])?;
+        has_addresses(bench, &vm.uuid, &[ip6])?;
         Ok(vm)
     })
 }
 
-fn has_addresses(bench: &Bench, vm: &Vm, expected: &[Ipv6Addr]) -> anyhow::Result<()> {
-    poll(&format!("{} to have {expected:?}", vm.name), Deadline::seconds(40), || {
-        let (_, text) =
-            bench.lab.run_in(&vm.uuid, &["ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global"])?;
+fn has_addresses(bench: &Bench, vm: &str, expected: &[Ipv6Addr]) -> anyhow::Result<()> {
+    poll(&format!("the VM {vm} to have {expected:?}"), Deadline::seconds(40), || {
+        let (_, text) = bench.lab.run_in(vm, &["ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global"])?;
         let held =
             text.lines().filter_map(|line| line.split_ascii_whitespace().nth(3)?.split('/').next()?.parse().ok());
         let held: Vec<Ipv6Addr> = held.collect();
@@ -120,9 +119,13 @@ fn has_addresses(bench: &Bench, vm: &Vm, expected: &[Ipv6Addr]) -> anyhow::Resul
 
 /// Waits until a command in the VM says what it should.
 fn says(bench: &Bench, vm: &Vm, line: &[&str], expected: &str) {
+    says_in(bench, &vm.uuid, line, expected);
+}
+
+fn says_in(bench: &Bench, vm: &str, line: &[&str], expected: &str) {
     bench.must(|bench| {
-        poll(&format!("{} in {} to say `{expected}`", line.join(" "), vm.name), Deadline::seconds(20), || {
-            let (_, text) = bench.lab.run_in(&vm.uuid, line)?;
+        poll(&format!("{} in {vm} to say `{expected}`", line.join(" ")), Deadline::seconds(20), || {
+            let (_, text) = bench.lab.run_in(vm, line)?;
             Ok(if text.contains(expected) { Ok(()) } else { Err(text) })
         })
     });
@@ -228,6 +231,33 @@ fn two_clusters_are_served_in_both_families() {
         Ok(())
     });
 
+    // Ways by IPv4 are told as before, to who asks for its lease anew.
+    let first = &all[0][0];
+    let route = json!({"l3NetworkUuid": made.l3, "prefix": "10.99.0.0/16", "nexthop": first.ip.to_string()});
+    bench.ask("AddHostRouteToL3Network", route);
+    let second = &all[0][1];
+    bench.ask("RebootVmInstance", Bench::uuid_of(&second.uuid));
+    bench.must(|bench| {
+        check::vm_running(&bench.api, &second.uuid)?;
+        check::address_inside(&bench.lab, &check::machine(&bench.lab, &second.uuid)?, second.ip)?;
+        has_addresses(bench, &second.uuid, &[second.ip6])
+    });
+    says(&bench, second, &["ip", "-4", "route"], &format!("10.99.0.0/16 via {} dev eth0", first.ip));
+
+    // The successor of a router is found by all, by its address and as the way to everywhere.
+    for (network, vms) in [&made, &asked].into_iter().zip(&all) {
+        let router = bench.must(|bench| check::router_connected(&bench.api, &network.l3));
+        bench.ask("DestroyVmInstance", Bench::uuid_of(&router.uuid));
+        vm(&bench, network, "late", &host("host2"));
+        the_outside_answers(&bench, network);
+        let began = std::time::Instant::now();
+        for vm in vms {
+            pings(&bench, vm, &Ipv6Addr::from(u128::from(network.prefix) + 1).to_string());
+            pings(&bench, vm, OUTSIDE);
+        }
+        println!("{}: all found the new router after {:?}", network.mode, began.elapsed());
+    }
+
     // What is gone for one family is not felt in the other one, and the VM runs on.
     let vm = &all[1][2];
     let before = bench.must(|bench| check::machine(&bench.lab, &vm.uuid)).pid;
@@ -235,11 +265,78 @@ fn two_clusters_are_served_in_both_families() {
         bench.api.query("QueryIpRange", &[format!("l3NetworkUuid={}", asked.l3), "ipVersion=6".to_string()])
     });
     bench.ask("DeleteIpRange", json!({"uuid": ranges[0]["uuid"], "deleteMode": "Enforcing"}));
-    bench.must(|bench| has_addresses(bench, vm, &[]));
+    bench.must(|bench| has_addresses(bench, &vm.uuid, &[]));
     pings(&bench, vm, &all[1][0].ip.to_string());
     let name = format!("{}.{}", all[1][0].name, bench.site.guest.domain);
     let server = bench.must(|bench| check::router_connected(&bench.api, &asked.l3)).guest_ip;
     says(&bench, vm, &["dig", &format!("@{server}"), "AAAA", &name], "ANSWER: 0");
     let after = bench.must(|bench| check::machine(&bench.lab, &vm.uuid)).pid;
     assert_eq!(before, after, "the VM was started again");
+}
+
+#[test]
+fn a_network_without_ipv4_and_one_that_only_tells_are_served() {
+    let bench = Bench::new("six2", Topology::Separate);
+    let zone = &bench.site.zone;
+    let network = |vlan: u16, range: Value, ipv4: bool| {
+        let l2 = json!({"name": "six", "zoneUuid": zone, "physicalInterface": "eth2", "vlan": vlan});
+        let l2 = bench.must(|bench| bench.ask("CreateL2VlanNetwork", l2.clone()).uuid());
+        attach(&bench, &json!(l2), &bench.site.cluster);
+        let l3 = json!({"name": "six", "l2NetworkUuid": l2, "category": "Private", "dnsDomain": "six.test"});
+        let l3 = bench.must(|bench| bench.ask("CreateL3Network", l3.clone()).uuid());
+        if ipv4 {
+            let four = json!({"l3NetworkUuid": l3, "name": "four", "networkCidr": "10.30.0.0/24"});
+            bench.ask("AddIpRangeByNetworkCidr", four);
+        }
+        let mut range = range;
+        range["l3NetworkUuid"] = json!(l3);
+        bench.ask("AddIpv6RangeByNetworkCidr", range);
+        let services = json!({"VirtualRouter": ["DHCP", "DNS"]});
+        bench.ask("AttachNetworkServiceToL3Network", json!({"l3NetworkUuid": l3, "networkServices": services}));
+        l3
+    };
+    let alone =
+        network(11, json!({"name": "a", "networkCidr": "fd00:11::/112", "addressMode": "Stateful-DHCP"}), false);
+    let told = network(12, json!({"name": "b", "networkCidr": "fd00:12::/64", "addressMode": "Stateless-DHCP"}), true);
+    for l3 in [&alone, &told] {
+        let vms = [0, 1].map(|host| {
+            let vm = json!({
+                "name": format!("vm{host}"), "l3NetworkUuids": [l3], "zoneUuid": zone, "hostUuid": bench.site.hosts[host],
+            });
+            let uuid = bench.must(|bench| bench.ask("CreateVmInstance", vm.clone()).uuid());
+            bench.must(|bench| {
+                let nic = &check::vm_running(&bench.api, &uuid)?["vmNics"][0];
+                let conditions = [format!("vmNicUuid={}", nic["uuid"].as_str().unwrap_or_default()), "ipVersion=6".into()];
+                let used = bench.api.query("QueryIpAddress", &conditions)?;
+                let ip: Ipv6Addr = used[0]["ip"].as_str().context("expected an IPv6 address")?.parse()?;
+                if l3 == &told {
+                    let mac: Mac = nic["mac"].as_str().unwrap_or_default().parse()?;
+                    ensure!(ip == eui64("fd00:12::".parse()?, mac), "{ip} is not made of {mac}");
+                }
+                has_addresses(bench, &uuid, &[ip])?;
+                Ok((uuid.clone(), ip))
+            })
+        });
+        let nics = bench.must(|bench| {
+            let routers = check::routers_of(&bench.api, l3)?;
+            bench
+                .api
+                .query("QueryVmNic", &[format!("vmInstanceUuid={}", routers[0]["uuid"].as_str().unwrap_or_default())])
+        });
+        let own = nics.iter().find(|nic| nic["l3NetworkUuid"] == l3.as_str()).and_then(|nic| nic["uuid"].as_str());
+        let conditions = [format!("vmNicUuid={}", own.unwrap()), "ipVersion=6".to_string()];
+        let used = bench.must(|bench| bench.api.query("QueryIpAddress", &conditions));
+        let router = used[0]["ip"].as_str().unwrap().to_string();
+        for (vm, _) in &vms {
+            says_in(&bench, vm, &["cat", "/etc/resolv.conf"], &format!("nameserver {router}"));
+            says_in(&bench, vm, &["cat", "/etc/resolv.conf"], "search six.test");
+            for (host, (_, other)) in vms.iter().enumerate() {
+                says_in(&bench, vm, &["getent", "ahostsv6", &format!("vm{host}.six.test")], &other.to_string());
+                says_in(&bench, vm, &["ping", "-n", "-c", "1", "-W", "1", &other.to_string()], " 1 received");
+            }
+            // The router is not the way to everywhere: the network has no SNAT.
+            let (_, routes) = bench.must(|bench| bench.lab.run_in(vm, &["ip", "-6", "route", "show", "default"]));
+            assert_eq!(routes.trim(), "", "{routes}");
+        }
+    }
 }

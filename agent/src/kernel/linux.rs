@@ -192,6 +192,10 @@ impl Kernel for LinuxKernel {
         probe::wait_accepting(namespace, address, process, patience)
     }
 
+    fn advertise(&self, interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()> {
+        probe::advertise(interface, mac, ip)
+    }
+
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
         probe::ask_dns(server, name, patience)
     }
@@ -289,7 +293,6 @@ struct PrintedKind {
 struct PrintedAddress {
     local: Option<String>,
     prefixlen: Option<u8>,
-    scope: Option<String>,
 }
 
 fn parse_links(printed: &[u8]) -> Result<Vec<Link>> {
@@ -298,8 +301,7 @@ fn parse_links(printed: &[u8]) -> Result<Vec<Link>> {
     let link = |printed: PrintedLink| {
         let address = |info: &PrintedAddress| {
             let ip: IpAddr = info.local.as_deref()?.parse().ok()?;
-            let kept = ip.is_ipv4() || info.scope.as_deref() != Some("link");
-            IpNet::new(ip, info.prefixlen?).ok().filter(|_| kept)
+            IpNet::new(ip, info.prefixlen?).ok()
         };
         Some(Link {
             name: printed.ifname?,
@@ -352,7 +354,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(links.len(), 1);
-        assert_eq!(links[0].addresses, ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()]);
+        assert_eq!(links[0].addresses, ["10.0.0.1/24", "fd00::1/64", "fe80::1/64"].map(|net| net.parse().unwrap()));
         assert!(links[0].up);
         let routes = parse_routes(
             br#"[{"dst":"default","gateway":"10.0.0.254","dev":"eth0"},{"dst":"10.0.0.0/24","dev":"eth0"}]"#,

@@ -60,7 +60,7 @@ pub struct Link {
     pub master: Option<String>,
     /// `bridge`, `veth`, `vlan`, or nothing for hardware.
     pub kind: Option<String>,
-    /// Of both families, with the prefix length of the subnet; without link-local ones of IPv6.
+    /// Of both families, with the prefix length of the subnet.
     pub addresses: Vec<IpNet>,
 }
 
@@ -220,6 +220,8 @@ pub trait Kernel: Send + Sync + 'static {
     ) -> Result<()>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    /// Tells the neighbours on a link that this hardware address has an IPv6 address now.
+    fn advertise(&self, interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()>;
     /// Asks by ARP on a link who has an address, again and again until somebody answers or `patience` ends. The question
     /// comes from nobody, so it changes no neighbour's mind.
     fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>>;

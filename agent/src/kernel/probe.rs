@@ -1,16 +1,50 @@
-//! The few packets that the agent sends itself: a DNS question, a DHCP release, a TCP connection.
+//! The few packets that the agent sends itself: a DNS question, a DHCP release, a TCP connection, an announcement.
 
 use super::{KernelError, ProcessId, Result, namespace, process};
-use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use nix::{
+    net::if_::if_nametoindex,
+    sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, bind, sendto, setsockopt, socket,
+        sockopt::{BindToDevice, Ipv6MulticastHops},
+    },
+};
 use std::{
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket},
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 use switchback_events::Mac;
 
 const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
+
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Tells the neighbours on a link who has an address now: an advertisement that nobody asked for (RFC 4861, 7.2.6).
+pub fn advertise(interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()> {
+    let failed = |error: nix::Error| KernelError::new(format!("advertise {ip} on {interface}"), error);
+    let index = if_nametoindex(interface).map_err(failed)?;
+    let socket = socket(AddressFamily::Inet6, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6);
+    let socket = socket.map_err(failed)?;
+    setsockopt(&socket, Ipv6MulticastHops, &255).map_err(failed)?;
+    bind(socket.as_raw_fd(), &SockaddrIn6::from(SocketAddrV6::new(ip, 0, 0, index))).map_err(failed)?;
+    let to = SockaddrIn6::from(SocketAddrV6::new(ALL_NODES, 0, 0, index));
+    sendto(socket.as_raw_fd(), &advertisement(mac, ip), &to, MsgFlags::empty()).map_err(failed)?;
+    Ok(())
+}
+
+/// The kernel puts in the checksum.
+fn advertisement(mac: Mac, ip: Ipv6Addr) -> Vec<u8> {
+    const ADVERTISEMENT: u8 = 136;
+    const ROUTER_OVERRIDE: u8 = 0xa0;
+    const TARGET_LINK_ADDRESS: u8 = 2;
+    let mut packet = vec![ADVERTISEMENT, 0, 0, 0, ROUTER_OVERRIDE, 0, 0, 0];
+    packet.extend(ip.octets());
+    packet.extend([TARGET_LINK_ADDRESS, 1]);
+    packet.extend(mac.0);
+    packet
+}
 
 /// Asks for the IPv6 address of a name, once.
 pub fn ask_dns(server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {

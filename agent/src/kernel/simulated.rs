@@ -349,6 +349,10 @@ impl Kernel for SimulatedKernel {
         })
     }
 
+    fn advertise(&self, _interface: &str, _mac: Mac, _ip: Ipv6Addr) -> Result<()> {
+        self.change(FailKind::Run, |_| Ok(()))
+    }
+
     fn ask_dns(&self, server: IpAddr, name: &str, _patience: Duration) -> Result<Option<Ipv6Addr>> {
         let state = self.state.lock();
         let server_runs = state.processes.values().find(|process| process.spawn.program.ends_with("dnsmasq"));

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switchback_appliance::{DriftItem, InterfacesConfig, RouterNic};
-use switchback_events::Nic;
+use switchback_events::{Mac, Nic};
 
 /// Whether the kernel passes packets between interfaces.
 pub const FORWARDING: &str = "net/ipv4/ip_forward";
@@ -94,6 +94,8 @@ pub fn sysctls(config: &InterfacesConfig) -> Vec<(String, String)> {
             // Its addresses, the link-local one too, are good at once; neighbours hear of them.
             set(of_nic("accept_dad"), "0");
             set(of_nic("ndisc_notify"), "1");
+            // The kernel makes none of its own.
+            set(of_nic("addr_gen_mode"), if nic.link_local().is_some() { "1" } else { "0" });
         }
         set(of_nic("disable_ipv6"), if nic.ipv6().is_some() { "0" } else { "1" });
     }
@@ -147,15 +149,21 @@ pub fn plan(
     for nic in &config.nics {
         let found = observed.links.iter().find(|link| link.mac == Some(nic.mac));
         let link = found.ok_or_else(|| format!("no link has the MAC {} of {}", nic.mac, nic.name))?;
-        plan_nic(&mut plan, nic, link);
-        for extra in link.addresses.iter().filter(|held| !nic.addresses.contains(held) && !kept(held)) {
+        let fresh = makes_its_own(nic, observed);
+        if fresh {
+            // Off and on again: what the kernel made before it was told not to goes.
+            plan.sysctls.push((format!("net/ipv6/conf/{}/disable_ipv6", nic.name), "1".to_string()));
+        }
+        plan_nic(&mut plan, nic, link, fresh);
+        let other = |held: &&IpNet| !nic.addresses.contains(held) && !is_link_local(held) && !kept(held);
+        for extra in link.addresses.iter().filter(other) {
             plan.removals.push(LinkChange::DeleteAddress(nic.name.clone(), *extra));
             plan.differs(format!("address {} {extra}", nic.name), "none", extra);
         }
     }
     let is_known = |link: &&Link| config.nics.iter().any(|nic| link.mac == Some(nic.mac));
     for link in observed.links.iter().filter(|link| !is_known(link)) {
-        for extra in link.addresses.iter().filter(|held| !kept(held)) {
+        for extra in link.addresses.iter().filter(|held| !is_link_local(held) && !kept(held)) {
             plan.removals.push(LinkChange::DeleteAddress(link.name.clone(), *extra));
             plan.differs(format!("address {} {extra}", link.name), "none", extra);
         }
@@ -167,7 +175,10 @@ pub fn plan(
         let of_nic = config.nics.iter().any(|nic| key.contains(&format!("/{}/", nic.name)));
         let of_nic = of_nic && (observed.ipv6 || !key.starts_with("net/ipv6/"));
         let absent = held.is_none() && !of_nic;
-        if held != Some(wanted.as_str()) && !absent {
+        let again = plan.sysctls.iter().any(|(other, value)| *other == key && *value != wanted);
+        if again {
+            plan.sysctls.push((key, wanted));
+        } else if held != Some(wanted.as_str()) && !absent {
             plan.differs(format!("sysctl {key}"), &wanted, held.unwrap_or("none"));
             let ends = key.ends_with("/disable_ipv6") && wanted == "1";
             if ends { &mut plan.ends } else { &mut plan.sysctls }.push((key, wanted));
@@ -176,7 +187,15 @@ pub fn plan(
     Ok(plan)
 }
 
-fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) {
+/// Whether the kernel makes link-local addresses where it should not.
+fn makes_its_own(nic: &RouterNic, observed: &ObservedInterfaces) -> bool {
+    let key = format!("net/ipv6/conf/{}/addr_gen_mode", nic.name);
+    let told = observed.sysctls.iter().any(|(held, value)| *held == key && value == "1");
+    nic.link_local().is_some() && !told
+}
+
+fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link, fresh: bool) {
+    let held = |net: &IpNet| link.addresses.contains(net) && !(fresh && net.addr().is_ipv6());
     if link.name != nic.name {
         plan.additions.push(LinkChange::Rename(link.name.clone(), nic.name.clone()));
         plan.differs(format!("link {}", nic.mac), &nic.name, &link.name);
@@ -189,7 +208,18 @@ fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) {
         plan.additions.push(LinkChange::Up(nic.name.clone()));
         plan.differs(format!("link {}", nic.name), "up", "down");
     }
-    for net in nic.addresses.iter().filter(|net| !link.addresses.contains(net)) {
+    if let Some(own) = nic.link_local().map(IpNet::V6) {
+        // Before anything is told by the other one.
+        for extra in link.addresses.iter().filter(|held| !fresh && is_link_local(held) && **held != own) {
+            plan.additions6.push(LinkChange::DeleteAddress(nic.name.clone(), *extra));
+            plan.differs(format!("address {} {extra}", nic.name), "none", extra);
+        }
+        if !held(&own) {
+            plan.additions6.push(LinkChange::AddAddress(nic.name.clone(), own));
+            plan.differs(format!("address {} {own}", nic.name), own, "none");
+        }
+    }
+    for net in nic.addresses.iter().filter(|net| !held(net)) {
         let change = LinkChange::AddAddress(nic.name.clone(), *net);
         if net.addr().is_ipv4() {
             plan.additions.push(change)
@@ -198,6 +228,10 @@ fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link) {
         }
         plan.differs(format!("address {} {net}", nic.name), net, "none");
     }
+}
+
+fn is_link_local(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 fn plan_routes(
@@ -237,14 +271,17 @@ pub fn add(kernel: &dyn Kernel, plan: &InterfacesPlan) -> Result<(), KernelError
 const ANNOUNCED_AFTER: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(150), Duration::from_millis(1000), Duration::from_millis(3000)];
 
-/// Tells the neighbours of IPv4 addresses that are new here (gratuitous ARP; of IPv6 the kernel tells them), so that those who knew the router of before
-/// learn the new hardware address. In the background: nothing waits for it, and a lost one is no failure.
-pub fn announce(kernel: &Arc<dyn Kernel>, plan: &InterfacesPlan) {
+/// Tells the neighbours of addresses that are new here (gratuitous ARP, unsolicited advertisements), so that those who
+/// knew the router of before learn the new hardware address. In the background: nothing waits for it, and a lost one is no failure.
+pub fn announce(kernel: &Arc<dyn Kernel>, config: &InterfacesConfig, plan: &InterfacesPlan) {
     let new = |change: &LinkChange| match change {
-        LinkChange::AddAddress(name, net) => Some((name.clone(), net.addr().to_string())),
+        LinkChange::AddAddress(name, net) => {
+            let nic = config.nics.iter().find(|nic| nic.name == *name)?;
+            Some((name.clone(), nic.mac, net.addr()))
+        }
         _ => None,
     };
-    let addresses: Vec<(String, String)> = plan.additions.iter().filter_map(new).collect();
+    let addresses: Vec<(String, Mac, IpAddr)> = plan.additions.iter().chain(&plan.additions6).filter_map(new).collect();
     if addresses.is_empty() {
         return;
     }
@@ -253,8 +290,14 @@ pub fn announce(kernel: &Arc<dyn Kernel>, plan: &InterfacesPlan) {
         let began = Instant::now();
         for after in ANNOUNCED_AFTER {
             std::thread::sleep(after.saturating_sub(began.elapsed()));
-            for (name, ip) in &addresses {
-                let sent = kernel.run("busybox", &["arping", "-q", "-U", "-c", "1", "-w", "1", "-I", name, ip]);
+            for (name, mac, ip) in &addresses {
+                let sent = match ip {
+                    IpAddr::V4(ip) => {
+                        let ip = ip.to_string();
+                        kernel.run("busybox", &["arping", "-q", "-U", "-c", "1", "-w", "1", "-I", name, &ip])
+                    }
+                    IpAddr::V6(ip) => kernel.advertise(name, *mac, *ip),
+                };
                 if let Err(error) = sent {
                     tracing::debug!(%error, "an announcement was not answered");
                 }
