@@ -71,6 +71,9 @@ impl<'de> Deserialize<'de> for Mac {
 /// Bytes: what an L2 network without a tunnel carries.
 pub const DEFAULT_MTU: u16 = 1500;
 
+/// Bytes: what every link that carries IPv6 must pass whole (RFC 8200, 5).
+pub const IPV6_MTU_MIN: u16 = 1280;
+
 /// The length of a netmask's prefix, or `None` when the bits are not contiguous or all zero.
 pub fn prefix_of(netmask: Ipv4Addr) -> Option<u8> {
     let bits = u32::from(netmask);

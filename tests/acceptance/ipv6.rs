@@ -165,6 +165,15 @@ async fn b20_an_ipv6_range_has_a_sane_prefix_order_gateway_and_mode() {
     let system = uuid(&scene.world.make("CreateL3Network", system).await);
     scene.bad("AddIpv6Range", with(good.clone(), "l3NetworkUuid", json!(system)), "not a system network").await;
 
+    // A link that carries IPv6 passes 1280 bytes whole, whichever comes first.
+    let mtu = |l3: &str, mtu: u16| json!({"l3NetworkUuid": l3, "mtu": mtu});
+    let narrow = scene.l3("Private").await;
+    scene.world.done("SetL3NetworkMtu", mtu(&narrow, 1279)).await;
+    scene.bad("AddIpv6Range", with(good.clone(), "l3NetworkUuid", json!(narrow)), "an MTU of 1280 at least").await;
+    scene.world.done("SetL3NetworkMtu", mtu(&narrow, 1280)).await;
+    scene.world.done("AddIpv6RangeByNetworkCidr", cidr6(&narrow, "fd00:4::/64", STATEFUL)).await;
+    scene.bad("SetL3NetworkMtu", mtu(&narrow, 1279), "at least 1280").await;
+
     // All ranges of a network agree on subnet, gateway and mode.
     scene.world.done("AddIpv6Range", good.clone()).await;
     let second = range6(&l3, "fd00:1::30", "fd00:1::40", STATEFUL);

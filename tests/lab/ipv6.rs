@@ -244,6 +244,17 @@ fn two_clusters_are_served_in_both_families() {
     });
     says(&bench, second, &["ip", "-4", "route"], &format!("10.99.0.0/16 via {} dev eth0", first.ip));
 
+    // Another address reaches a VM that runs, and what it has of IPv4 is not touched.
+    let moved = &all[1][1];
+    let wanted: Ipv6Addr = "fd00:20::abcd".parse().unwrap();
+    let change = json!({"vmInstanceUuid": moved.uuid, "l3NetworkUuid": asked.l3, "ip6": wanted});
+    bench.ask("SetVmStaticIp", change);
+    bench.must(|bench| has_addresses(bench, &moved.uuid, &[wanted]));
+    let name = format!("{}.{}", moved.name, bench.site.guest.domain);
+    says(&bench, moved, &["getent", "ahostsv6", &name], &wanted.to_string());
+    says(&bench, moved, &["ip", "-4", "addr"], &format!("inet {}/", moved.ip));
+    pings(&bench, &all[1][0], &wanted.to_string());
+
     // The successor of a router is found by all, by its address and as the way to everywhere.
     for (network, vms) in [&made, &asked].into_iter().zip(&all) {
         let router = bench.must(|bench| check::router_connected(&bench.api, &network.l3));

@@ -46,6 +46,10 @@ fn check(
         let right = "an L3 network that is not a system network: IPv6 is for user VMs and public networks";
         return Err(Refusal::argument("l3NetworkUuid", asked.l3, right));
     }
+    if l3.mtu() < IPV6_MTU_MIN {
+        let right = format!("an L3 network with an MTU of {IPV6_MTU_MIN} at least, which IPv6 needs");
+        return Err(Refusal::argument("l3NetworkUuid", asked.l3, right));
+    }
     let of_network = ranges.iter().filter(|(_, range)| range.l3_network == asked.l3).find_map(|(_, range)| range.mode);
     if let Some(theirs) = of_network.filter(|theirs| *theirs != mode) {
         let right = format!("{}, as the network's other IPv6 ranges", theirs.word());

@@ -64,6 +64,14 @@ pub(crate) fn set_mtu(command: &SetL3NetworkMtu, facts: &Facts) -> Result<Decisi
         return Ok(decision);
     }
     mtu_fits(facts, id, &l3, command.mtu)?;
+    if command.mtu < IPV6_MTU_MIN {
+        for range in facts.members(Relation::RangesOfL3, id) {
+            if facts.peek::<IpRange>(range)?.mode.is_some() {
+                let right = format!("at least {IPV6_MTU_MIN}: the L3 network has IPv6");
+                return Err(Refusal::argument("mtu", command.mtu, right));
+            }
+        }
+    }
     router::reachable(facts, "l3NetworkUuid", id)?;
     Ok(decision.event(L3NetworkEvent::MtuChanged { mtu: command.mtu }))
 }
