@@ -351,3 +351,33 @@ fn a_network_without_ipv4_and_one_that_only_tells_are_served() {
         }
     }
 }
+
+#[test]
+fn a_flat_network_is_served_in_both_families() {
+    let bench = Bench::new("six3", Topology::Combined);
+    let flat = with_ipv6(&bench, &bench.site.guest.l3, "fd00:30::", "SLAAC");
+    // A router beside the flat network's own one is the way out.
+    let world = "echo 0 >/proc/sys/net/ipv6/conf/eth1/disable_ipv6 && ip -6 addr add fd00:30::1/64 dev eth1 nodad";
+    let (done, said) = bench.must(|bench| bench.lab.run_in("inet", &["sh", "-c", world]));
+    assert!(done, "{said}");
+    let vms = [0, 1].map(|host| vm(&bench, &flat, &format!("flat{host}"), &bench.site.hosts[host]));
+    for vm in &vms {
+        pings(&bench, vm, "fd00:30::1");
+        for other in &vms {
+            pings(&bench, vm, &other.ip6.to_string());
+            let name = format!("{}.{}", other.name, bench.site.guest.domain);
+            says(&bench, vm, &["getent", "ahostsv6", &name], &other.ip6.to_string());
+        }
+        // The router says nothing of ways.
+        let (_, routes) = bench.must(|bench| bench.lab.run_in(&vm.uuid, &["ip", "-6", "route", "show", "default"]));
+        assert_eq!(routes.trim(), "");
+    }
+    bench.must(|bench| {
+        let router = check::router_connected(&bench.api, &flat.l3)?;
+        let drift = check::drift(&bench.api, &router.uuid)?;
+        ensure!(drift.is_empty(), "expected no drift, got {drift:?}");
+        let (_, routes) = bench.lab.run_in(&router.uuid, &["ip", "-6", "route", "show", "default"])?;
+        ensure!(routes.contains("default via fd00:30::1 dev eth0"), "{routes}");
+        Ok(())
+    });
+}
