@@ -37,6 +37,9 @@ const LAST: u32 = u32::from_be_bytes([10, 255, 255, 254]);
 const FILL_AT_ONCE: usize = 2000;
 /// States that are made to be weighed.
 const COPIES: usize = 16;
+/// When the process has grown by so much, its allocator has nothing in reserve any more.
+const RESERVE_BYTES: u64 = 4 << 20;
+const RESERVE_COPIES_MAX: usize = 256;
 /// VMs that are there before the oldest of them goes.
 const STANDING: usize = 64;
 
@@ -127,7 +130,12 @@ fn state_size(layout: Layout, used: u32) -> anyhow::Result<Value> {
     };
     let first = fill();
     let snapshot = rmp_serde::to_vec_named(&first).context("write a snapshot")?.len();
-    // Several, so that what the allocator keeps in reserve does not count for much.
+    // What the allocator has in reserve is used up first, and does not count.
+    let (start, _) = memory()?;
+    let mut reserve = Vec::new();
+    while memory()?.0 < start + RESERVE_BYTES && reserve.len() < RESERVE_COPIES_MAX {
+        reserve.push(fill());
+    }
     let (before, _) = memory()?;
     let ranges: Vec<IpRange> = (0..COPIES).map(|_| fill()).collect();
     let (after, _) = memory()?;
