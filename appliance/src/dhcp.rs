@@ -7,7 +7,7 @@ use crate::{
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use switchback_events::{AddressMode, NetworkServiceType};
+use switchback_events::{AddressMode, NetworkServiceType, Nic};
 
 /// Seconds.
 pub const LEASE_TIME: u32 = 3600;
@@ -28,7 +28,7 @@ pub fn fold(router: &RouterFold) -> DhcpConfig {
                 subnet: subnet.trunc(),
                 gateway: own.gateway,
                 server: own.ip,
-                dns_servers: name_servers(network, own.ip),
+                dns_servers: of_ipv4(name_servers(network, nic, own.ip.into())),
                 routes: network.routes.clone(),
                 domain: network.domain.clone(),
                 mtu: network.mtu(),
@@ -46,7 +46,7 @@ pub fn fold(router: &RouterFold) -> DhcpConfig {
                 subnet: subnet.trunc(),
                 mode,
                 gateway: network.services.contains(&NetworkServiceType::SNAT),
-                dns_servers: name_servers6(network, own.ip),
+                dns_servers: of_ipv6(name_servers(network, nic, own.ip.into())),
                 domain: network.domain.clone(),
                 mtu: network.mtu(),
                 lease_time: LEASE_TIME,
@@ -67,18 +67,19 @@ pub fn fold(router: &RouterFold) -> DhcpConfig {
 }
 
 /// Whom clients ask for names: the router, where it gives DNS, else the network's own name servers. Where there are
-/// none it is the router still, for the names of the VMs.
-fn name_servers(network: &Network, router: Ipv4Addr) -> Vec<Ipv4Addr> {
-    of_family(network, router, |server| if let IpAddr::V4(server) = server { Some(server) } else { None })
-}
-
-/// The same of IPv6.
-fn name_servers6(network: &Network, router: Ipv6Addr) -> Vec<Ipv6Addr> {
-    of_family(network, router, |server| if let IpAddr::V6(server) = server { Some(server) } else { None })
-}
-
-fn of_family<A>(network: &Network, router: A, family: impl Fn(IpAddr) -> Option<A>) -> Vec<A> {
+/// none that they reach it is the router still, for the names of the VMs.
+fn name_servers(network: &Network, nic: &Nic, router: IpAddr) -> Vec<IpAddr> {
     let asked = !network.services.contains(&NetworkServiceType::DNS);
-    let own: Vec<A> = network.dns.iter().filter(|_| asked).copied().filter_map(family).collect();
+    let reached = |server: &IpAddr| nic.addresses.iter().any(|own| own.ip.is_ipv4() == server.is_ipv4());
+    let own: Vec<IpAddr> = network.dns.iter().copied().filter(|server| asked && reached(server)).collect();
+    // Of one family there may be none: the router would not answer for all that those of the other one know.
     if own.is_empty() { vec![router] } else { own }
+}
+
+fn of_ipv4(servers: Vec<IpAddr>) -> Vec<Ipv4Addr> {
+    servers.into_iter().filter_map(|server| if let IpAddr::V4(server) = server { Some(server) } else { None }).collect()
+}
+
+fn of_ipv6(servers: Vec<IpAddr>) -> Vec<Ipv6Addr> {
+    servers.into_iter().filter_map(|server| if let IpAddr::V6(server) = server { Some(server) } else { None }).collect()
 }

@@ -523,6 +523,14 @@ mod tests {
             assert!(nics[0].link_local().is_none() && own.addr().is_unicast_link_local() && own.prefix_len() == 64);
             let mac = "fa:00:00:00:77:01".parse().unwrap();
             assert_eq!(RouterNic { mac, ..nics[1].clone() }.link_local(), Some(own));
+            // Without the service clients ask the network's own name servers, and nobody of a family that has none.
+            let provider = built_in_provider("VirtualRouter");
+            let mut plain = Log { events: log.events.clone() };
+            plain.add("guest", L3NetworkEvent::ServicesDetached { provider, services: vec![DNS] });
+            plain.add("guest", L3NetworkEvent::DnsAdded { dns: "192.0.2.53".parse().unwrap() });
+            let dhcp = fold(&plain).dhcp;
+            assert_eq!(dhcp.networks[0].dns_servers, [std::net::Ipv4Addr::new(192, 0, 2, 53)]);
+            assert!(dhcp.networks6[0].dns_servers.is_empty());
             // Without its IPv6 address nothing of it is left.
             let changed = nic("guest", [10, 0, 0, 1], 1, Nic::GUEST);
             log.add("router", RouterEvent::NicChanged { nic: changed });

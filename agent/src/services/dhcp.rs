@@ -39,8 +39,9 @@ pub fn render(config: &DhcpConfig, directory: &Path) -> String {
         let (subnet, mask) = (network.subnet.network(), network.subnet.netmask());
         let _ = writeln!(text, "dhcp-range=set:{tag},{subnet},static,{mask},{}", network.lease_time);
         let _ = writeln!(text, "dhcp-option=tag:{tag},option:router,{}", network.gateway);
-        let servers: Vec<String> = network.dns_servers.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "dhcp-option=tag:{tag},option:dns-server,{}", servers.join(","));
+        // Without a value none is told; without the line it would be the router.
+        let servers: String = network.dns_servers.iter().map(|server| format!(",{server}")).collect();
+        let _ = writeln!(text, "dhcp-option=tag:{tag},option:dns-server{servers}");
         if !network.routes.is_empty() {
             let _ = writeln!(text, "dhcp-option=tag:{tag},option:classless-static-route,{}", routes(network));
         }
@@ -77,7 +78,7 @@ const ADVERTISED: (u32, u32) = (600, 1800);
 /// The lines for a network of IPv6: what is advertised, and what is answered.
 fn render6(text: &mut String, network: &Dhcp6Network) {
     let Dhcp6Network { interface, subnet, mtu, lease_time, .. } = network;
-    let servers: Vec<String> = network.dns_servers.iter().map(|server| format!("[{server}]")).collect();
+    let servers: String = network.dns_servers.iter().map(|server| format!(",[{server}]")).collect();
     let tag = tag(network.l3_network);
     let (prefix, length) = (subnet.network(), subnet.prefix_len());
     let mode = match network.mode {
@@ -89,7 +90,7 @@ fn render6(text: &mut String, network: &Dhcp6Network) {
     let (every, lifetime) = ADVERTISED;
     let lifetime = if network.gateway { lifetime } else { 0 };
     let _ = writeln!(text, "ra-param={interface},mtu:{mtu},{every},{lifetime}");
-    let _ = writeln!(text, "dhcp-option=tag:{tag},option6:dns-server,{}", servers.join(","));
+    let _ = writeln!(text, "dhcp-option=tag:{tag},option6:dns-server{servers}");
     if let Some(domain) = &network.domain {
         let _ = writeln!(text, "dhcp-option=tag:{tag},option6:domain-search,{domain}");
         let _ = writeln!(text, "domain={domain},{prefix}/{length}");
@@ -276,6 +277,13 @@ dhcp-hostsfile=/d/hosts-{id}
             );
             assert!(text.ends_with(&expected), "{text}");
             assert_eq!(files(&config)[&format!("hosts-{id}")], "fa:00:00:00:01:00,10.0.1.11,[fd00:1::11],vm1\n");
+        }
+        let mut silent = dual(AddressMode::Stateful);
+        silent.networks[0].dns_servers.clear();
+        silent.networks6[0].dns_servers.clear();
+        let text = render(&silent, Path::new("/d"));
+        for option in ["option:dns-server", "option6:dns-server"] {
+            assert!(text.contains(&format!("dhcp-option=tag:n{tail},{option}\n")), "{text}");
         }
         let mut only6 = dual(AddressMode::Stateful);
         only6.networks.clear();
