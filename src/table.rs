@@ -27,6 +27,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "systemTag" | "userTag" => &["uuid", "tag", "resourceType", "resourceUuid"],
         "tag" => &["uuid", "type", "tag", "resourceType", "resourceUuid"],
         "resourceConfig" => &["category", "name", "value", "resourceType", "resourceUuid"],
+        "account" => &["uuid", "name", "type", "description"],
         "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
         _ => &["uuid", "name", "state", "status"],
     }

@@ -141,7 +141,8 @@ fn kinds() -> Vec<StreamKind> {
         Router => Some(TagSet),
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
-        ResourceConfig => None,
+        ResourceConfig => Some(Account),
+        Account => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }

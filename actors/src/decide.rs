@@ -35,6 +35,7 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::L3Network(L3NetworkEvent::Deleted {})
             | Event::IpRange(IpRangeEvent::Deleted { .. })
             | Event::Offering(OfferingEvent::Deleted {})
+            | Event::Account(AccountEvent::Deleted {})
     )
 }
 
@@ -137,6 +138,9 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::ResetGlobalConfig(_) => global_config::reset(facts),
         Command::UpdateResourceConfig(c) => resource_config::update(c, facts),
         Command::DeleteResourceConfig(c) => resource_config::delete(c, facts),
+        Command::CreateAccount(c) => account::create(c, facts, context),
+        Command::UpdateAccount(c) => account::update(c, facts),
+        Command::DeleteAccount(c) => account::delete(c, facts),
     }
 }
 
@@ -234,6 +238,9 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         }
         Command::UpdateResourceConfig(c) => (ResourceConfig, c.resource_uuid),
         Command::DeleteResourceConfig(c) => (ResourceConfig, c.resource_uuid),
+        Command::CreateAccount(_) => (Account, made),
+        Command::UpdateAccount(c) => (Account, c.uuid.0),
+        Command::DeleteAccount(c) => (Account, c.uuid.0),
     };
     StreamKey::new(kind, id)
 }

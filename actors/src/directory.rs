@@ -2,7 +2,7 @@
 //! a set; every set has a generation that moves with it, and a commit is sequenced only while the generations that
 //! its decision saw still stand. So "the only router of this network" holds without a lock.
 
-use crate::decide::deletes;
+use crate::{account::name_owner, decide::deletes};
 use std::collections::{BTreeSet, HashMap};
 use switchback_events::*;
 use switchback_journal::EventHead;
@@ -40,6 +40,8 @@ pub enum Relation {
     L3OfReservedRange,
     /// The resource that a tag is on.
     ResourceOfTag,
+    /// Accounts with a name; the owner is [`crate::account::name_owner`].
+    AccountsNamed,
     /// The tags whose text names a resource.
     TagsNaming,
 }
@@ -141,7 +143,7 @@ impl Directory {
             || match head.stream.kind {
                 StreamKind::L2Network | StreamKind::TagSet => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
-                StreamKind::Offering if head.name == "Updated" => true,
+                StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
                 StreamKind::VmInstance if matches!(head.name, "NicChanged" | "Recovered") => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name.starts_with("Nic") => true,
@@ -227,6 +229,10 @@ impl Directory {
                 self.remove((OwnerOfNic, nic.0), id);
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
+            Event::Account(AccountEvent::Created { name, .. }) => self.add(AccountsNamed, name_owner(name), id),
+            Event::Account(AccountEvent::Updated { name: Some(name), .. }) => {
+                self.move_to(AccountsNamed, name_owner(name), id);
+            }
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
                 self.add(ResourceOfTag, *tag, id);
                 refers_to.iter().for_each(|named| self.add(TagsNaming, *named, tag.0));

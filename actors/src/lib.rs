@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod agents;
 mod cascade;
 pub mod cluster;
@@ -38,6 +39,7 @@ pub mod tag_set;
 pub mod vm_instance;
 pub mod zone;
 
+pub use account::Account;
 pub use cluster::Cluster;
 pub use global_config::GlobalConfig;
 pub use host::Host;

@@ -63,6 +63,7 @@ states!(
     TagSet,
     GlobalConfig,
     ResourceConfig,
+    Account,
 );
 
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another

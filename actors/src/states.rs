@@ -2,6 +2,7 @@
 //! there is one), evolves under the journal's sequencing lock, and may be dropped at any time: the log has it.
 
 use crate::{
+    account,
     directory::{Directory, Relation, SetKey},
     facts::Facts,
     network_service_provider::{self, NetworkServiceProvider},
@@ -16,8 +17,8 @@ use std::{
 use switchback_appliance::Providers;
 use switchback_bus::Refusal;
 use switchback_events::{
-    CommandId, Commit, Event, Id, Micros, NetworkServiceProviderEvent, Origin, Position, Provenance, StreamKey,
-    StreamKind, Version,
+    CommandId, Commit, Event, Id, Micros, NetworkServiceProviderEvent, Origin, PasswordHash, Position, Provenance,
+    StreamKey, StreamKind, Version,
 };
 use switchback_journal::{AppendError, Appended, Journal, Proposal};
 use switchback_snapshots::{Snapshot, Snapshots};
@@ -35,6 +36,7 @@ pub struct States {
     snapshots: Arc<Snapshots>,
     snapshot_every: Version,
     providers: Arc<Providers>,
+    admin_password: Option<PasswordHash>,
     /// Of the large states: from which version on they are kept again.
     due: Arc<Mutex<HashMap<StreamKey, Version>>>,
     table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
@@ -60,6 +62,7 @@ impl States {
             snapshots: snapshots.into(),
             snapshot_every: SNAPSHOT_EVERY,
             providers: Arc::default(),
+            admin_password: None,
             due: Arc::default(),
             table: Arc::default(),
             directory: Arc::new(RwLock::new(directory)),
@@ -74,6 +77,11 @@ impl States {
     /// The same with these backends of network services.
     pub fn with_providers(self, providers: Providers) -> States {
         States { providers: Arc::new(providers), ..self }
+    }
+
+    /// The same, but the account that [`States::found`] makes has a password.
+    pub fn with_admin_password(self, admin_password: Option<PasswordHash>) -> States {
+        States { admin_password, ..self }
     }
 
     /// The backends of network services.
@@ -182,6 +190,7 @@ impl States {
     /// A log that takes no writes.
     pub fn found(&self, at: Micros) -> Result<(), AppendError> {
         let mut events = network_service_provider::founding(&self.providers);
+        events.push(account::founding(self.admin_password.clone()));
         let records = self.members((Relation::All(StreamKind::NetworkServiceProvider), Id::NIL));
         let known = records.into_iter().filter_map(|id| Some(self.get::<NetworkServiceProvider>(id).ok()?.1));
         let known: BTreeSet<String> = known.map(|record| record.provider_type.clone()).collect();
@@ -205,7 +214,7 @@ impl States {
             origin: Origin::System,
             causation: None,
             correlation: command_id.0,
-            reason: Some(if first { "first start" } else { "new providers" }.to_string()),
+            reason: Some(if first { "first start" } else { "new in this version" }.to_string()),
         };
         let reads = events.iter().map(|(stream, _)| (*stream, 0)).collect();
         self.append(Proposal { at, provenance, reads, events }, &[]).map(|_| ())

@@ -128,6 +128,9 @@ commands!(
     ResetGlobalConfig,
     UpdateResourceConfig,
     DeleteResourceConfig,
+    CreateAccount,
+    UpdateAccount,
+    DeleteAccount,
 );
 
 const fn query(name: &'static str, path: &'static str, inventory: &'static str, doc: &'static str) -> Message {
@@ -183,6 +186,7 @@ pub const QUERIES: &[Message] = &[
         "resourceConfig",
         "Values that resources have of their own.",
     ),
+    query("QueryAccount", "/accounts", "account", "Accounts."),
 ];
 
 macro_rules! reads {
@@ -456,6 +460,7 @@ mod tests {
             Check::Int(min, _) => json!(min),
             Check::Enum(words) => json!(words[0]),
             Check::Uuid => json!(Id::NIL),
+            Check::Password => json!("0".repeat(128)),
             Check::Bool => json!(true),
             Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
             Check::List(of) => json!([sample(of)]),

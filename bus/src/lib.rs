@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod catalogue;
 mod cluster;
 mod global_config;
@@ -23,11 +24,13 @@ mod read;
 mod refusal;
 mod resource_config;
 mod router;
+mod secret;
 mod tag_set;
 mod transport;
 mod vm_instance;
 mod zone;
 
+pub use account::*;
 pub use catalogue::*;
 pub use cluster::*;
 pub use global_config::*;
@@ -45,6 +48,7 @@ pub use read::*;
 pub use refusal::*;
 pub use resource_config::*;
 pub use router::*;
+pub use secret::*;
 pub use tag_set::*;
 pub use transport::*;
 pub use vm_instance::*;

@@ -70,6 +70,8 @@ pub enum Check {
     Ipv4,
     /// An IPv4 or IPv6 address.
     Ip,
+    /// A SHA-512 of a password in lower-case hexadecimal; its value is never shown.
+    Password,
     /// A list of values that are right by another check.
     List(&'static Check),
     /// From a provider's uuid or type to a list of service types.
@@ -119,6 +121,8 @@ required!(
     switchback_events::RouterId,
     switchback_events::TagId,
     switchback_events::NetworkServiceProviderId,
+    switchback_events::AccountId,
+    crate::Secret,
     std::collections::BTreeMap<String, Vec<String>>
 );
 
@@ -162,6 +166,7 @@ impl Check {
             Check::Bool => "true or false".to_string(),
             Check::Ipv4 => "an IPv4 address such as 10.0.0.1".to_string(),
             Check::Ip => "an IP address such as 10.0.0.1".to_string(),
+            Check::Password => "the SHA-512 of the password as 128 lower-case hexadecimal digits".to_string(),
             Check::List(of) => format!("a list, each of it {}", of.right()),
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
@@ -190,6 +195,9 @@ impl Check {
             (Check::Bool, Value::Bool(_)) => true,
             (Check::Ipv4, Value::String(text)) => text.parse::<Ipv4Addr>().is_ok(),
             (Check::Ip, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
+            (Check::Password, Value::String(text)) => {
+                text.len() == 128 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+            }
             (Check::List(of), Value::Array(items)) => {
                 if items.len() > MAX_LIST {
                     return Err(Refusal::argument(
@@ -222,6 +230,7 @@ impl Check {
             return Ok(());
         }
         let shown = match value {
+            _ if matches!(self, Check::Password) => "(secret)".to_string(),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
@@ -267,7 +276,10 @@ impl Message {
                 Some(parameter) => parameter.check.accept(name, value)?,
                 None => {
                     let known: Vec<String> = self.parameters.iter().map(Parameter::api_name).collect();
-                    let mut refusal = Refusal::argument(name, value, format!("{} has no such parameter", self.name));
+                    // It may be a password under a wrong name.
+                    let secret = self.parameters.iter().any(|known| matches!(known.check, Check::Password));
+                    let shown = if secret { Value::from("(not shown)") } else { value.clone() };
+                    let mut refusal = Refusal::argument(name, shown, format!("{} has no such parameter", self.name));
                     refusal.hint = Some(match nearest(name, known.iter().map(String::as_str)) {
                         Some(near) => format!("did you mean {near}?"),
                         None => format!("it has {}", known.join(", ")),

@@ -33,6 +33,7 @@ pub enum StreamKind {
     TagSet,
     GlobalConfig,
     ResourceConfig,
+    Account,
 }
 
 impl StreamKind {
@@ -54,6 +55,7 @@ impl StreamKind {
             StreamKind::TagSet => "tag_set",
             StreamKind::GlobalConfig => "global_config",
             StreamKind::ResourceConfig => "resource_config",
+            StreamKind::Account => "account",
         }
     }
 }

@@ -59,6 +59,7 @@ events! {
     TagSet(TagSetEvent) = TagSet,
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
     ResourceConfig(ResourceConfigEvent) = ResourceConfig,
+    Account(AccountEvent) = Account,
 }
 
 /// Why an event could not be written or read.

@@ -156,6 +156,8 @@ ids! {
     RouterId;
     /// A tag on a resource.
     TagId;
+    /// An account: who may ask.
+    AccountId;
     /// One command, chosen by its sender: the key of idempotence.
     CommandId;
 }

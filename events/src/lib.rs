@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod cluster;
 mod envelope;
 mod event;
@@ -27,6 +28,7 @@ pub mod upcast;
 mod vm_instance;
 mod zone;
 
+pub use account::*;
 pub use cluster::*;
 pub use envelope::*;
 pub use event::*;

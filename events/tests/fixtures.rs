@@ -120,7 +120,8 @@ fn kinds() -> Vec<StreamKind> {
         Router => Some(TagSet),
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
-        ResourceConfig => None,
+        ResourceConfig => Some(Account),
+        Account => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -142,6 +143,7 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::TagSet => variants::<TagSetEvent>(),
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
         StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
+        StreamKind::Account => variants::<AccountEvent>(),
     }
 }
 
@@ -298,6 +300,19 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("full", ImageEvent::Updated { name: some("i"), description: some("d") }.into());
     add("full", ImageEvent::StateChanged { state: Enabled::Disabled }.into());
     add("full", ImageEvent::Deleted {}.into());
+
+    let hash = || PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA");
+    let account = |description, account_type, password| AccountEvent::Created {
+        name: text("a"),
+        description,
+        account_type,
+        password,
+    };
+    add("full", account(some("d"), AccountType::Normal, Some(hash())).into());
+    add("sparse", account(None, AccountType::SystemAdmin, None).into());
+    add("full", AccountEvent::Updated { name: some("a"), description: some("d") }.into());
+    add("full", AccountEvent::PasswordChanged { password: hash() }.into());
+    add("full", AccountEvent::Deleted {}.into());
 
     let offering = |description, router| OfferingEvent::Created {
         name: text("o"),

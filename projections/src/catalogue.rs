@@ -184,7 +184,16 @@ pub static KINDS: &[&Kind] = &[
     &TAG,
     &GLOBAL_CONFIG,
     &RESOURCE_CONFIG,
+    &ACCOUNT,
 ];
+
+/// An account.
+pub static ACCOUNT: Kind = Kind {
+    name: "account",
+    queries: &["QueryAccount"],
+    fields: &[UUID, indexed("name", Text), f("description", Text), f("type", Text), CREATED, CHANGED],
+    relations: &[],
+};
 
 /// A zone.
 pub static ZONE: Kind = Kind {

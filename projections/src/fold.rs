@@ -7,8 +7,8 @@ use crate::catalogue::{GLOBAL_CONFIG, Kind};
 use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
-    cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block, network_service_provider,
-    offering, resource_config, router, tag_set, vm_instance, zone,
+    account, cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
+    network_service_provider, offering, resource_config, router, tag_set, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
@@ -117,6 +117,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::TagSet(event) => tag_set::changes(id, event),
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),
+        Event::Account(event) => account::changes(id, event),
     };
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());
     for change in &mut changes {

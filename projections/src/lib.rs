@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 #[doc(hidden)]
 pub mod bench;
 pub mod catalogue;

@@ -123,7 +123,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(14) {
+    match random.below(15) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -378,6 +378,20 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 _ => RouterEvent::Destroyed { l3_networks },
             };
             (id("router", n), event.into())
+        }
+        13 => {
+            let event = match random.below(5) {
+                0 | 1 => AccountEvent::Created {
+                    name: name(random),
+                    description: maybe(random),
+                    account_type: *random.pick(&[AccountType::SystemAdmin, AccountType::Normal]),
+                    password: None,
+                },
+                2 => AccountEvent::Updated { name: maybe(random), description: maybe(random) },
+                3 => AccountEvent::PasswordChanged { password: PasswordHash::new("$x") },
+                _ => AccountEvent::Deleted {},
+            };
+            (id("account", random.below(3)), event.into())
         }
         _ => {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);

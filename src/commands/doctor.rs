@@ -113,9 +113,12 @@ fn examine(data: &Path, progress: &Progress) -> Findings {
         }
         Err(error) => findings.add(Mark::Bad, "log", error.to_string()),
     }
-    for (check, file) in
-        [("token", "admin.token"), ("head key", "journal/head.key"), ("authority", "pki/authority.key")]
-    {
+    for (check, file) in [
+        ("token", "admin.token"),
+        ("secrets key", "secrets.key"),
+        ("head key", "journal/head.key"),
+        ("authority", "pki/authority.key"),
+    ] {
         let path = data.join(file);
         match path.exists() {
             true => open_to_others(&mut findings, check, &path),

@@ -15,11 +15,6 @@ use tracing::Instrument;
 /// How long a reply waits for hosts and routers.
 const APPLIED: Duration = Duration::from_secs(30);
 
-/// The digest of a command's words: maps are ordered, so equal words have equal digests.
-fn body_of(name: &str, parameters: &Value) -> Id {
-    Id::of_name(&format!("{name} {parameters}"))
-}
-
 #[async_trait]
 impl Bus for Node {
     async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal> {
@@ -76,14 +71,15 @@ impl Node {
         if message.internal {
             return Err(Refusal::argument("message", &request.name, "there is no such message"));
         }
-        let (command, common) = command(&request.name, &request.parameters)?;
-        let body = body_of(&request.name, &request.parameters);
+        let (mut command, common) = command(&request.name, &request.parameters)?;
+        let body = self.secrets.body_of(message, &request.parameters);
         if !request.dry_run
             && let Some(appended) = self.journal.lookup(id, body).map_err(refusal_of)?
         {
             let commit = appended.durable().await.map_err(|lost| refusal_of(read_only(lost.0)))?;
             return self.reply(id, message, &commit, request.wait).await;
         }
+        self.secrets.keep(&mut command).await?;
         let execute = Execute {
             command: Arc::new(command),
             common,
@@ -213,7 +209,7 @@ fn reply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{Fleet, NodeOptions, Scratch};
+    use crate::node::{Fleet, NodeOptions, Scratch, secrets::Secrets};
     use parking_lot::{Condvar, Mutex};
     use serde_json::json;
     use std::time::Duration;
@@ -284,7 +280,7 @@ mod tests {
                 store.clone(),
                 snapshots,
                 &inventories,
-                (fleet, Default::default()),
+                (fleet, Default::default(), Secrets::in_memory()),
                 1,
                 clock,
                 Some(scratch),

@@ -1,9 +1,11 @@
 //! The data directory: where things are in it, and what is made at first start.
 //!
 //! ```text
-//!  journal/  snapshots/  inventories.db  pki/  epoch  admin.token (mode 0600)
+//!  journal/  snapshots/  inventories.db  pki/  epoch
+//!  admin.token  admin.password  secrets.key (mode 0600)
 //! ```
-//! Everything but `journal`, `pki` and `admin.token` can be deleted; it is made again from the log.
+//! `snapshots`, `inventories.db` and `epoch` can be deleted; they are made again. `admin.password` is what the administrator's
+//! account began with: whoever has read it, or changed the password, may delete it.
 
 use anyhow::Context;
 use std::{
@@ -92,13 +94,45 @@ impl DataDir {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
         }
-        let mut random = [0; 32];
-        fs::File::open("/dev/urandom")
-            .and_then(|mut source| source.read_exact(&mut random))
-            .context("read /dev/urandom")?;
-        let token = switchback_appliance::hex(&random);
-        self.put("admin.token", &format!("{token}\n"))?;
+        let token = switchback_appliance::hex(&random()?);
+        self.put("admin.token", format!("{token}\n"))?;
         Ok(token)
+    }
+
+    /// The password that the administrator's account begins with, made when it is first asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or made.
+    pub fn admin_password(&self) -> anyhow::Result<String> {
+        let path = self.0.join("admin.password");
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
+            Ok(_) => anyhow::bail!("`{}` holds no password: delete it to get a new one", path.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        }
+        let password = switchback_appliance::hex(&random()?[..12]);
+        self.put("admin.password", format!("{password}\n"))?;
+        Ok(password)
+    }
+
+    /// The key of what this directory keeps of secrets, made when it is first asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or made.
+    pub fn secrets_key(&self) -> anyhow::Result<[u8; 32]> {
+        let path = self.0.join("secrets.key");
+        match fs::read(&path) {
+            Ok(bytes) => match bytes.try_into() {
+                Ok(key) => return Ok(key),
+                Err(_) => anyhow::bail!("`{}` holds no key of 32 bytes", path.display()),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        }
+        let key = random()?;
+        self.put("secrets.key", key)?;
+        Ok(key)
     }
 
     /// The number of this run of the server, one more than the last. Agents refuse an earlier one.
@@ -115,19 +149,27 @@ impl DataDir {
         // Should the file be lost, time still goes up from run to run.
         let seconds = uuid::Timestamp::now(uuid::NoContext).to_unix().0;
         let next = (last + 1).max(seconds);
-        self.put("epoch", &next.to_string())?;
+        self.put("epoch", next.to_string())?;
         Ok(next)
     }
 
     /// Puts a file in place whole or not at all, with mode 0600.
-    fn put(&self, name: &str, text: &str) -> anyhow::Result<()> {
+    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
         let (path, fresh) = (self.0.join(name), self.0.join(format!("{name}.new")));
         let _ = fs::remove_file(&fresh);
-        write_new(&fresh, text.as_bytes())
+        write_new(&fresh, bytes.as_ref())
             .and_then(|()| fs::rename(&fresh, &path))
             .and_then(|()| fs::File::open(&self.0)?.sync_all())
             .with_context(|| format!("write `{}`", path.display()))
     }
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut random = [0; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .context("read /dev/urandom")?;
+    Ok(random)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -15,8 +15,8 @@ use std::{
 pub const KEYS: &str = "keys";
 /// What signs the heads of the log; it is beside the log.
 const HEAD_KEY: &str = "head.key";
-const TOKEN: &str = "admin.token";
-const PKI: &str = "pki";
+/// What is at the top of a data directory.
+const AT_TOP: [&str; 4] = ["admin.token", "admin.password", "secrets.key", "pki"];
 
 /// Copies the keys of a data directory, which a server may have open: they are put in place whole.
 ///
@@ -26,7 +26,7 @@ pub fn copy_keys(data: &Path, to: &Path) -> anyhow::Result<()> {
     let log = DataDir::at(data).journal();
     anyhow::ensure!(log.is_dir(), "`{}` is no data directory: it holds no log", data.display());
     make(to)?;
-    for name in [TOKEN, PKI] {
+    for name in AT_TOP {
         copy(&data.join(name), &to.join(name))?;
     }
     copy(&log.join(HEAD_KEY), &to.join(HEAD_KEY))
@@ -37,7 +37,7 @@ pub fn copy_keys(data: &Path, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// Files that cannot be read or written.
 pub fn put_keys(keys: &Path, data: &DataDir, log: &Path) -> anyhow::Result<()> {
-    for name in [TOKEN, PKI] {
+    for name in AT_TOP {
         copy(&keys.join(name), &data.path().join(name))?;
     }
     copy(&keys.join(HEAD_KEY), &log.join(HEAD_KEY))

@@ -20,6 +20,7 @@ mod keys;
 mod reads;
 mod rebuild;
 mod replay;
+mod secrets;
 
 pub use at_rest::{AtRest, Progress, locked as unused_log};
 pub use data_dir::DataDir;
@@ -29,6 +30,7 @@ pub use rebuild::rebuild;
 
 use anyhow::Context;
 use history::{History, Inventories};
+use secrets::Secrets;
 use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 use switchback_actors::{
     States,
@@ -39,6 +41,7 @@ use switchback_actors::{
 use switchback_agent::simulated::FleetOptions;
 use switchback_appliance::Providers;
 use switchback_bus::{ConfigEntry, GLOBAL_CONFIGS};
+use switchback_events::{ADMIN_ACCOUNT, StreamKey, StreamKind};
 use switchback_journal::{FrameStore, Journal, MemoryStore, Options, SledStore};
 use switchback_projections::{ConfigDefault, Projections};
 use switchback_snapshots::Snapshots;
@@ -63,6 +66,7 @@ pub struct Node {
     projections: Projections,
     reconcilers: Arc<Reconcilers>,
     fleet: Arc<Fleet>,
+    secrets: Secrets,
     /// Where the reconcilers run.
     runtime: Option<tokio::runtime::Runtime>,
     /// Dropped last: the inventories of a node in memory are in a temporary folder.
@@ -109,7 +113,7 @@ impl Node {
         let snapshots = Snapshots::open(directory.snapshots());
         let fleet = Fleet::open(directory, options)?;
         let epoch = directory.next_epoch()?;
-        let world = (fleet, options.providers.clone());
+        let world = (fleet, options.providers.clone(), Secrets::open(directory)?);
         Node::start(Arc::new(store), snapshots, &directory.inventories(), world, epoch, Arc::new(SystemClock), None)
     }
 
@@ -122,7 +126,7 @@ impl Node {
         let fleet = Fleet::simulated(options);
         let store = Arc::new(MemoryStore::default());
         let inventories = scratch.0.join("inventories.db");
-        let world = (fleet, options.providers.clone());
+        let world = (fleet, options.providers.clone(), Secrets::in_memory());
         Node::start(store, Snapshots::memory(), &inventories, world, 1, Arc::new(SystemClock), Some(scratch))
     }
 
@@ -130,13 +134,16 @@ impl Node {
         store: Arc<dyn FrameStore>,
         snapshots: Snapshots,
         inventories: &Path,
-        (fleet, providers): (Fleet, Providers),
+        (fleet, providers, secrets): (Fleet, Providers, Secrets),
         epoch: u64,
         clock: Arc<dyn Clock>,
         scratch: Option<Scratch>,
     ) -> anyhow::Result<Node> {
         let journal = Journal::open(store, Options::default()).context("open the log")?;
-        let states = States::open(journal.clone(), snapshots).context("read the log")?.with_providers(providers);
+        let mut states = States::open(journal.clone(), snapshots).context("read the log")?.with_providers(providers);
+        if journal.version(StreamKey::new(StreamKind::Account, ADMIN_ACCOUNT)) == 0 {
+            states = states.with_admin_password(secrets.founding()?);
+        }
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let registry = Registry::new(states.clone(), clock.clone(), threads);
         states.found(clock.now()).map_err(|error| anyhow::anyhow!("write the first events: {error}"))?;
@@ -153,7 +160,8 @@ impl Node {
             let _inside = runtime.enter();
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)
         };
-        Ok(Node { journal, registry, projections, reconcilers, fleet, runtime: Some(runtime), _scratch: scratch })
+        let runtime = Some(runtime);
+        Ok(Node { journal, registry, projections, reconcilers, fleet, secrets, runtime, _scratch: scratch })
     }
 
     /// The log.

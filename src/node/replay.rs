@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 15] = [
+pub(super) const STREAMS: [StreamKind; 16] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -34,6 +34,7 @@ pub(super) const STREAMS: [StreamKind; 15] = [
     StreamKind::TagSet,
     StreamKind::GlobalConfig,
     StreamKind::ResourceConfig,
+    StreamKind::Account,
 ];
 
 /// The digest of a state, by the same form for all.

@@ -1,0 +1,146 @@
+//! Account: who may ask. Its name is what it logs in with, so no two accounts have the same at the same time.
+
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules};
+use serde::{Deserialize, Serialize};
+use switchback_bus::{CreateAccount, DeleteAccount, Refusal, Secret, UpdateAccount};
+use switchback_events::*;
+
+/// An account.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Account {
+    pub name: String,
+    pub admin: bool,
+    /// Nobody logs in as an account without one.
+    pub password: Option<PasswordHash>,
+    pub deleted: bool,
+}
+
+rules::exists!(Account, "account");
+
+impl Account {
+    /// Takes the next event.
+    pub fn evolve(&mut self, event: &AccountEvent, _version: Version) {
+        match event {
+            AccountEvent::Created { name, account_type, password, .. } => {
+                self.name.clone_from(name);
+                self.admin = *account_type == AccountType::SystemAdmin;
+                self.password.clone_from(password);
+            }
+            AccountEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
+            AccountEvent::PasswordChanged { password } => self.password = Some(password.clone()),
+            AccountEvent::Deleted {} => (self.deleted, self.password) = (true, None),
+        }
+    }
+}
+
+/// The owner of the set of accounts with a name.
+pub fn name_owner(name: &str) -> Id {
+    Id::of_name(&format!("account-name:{name}"))
+}
+
+/// The account that every installation begins with.
+pub(crate) fn founding(password: Option<PasswordHash>) -> (StreamKey, Event) {
+    let event = AccountEvent::Created {
+        name: "admin".to_string(),
+        description: None,
+        account_type: AccountType::SystemAdmin,
+        password,
+    };
+    (StreamKey::new(StreamKind::Account, ADMIN_ACCOUNT), event.into())
+}
+
+/// Refuses a name that another account has, or that could be taken for a component of the system in the log.
+fn free_name(facts: &Facts, name: &str, own: Id) -> Result<(), Refusal> {
+    if name.trim() != name || name.contains(':') {
+        return Err(Refusal::argument("name", name, "a name without `:` and without blanks around it"));
+    }
+    match facts.members(Relation::AccountsNamed, name_owner(name)).into_iter().find(|other| *other != own) {
+        Some(other) => Err(Refusal::operation(format!("name = `{name}`: account {other} has this name"))),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn create(command: &CreateAccount, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let id = context.resource_id();
+    rules::absent::<Account>(facts, id)?;
+    free_name(facts, &command.name, id)?;
+    let admin = command.r#type.as_deref() == Some("SystemAdmin");
+    Ok(Decision::about(StreamKind::Account, id).show("account").event(AccountEvent::Created {
+        name: command.name.clone(),
+        description: command.description.clone(),
+        account_type: if admin { AccountType::SystemAdmin } else { AccountType::Normal },
+        password: command.password.kept(),
+    }))
+}
+
+pub(crate) fn update(command: &UpdateAccount, facts: &Facts) -> Result<Decision, Refusal> {
+    let state = rules::existing::<Account>(facts, "uuid", command.uuid)?;
+    let mut decision = Decision::about(StreamKind::Account, command.uuid).show("account");
+    if let Some(name) = command.name.as_ref().filter(|name| **name != state.name) {
+        if command.uuid == ADMIN_ACCOUNT {
+            return Err(Refusal::argument("name", name, "the account admin keeps its name"));
+        }
+        free_name(facts, name, command.uuid.0)?;
+    }
+    if command.name.is_some() || command.description.is_some() {
+        let event = AccountEvent::Updated { name: command.name.clone(), description: command.description.clone() };
+        decision = decision.event(event);
+    }
+    if let Some(password) = command.password.as_ref().and_then(Secret::kept) {
+        decision = decision.event(AccountEvent::PasswordChanged { password });
+    }
+    Ok(decision)
+}
+
+pub(crate) fn delete(command: &DeleteAccount, facts: &Facts) -> Result<Decision, Refusal> {
+    let decision = Decision::about(StreamKind::Account, command.uuid);
+    if command.uuid == ADMIN_ACCOUNT {
+        return Err(Refusal::operation(format!("uuid = `{}`: the account admin stays", command.uuid)));
+    }
+    if !rules::Exists::exists(&*facts.get::<Account>(command.uuid)?) {
+        return Ok(decision);
+    }
+    Ok(decision.event(AccountEvent::Deleted {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, id};
+
+    fn bob() -> AccountEvent {
+        AccountEvent::Created {
+            name: "bob".to_string(),
+            description: None,
+            account_type: AccountType::Normal,
+            password: None,
+        }
+    }
+
+    fn create(name: &str) -> CreateAccount {
+        let password = Secret::Kept(PasswordHash::new("$x"));
+        CreateAccount { name: name.to_string(), password, r#type: None, description: None }
+    }
+
+    #[test]
+    fn a_name_is_free_again_when_its_account_goes_or_takes_another() {
+        let taken = Given::nothing().event("bob", bob());
+        assert!(taken.when(create("bob")).unwrap_err().detail.contains("has this name"));
+        assert!(taken.when(create("admin")).is_err());
+        let renamed = taken.event("bob", AccountEvent::Updated { name: Some("rob".to_string()), description: None });
+        assert!(renamed.when(create("bob")).is_ok() && renamed.when(create("rob")).is_err());
+        let gone = renamed.event("bob", AccountEvent::Deleted {});
+        assert!(gone.when(create("rob")).is_ok());
+    }
+
+    #[test]
+    fn what_was_not_made_a_hash_never_reaches_the_log() {
+        let given = Given::nothing().event("bob", bob());
+        let password = Secret::Sent("clear".to_string());
+        let events = given.when(CreateAccount { password: password.clone(), ..create("eve") }).unwrap();
+        assert!(matches!(&events[..], [Event::Account(AccountEvent::Created { password: None, .. })]));
+        let update = UpdateAccount { uuid: id("bob"), name: None, description: None, password: Some(password) };
+        assert_eq!(given.when(update).unwrap(), []);
+    }
+}

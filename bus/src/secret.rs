@@ -1,0 +1,43 @@
+//! What a user sends and nobody may see: it is not shown in JSON, in refusals or for debugging.
+
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use switchback_events::PasswordHash;
+
+/// A password on its way.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum Secret {
+    /// As it was sent.
+    Sent(String),
+    /// As it may be kept: the node puts this in the place of what was sent before anything is decided.
+    Kept(PasswordHash),
+}
+
+impl Secret {
+    /// What may be kept. Of what is as it was sent: nothing.
+    pub fn kept(&self) -> Option<PasswordHash> {
+        match self {
+            Secret::Sent(_) => None,
+            Secret::Kept(hash) => Some(hash.clone()),
+        }
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret::Sent(text)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(secret)")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}

@@ -1,0 +1,96 @@
+//! What happens to an account: who may ask.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// The account that every installation begins with, by the reference's uuid.
+pub const ADMIN_ACCOUNT: crate::AccountId =
+    crate::AccountId(crate::Id(0x36c27e8f_f05c_4780_bf6d_2fa65700f22e_u128.to_be_bytes()));
+
+/// What an account may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum AccountType {
+    /// Everything.
+    SystemAdmin,
+    /// What is its own.
+    Normal,
+}
+
+/// An argon2id hash of a password, with its salt and parameters (a PHC string). It is in the log, where it must be, and
+/// in nothing that people see: in JSON and for debugging it is a word.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// What stands for it in JSON.
+    pub const SHOWN: &str = "(hash)";
+
+    /// Of a PHC string.
+    pub fn new(phc: impl Into<String>) -> PasswordHash {
+        PasswordHash(phc.into())
+    }
+
+    /// The PHC string, for who verifies.
+    pub fn phc(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PasswordHash::SHOWN)
+    }
+}
+
+impl Serialize for PasswordHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = if serializer.is_human_readable() { PasswordHash::SHOWN } else { &self.0 };
+        serializer.serialize_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for PasswordHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PasswordHash, D::Error> {
+        String::deserialize(deserializer).map(PasswordHash)
+    }
+}
+
+/// Events of an account.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum AccountEvent {
+    /// Without a password nobody logs in as it.
+    Created {
+        name: String,
+        description: Option<String>,
+        account_type: AccountType,
+        password: Option<PasswordHash>,
+    },
+    Updated {
+        name: Option<String>,
+        description: Option<String>,
+    },
+    PasswordChanged {
+        password: PasswordHash,
+    },
+    Deleted {},
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, StreamKind};
+
+    #[test]
+    fn a_password_is_in_the_log_as_a_hash_and_in_nothing_that_is_shown() {
+        assert_eq!(ADMIN_ACCOUNT.to_string(), "36c27e8ff05c4780bf6d2fa65700f22e");
+        let event = Event::from(AccountEvent::PasswordChanged { password: PasswordHash::new("$argon2id$secret") });
+        let bytes = event.encode().unwrap();
+        assert_eq!(Event::decode(StreamKind::Account, 1, &bytes).unwrap(), event);
+        for shown in [event.to_json().to_string(), format!("{event:?}")] {
+            assert!(shown.contains("(hash)") && !shown.contains("secret"), "{shown}");
+        }
+    }
+}

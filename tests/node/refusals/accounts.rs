@@ -1,0 +1,21 @@
+//! Bad input for the commands of accounts.
+
+use super::{ARGUMENT, NOT_FOUND, OPERATION, Row, Scene, nobody, row};
+use serde_json::json;
+use switchback_events::ADMIN_ACCOUNT;
+
+pub(super) fn rows(_: &Scene) -> Vec<Row> {
+    let (admin, nobody) = (ADMIN_ACCOUNT.to_string(), nobody());
+    let password = "0".repeat(128);
+    let create = |name: &str| json!({"name": name, "password": password});
+    let twice = json!({"name": "other", "password": password, "resourceUuid": admin});
+    vec![
+        row("CreateAccount", create("admin"), OPERATION, "name", &admin),
+        row("CreateAccount", create("system:founding"), ARGUMENT, "name", "system:founding"),
+        row("CreateAccount", create(" bob"), ARGUMENT, "name", " bob"),
+        row("CreateAccount", twice, OPERATION, "resourceUuid", &admin),
+        row("UpdateAccount", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row("UpdateAccount", json!({"uuid": admin, "name": "root"}), ARGUMENT, "name", "root"),
+        row("DeleteAccount", json!({"uuid": admin}), OPERATION, "uuid", &admin),
+    ]
+}
