@@ -75,6 +75,15 @@ impl World {
         self.node.journal().head()
     }
 
+    /// The commands of users in the log after `head`. What reconcilers report may always come in between.
+    pub async fn asked_since(&self, head: Position) -> Vec<String> {
+        let journal = self.node.journal();
+        journal.wait_durable(journal.head()).await.unwrap();
+        let commits = journal.read(head, usize::MAX).unwrap();
+        let asked = commits.iter().filter(|commit| commit.provenance.origin != Origin::System);
+        asked.map(|commit| commit.provenance.command.clone()).collect()
+    }
+
     pub async fn send(&self, name: &str, parameters: Value) -> Result<CommandReply, Refusal> {
         self.node.command(request(name, &parameters)).await
     }
@@ -99,7 +108,8 @@ impl World {
         match self.send(name, parameters.clone()).await {
             Ok(reply) => panic!("{name} {parameters} was not refused: {reply:?}"),
             Err(refusal) => {
-                assert_eq!(self.head(), head, "{name} {parameters} was refused and left something in the log");
+                let left = self.asked_since(head).await;
+                assert_eq!(left, [""; 0], "{name} {parameters} was refused and left something in the log");
                 refusal
             }
         }
