@@ -23,8 +23,8 @@ pub(crate) async fn post(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
-    let body = body(&request, payload).await?;
-    let mut command = CommandRequest::new(message.name, body, &principal.0, origin(&request));
+    let body = object(&request, payload).await?;
+    let mut command = CommandRequest::new(message.name, Value::Object(body), &principal.0, origin(&request));
     command.command_id = command_id(&request)?;
     command.reason = reason(&request)?;
     command.if_match = if_match(&request)?;
@@ -49,8 +49,7 @@ pub(crate) async fn post(
         Ok(reply) => reply.map_err(Problem::from),
         Err(failure) => {
             tracing::error!(command = message.name, %failure, "a command did not end");
-            Err(Refusal::internal("the command ended without an answer; send it again with the same Idempotency-Key")
-                .into())
+            Err(without_answer().into())
         }
     };
     let reply = reply.map_err(|problem| match id {
@@ -70,7 +69,13 @@ fn response(reply: &CommandReply, asynchronous: bool) -> HttpResponse {
     response.json(reply)
 }
 
-async fn body(request: &HttpRequest, payload: web::Payload) -> Result<Value, Problem> {
+/// The task that carried a command out failed.
+pub(crate) fn without_answer() -> Refusal {
+    Refusal::internal("the command ended without an answer; send it again with the same Idempotency-Key")
+}
+
+/// The body: a JSON object, empty where there is none.
+pub(crate) async fn object(request: &HttpRequest, payload: web::Payload) -> Result<Map<String, Value>, Problem> {
     let read = tokio::time::timeout(Duration::from_secs(BODY_SECONDS), payload.to_bytes_limited(MAX_BODY)).await;
     let bytes = match read {
         Err(_) => return Err(Problem::slow_body(BODY_SECONDS)),
@@ -79,7 +84,7 @@ async fn body(request: &HttpRequest, payload: web::Payload) -> Result<Value, Pro
         Ok(Ok(Ok(bytes))) => bytes,
     };
     if bytes.is_empty() {
-        return Ok(Value::Object(Map::new()));
+        return Ok(Map::new());
     }
     if let Some(given) = text(request, "Content-Type")? {
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -88,20 +93,20 @@ async fn body(request: &HttpRequest, payload: web::Payload) -> Result<Value, Pro
         }
     }
     match serde_json::from_slice(&bytes) {
-        Ok(body @ Value::Object(_)) => Ok(body),
+        Ok(Value::Object(body)) => Ok(body),
         Ok(_) => Err(Refusal::argument("body", "not an object", "one flat JSON object with the parameters").into()),
         Err(error) => Err(Refusal::argument("body", "not JSON", error).into()),
     }
 }
 
-fn origin(request: &HttpRequest) -> Origin {
+pub(crate) fn origin(request: &HttpRequest) -> Origin {
     match text(request, "User-Agent") {
         Ok(Some(agent)) if agent.starts_with(CLI_AGENT) => Origin::Cli,
         _ => Origin::Api,
     }
 }
 
-fn command_id(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
+pub(crate) fn command_id(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
     let Some(key) = text(request, "Idempotency-Key")? else { return Ok(None) };
     if key.is_empty() || key.len() > MAX_KEY {
         return Err(Refusal::argument("Idempotency-Key", key, format!("text of 1 to {MAX_KEY} bytes")).into());
@@ -109,7 +114,7 @@ fn command_id(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
     Ok(Some(CommandId(key.parse().unwrap_or_else(|_| Id::of_name(key)))))
 }
 
-fn reason(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(crate) fn reason(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(reason) = text(request, "X-Reason")?.filter(|reason| !reason.is_empty()) else { return Ok(None) };
     if reason.len() > MAX_REASON {
         return Err(Refusal::argument("X-Reason", reason, format!("text of at most {MAX_REASON} bytes")).into());
@@ -117,7 +122,7 @@ fn reason(request: &HttpRequest) -> Result<Option<String>, Problem> {
     Ok(Some(reason.to_string()))
 }
 
-fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem> {
+pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem> {
     let Some(given) = text(request, "If-Match")? else { return Ok(None) };
     let bare = given.trim_start_matches("W/").trim_matches('"');
     match bare.parse::<Version>() {
@@ -126,7 +131,7 @@ fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem> {
     }
 }
 
-fn prefers_async(request: &HttpRequest) -> bool {
+pub(crate) fn prefers_async(request: &HttpRequest) -> bool {
     let given = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
     given.flat_map(|value| value.split(',')).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
 }

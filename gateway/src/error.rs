@@ -1,6 +1,7 @@
 //! From a refusal to an HTTP response: the one place where a status is chosen.
 //!
-//! Every response that is not a success is `application/problem+json` (RFC 9457) .
+//! Every response that is not a success is `application/problem+json` (RFC 9457), below `/zstack/v1` an `error` in ZStack's
+//! form, with the statuses that its clients know: 400, 404 and 503.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use switchback_bus::{Refusal, RefusalKind, code};
 #[derive(Debug)]
 pub struct Problem {
     cause: Cause,
+    form: Form,
     /// On the heap, so that a `Result` of a handler stays small.
     refusal: Box<Refusal>,
 }
@@ -24,6 +26,15 @@ enum Cause {
     MediaType,
     TooLarge,
     SlowBody,
+}
+
+/// Whose clients read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Native,
+    ZStack,
+    /// In the answer to whoever polls: always 503, for the poll itself went well.
+    ZStackJob,
 }
 
 /// Seconds after which a busy system may be asked again.
@@ -42,6 +53,13 @@ impl Problem {
     /// The route takes only the methods `allow`.
     pub(crate) fn method(allow: &'static str) -> Problem {
         Problem::http(Cause::Method(allow), format!("this route takes only {allow}"))
+    }
+
+    /// The route takes only other methods, where a status for that is not known.
+    pub(crate) fn method_of(takes: &[&str]) -> Problem {
+        let takes = takes.join(" and ");
+        let refusal = Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("this route takes only {takes}"));
+        refusal.into()
     }
 
     /// The body is not JSON by its own word.
@@ -64,13 +82,30 @@ impl Problem {
     }
 
     fn http(cause: Cause, detail: String) -> Problem {
-        Problem { cause, refusal: Box::new(Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail)) }
+        Problem {
+            cause,
+            form: Form::Native,
+            refusal: Box::new(Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail)),
+        }
     }
 
     /// The same, naming the command that was refused.
     pub(crate) fn of_command(mut self, id: switchback_events::CommandId) -> Problem {
         self.refusal.command_id.get_or_insert(id);
         self
+    }
+
+    /// The same in ZStack's form.
+    pub(crate) fn in_zstack(mut self) -> Problem {
+        if self.form == Form::Native {
+            self.form = Form::ZStack;
+        }
+        self
+    }
+
+    /// The same as how a job ended.
+    pub(crate) fn of_job(self) -> Problem {
+        Problem { form: Form::ZStackJob, ..self }
     }
 
     fn title(&self) -> &'static str {
@@ -95,6 +130,52 @@ impl Problem {
             Cause::TooLarge => "Body too large",
             Cause::SlowBody => "Body too slow",
         }
+    }
+
+    fn native_status(&self) -> StatusCode {
+        match self.cause {
+            Cause::Refused(kind) => match kind {
+                RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+                RefusalKind::NotFound => StatusCode::NOT_FOUND,
+                RefusalKind::Conflict => StatusCode::CONFLICT,
+                RefusalKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+                RefusalKind::Forbidden => StatusCode::FORBIDDEN,
+                RefusalKind::StaleVersion => StatusCode::PRECONDITION_FAILED,
+                RefusalKind::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
+                RefusalKind::Busy => StatusCode::TOO_MANY_REQUESTS,
+                RefusalKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                RefusalKind::Backend => StatusCode::BAD_GATEWAY,
+                RefusalKind::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
+                RefusalKind::NotSupported => StatusCode::NOT_IMPLEMENTED,
+                RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            Cause::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Cause::SlowBody => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// As ZStack's clients read it: the code first.
+    fn zstack_body(&self) -> Value {
+        let refusal = &self.refusal;
+        let mut error = Map::new();
+        error.insert("code".into(), json!(refusal.code));
+        error.insert("description".into(), json!(self.title()));
+        error.insert("details".into(), json!(refusal.detail));
+        if let Some(hint) = &refusal.hint {
+            error.insert("elaboration".into(), json!(hint));
+        }
+        let mut more = Map::new();
+        if !refusal.blockers.is_empty() {
+            more.insert("blockers".into(), json!(refusal.blockers));
+        }
+        more.extend(refusal.field.iter().map(|field| ("field".into(), json!(field))));
+        more.extend(refusal.command_id.iter().map(|id| ("commandId".into(), json!(id))));
+        if !more.is_empty() {
+            error.insert("opaque".into(), Value::Object(more));
+        }
+        json!({ "error": error })
     }
 
     fn body(&self) -> Value {
@@ -142,7 +223,7 @@ fn pointer(field: &str) -> String {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        Problem { cause: Cause::Refused(refusal.kind), refusal: Box::new(refusal) }
+        Problem { cause: Cause::Refused(refusal.kind), form: Form::Native, refusal: Box::new(refusal) }
     }
 }
 
@@ -156,32 +237,24 @@ impl std::error::Error for Problem {}
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        match self.cause {
-            Cause::Refused(kind) => match kind {
-                RefusalKind::Invalid => StatusCode::BAD_REQUEST,
-                RefusalKind::NotFound => StatusCode::NOT_FOUND,
-                RefusalKind::Conflict => StatusCode::CONFLICT,
-                RefusalKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-                RefusalKind::Forbidden => StatusCode::FORBIDDEN,
-                RefusalKind::StaleVersion => StatusCode::PRECONDITION_FAILED,
-                RefusalKind::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
-                RefusalKind::Busy => StatusCode::TOO_MANY_REQUESTS,
-                RefusalKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                RefusalKind::Backend => StatusCode::BAD_GATEWAY,
-                RefusalKind::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
-                RefusalKind::NotSupported => StatusCode::NOT_IMPLEMENTED,
-                RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        match self.form {
+            Form::Native => self.native_status(),
+            Form::ZStackJob => StatusCode::SERVICE_UNAVAILABLE,
+            Form::ZStack => match self.native_status().as_u16() {
+                404 | 405 => StatusCode::NOT_FOUND,
+                400 | 408 | 412 | 413 | 415 | 422 => StatusCode::BAD_REQUEST,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
             },
-            Cause::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Cause::SlowBody => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        let (form, body) = match self.form {
+            Form::Native => ("application/problem+json", self.body()),
+            Form::ZStack | Form::ZStackJob => ("application/json", self.zstack_body()),
+        };
+        response.insert_header((header::CONTENT_TYPE, form));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.cause {
             Cause::Refused(RefusalKind::Busy) => {
@@ -198,7 +271,7 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response.body(self.body().to_string())
+        response.body(body.to_string())
     }
 }
 

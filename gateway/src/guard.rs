@@ -1,6 +1,6 @@
 //! What stands around every request: who asks, and that a panic is an answer.
 
-use crate::{Gateway, Problem};
+use crate::{Gateway, Problem, zstack};
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
@@ -27,9 +27,11 @@ pub(crate) async fn guard<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let begin = Instant::now();
+    let theirs = zstack::owns(request.path());
     let asked = format!("{} {}", request.method(), request.path());
     if !OPEN.contains(&request.path()) {
-        let principal = principal(&gateway, &request)?;
+        let principal =
+            principal(&gateway, &request).map_err(|problem| if theirs { problem.in_zstack() } else { problem })?;
         request.extensions_mut().insert(principal);
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -41,7 +43,8 @@ pub(crate) async fn guard<B: MessageBody + 'static>(
         }
         Err(_) => {
             tracing::error!(asked, "a request panicked");
-            Err(Problem::from(Refusal::internal("the request failed by a fault of the server")).into())
+            let problem = Problem::from(Refusal::internal("the request failed by a fault of the server"));
+            Err(if theirs { problem.in_zstack() } else { problem }.into())
         }
     }
 }
@@ -50,7 +53,9 @@ fn principal(gateway: &Gateway, request: &ServiceRequest) -> Result<Principal, P
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        // ZStack's clients send what they logged in with as `OAuth`.
+        let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth");
+        known.then(|| token.trim())
     });
     let refuse = |detail: &str| Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail);
     let Some(token) = token else {

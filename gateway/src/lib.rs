@@ -1,12 +1,12 @@
-//! HTTP: the native API, from the one catalogue of messages.
+//! HTTP: the native API and ZStack's, from the one catalogue of messages.
 //!
 //! A request becomes a message, goes over the [`Bus`](switchback_bus::Bus), and its reply or refusal becomes a
 //! response. Nothing is decided here: not what a message means, not whether it is allowed, only how it looks in HTTP.
 //!
-//! **Invariant:** every response that is not a success is an RFC 9457 problem, made in `error.rs`; no request,
-//! however malformed, ends the process.
+//! **Invariant:** every response that is not a success is made in `error.rs`: an RFC 9457 problem, or below `/zstack/v1`
+//! an `error` of ZStack's; no request, however malformed, ends the process.
 //!
-//! Not here: ZStack's routes and the console.
+//! Not here: the console.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod query;
 mod routes;
 mod server;
 mod tokens;
+mod zstack;
 
 pub use error::Problem;
 pub use events::StreamTimes;

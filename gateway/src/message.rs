@@ -27,6 +27,13 @@ pub(crate) fn find(name: &str, kinds: &[MessageKind]) -> Result<&'static Message
 
 /// The parameters of a read from those of a URL, coerced and checked by the catalogue.
 pub(crate) fn coerce(message: &Message, pairs: Vec<(String, String)>) -> Result<Map<String, Value>, Problem> {
+    let mut map = gather(message, pairs)?;
+    message.accept(&mut map)?;
+    Ok(map)
+}
+
+/// The parameters of a message from those of a URL, coerced and not checked.
+pub(crate) fn gather(message: &Message, pairs: Vec<(String, String)>) -> Result<Map<String, Value>, Problem> {
     let mut map = Map::new();
     for (name, text) in pairs {
         let parameter = message.parameter(&name);
@@ -48,7 +55,6 @@ pub(crate) fn coerce(message: &Message, pairs: Vec<(String, String)>) -> Result<
             (Some(_), value) => return Err(Refusal::argument(&name, value, "is given more than once").into()),
         }
     }
-    message.accept(&mut map)?;
     Ok(map)
 }
 

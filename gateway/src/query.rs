@@ -19,7 +19,7 @@ pub(crate) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     Ok(response.json(reply))
 }
 
-fn query(name: &str, mut parameters: Parameters) -> Result<QueryRequest, Problem> {
+pub(crate) fn query(name: &str, mut parameters: Parameters) -> Result<QueryRequest, Problem> {
     let fields = parameters.all("fields");
     let request = QueryRequest {
         name: name.to_string(),

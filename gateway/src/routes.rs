@@ -1,6 +1,6 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
-use crate::{Problem, StreamTimes, Tokens, audit, command, events, guard, health, openapi, query};
+use crate::{Problem, StreamTimes, Tokens, audit, command, events, guard, health, openapi, query, zstack};
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     middleware::{DefaultHeaders, from_fn},
@@ -19,6 +19,8 @@ pub struct Gateway {
     pub(crate) times: StreamTimes,
     /// Becomes true when event streams are to end.
     pub(crate) ending: Arc<watch::Sender<bool>>,
+    /// Commands of ZStack's clients that they poll for.
+    pub(crate) jobs: Arc<zstack::Jobs>,
 }
 
 /// Every route with what it does, for `/` and the OpenAPI document.
@@ -37,6 +39,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/audit/verify", "The log read and verified; with `anchor`, against a head that was kept outside."),
     ("GET", "/v1/audit/export", "The log as JSON lines with CloudEvents attributes, after the position `after`."),
     ("GET", "/v1/audit/backup", "The log as it is stored, after the position `after`: what `switchback backup` keeps."),
+    ("*", "/zstack/v1/{path}", "ZStack's REST API, for its existing clients."),
     ("GET", "/healthz", "Whether the process answers."),
     ("GET", "/readyz", "Whether the system is ready; with `verbose`, by component."),
     ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
@@ -46,7 +49,13 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
 impl Gateway {
     /// In front of `bus`, for those whom `tokens` knows.
     pub fn new(bus: Arc<dyn Bus>, tokens: Arc<dyn Tokens>) -> Gateway {
-        Gateway { bus, tokens, times: StreamTimes::default(), ending: Arc::new(watch::Sender::new(false)) }
+        Gateway {
+            bus,
+            tokens,
+            times: StreamTimes::default(),
+            ending: Arc::new(watch::Sender::new(false)),
+            jobs: Arc::default(),
+        }
     }
 
     /// The same, with event streams that keep other times.
@@ -79,6 +88,7 @@ impl Gateway {
             .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
             .service(get("/v1/audit/export").route(web::get().to(audit::export)))
             .service(get("/v1/audit/backup").route(web::get().to(audit::backup)))
+            .service(web::scope(zstack::PREFIX).default_service(web::to(zstack::handle)))
             .service(get("/healthz").route(web::get().to(health::healthz)))
             .service(get("/readyz").route(web::get().to(health::readyz)))
             .service(get("/openapi.json").route(web::get().to(openapi::get)))

@@ -375,7 +375,7 @@ async fn what_is_not_there_is_404_and_so_is_what_only_the_system_may_send() {
     assert_eq!(read["hint"], "GET /v1/queries/QueryZone");
     let command = ask(&bus, TestRequest::get().uri("/v1/queries/CreateZone")).await.problem(404, "SYS.1003");
     assert_eq!(command["hint"], "POST /v1/commands/CreateZone");
-    for uri in ["/v1", "/v2/queries/QueryZone", "/v1/commands/", "/v1/queries/QueryZone/", "/zstack/v1/zones", "//"] {
+    for uri in ["/v1", "/v2/queries/QueryZone", "/v1/commands/", "/v1/queries/QueryZone/", "/zstack/v2/zones", "//"] {
         ask(&bus, TestRequest::get().uri(uri)).await.problem(404, "SYS.1003");
     }
     for uri in ["/metrics", "/docs", "/v1/routers/00000000000000000000000000000000/explain?src=10.0.0.1"] {

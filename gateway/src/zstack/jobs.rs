@@ -1,0 +1,117 @@
+//! Commands that took too long to be answered at once, by principal and command id: under way, or how they ended.
+//!
+//! **Invariant:** there are never more than [`MOST`], and none that ended more than [`KEPT`] ago; what is under way is
+//! never forgotten.
+
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use switchback_bus::Refusal;
+use switchback_events::Id;
+use tokio::time::Instant;
+
+/// The most that are remembered.
+const MOST: usize = 10_000;
+/// How long after its end.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// How it ended: the reply's body, or why not.
+pub(crate) type Outcome = Result<Value, Refusal>;
+type Key = (String, Id);
+
+/// All that are remembered.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    jobs: Mutex<BTreeMap<Key, Option<(Instant, Outcome)>>>,
+}
+
+impl Jobs {
+    /// Remembers one that is under way; `false` where there is no room.
+    pub(crate) fn begin(&self, principal: &str, id: Id) -> bool {
+        let mut jobs = self.locked();
+        if jobs.len() >= MOST {
+            jobs.retain(|_, job| job.as_ref().is_none_or(|(at, _)| at.elapsed() < KEPT));
+        }
+        if jobs.len() >= MOST {
+            let ended = jobs.iter().filter_map(|(key, job)| job.as_ref().map(|(at, _)| (*at, key.clone())));
+            // A tenth at a time, so that the next do not search again.
+            let mut ended: Vec<(Instant, Key)> = ended.collect();
+            ended.sort();
+            for (_, key) in ended.into_iter().take(MOST / 10) {
+                jobs.remove(&key);
+            }
+        }
+        if jobs.len() >= MOST {
+            return false;
+        }
+        jobs.insert((principal.to_string(), id), None);
+        true
+    }
+
+    /// It ended.
+    pub(crate) fn end(&self, principal: &str, id: Id, outcome: Outcome) {
+        self.locked().insert((principal.to_string(), id), Some((Instant::now(), outcome)));
+    }
+
+    /// What became of a principal's own: nothing where it is not known, nothing inside where it is under way.
+    pub(crate) fn look(&self, principal: &str, id: Id) -> Option<Option<Outcome>> {
+        let key = (principal.to_string(), id);
+        let mut jobs = self.locked();
+        match jobs.get(&key)? {
+            None => Some(None),
+            Some((at, _)) if at.elapsed() >= KEPT => {
+                jobs.remove(&key);
+                None
+            }
+            Some((_, outcome)) => Some(Some(outcome.clone())),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<Key, Option<(Instant, Outcome)>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn id(number: usize) -> Id {
+        Id((number as u128).to_be_bytes())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_its_principals_and_is_forgotten_an_hour_after_its_end() {
+        let jobs = Jobs::default();
+        assert!(jobs.begin("admin", id(1)));
+        tokio::time::advance(2 * KEPT).await;
+        assert_eq!(jobs.look("admin", id(1)), Some(None));
+        assert_eq!(jobs.look("eve", id(1)), None);
+        jobs.end("admin", id(1), Ok(json!({})));
+        tokio::time::advance(KEPT - Duration::from_secs(1)).await;
+        assert_eq!(jobs.look("admin", id(1)), Some(Some(Ok(json!({})))));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(jobs.look("admin", id(1)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_that_ended_make_room_and_what_is_under_way_does_not() {
+        let jobs = Jobs::default();
+        for number in 0..MOST {
+            assert!(jobs.begin("admin", id(number)));
+        }
+        assert!(!jobs.begin("admin", id(MOST)), "all are under way");
+        for number in 0..10 {
+            jobs.end("admin", id(number), Ok(json!(number)));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(jobs.begin("admin", id(MOST)));
+        assert_eq!(jobs.look("admin", id(9)), None, "it made room");
+        assert_eq!(jobs.look("admin", id(10)), Some(None));
+        assert_eq!(jobs.look("admin", id(MOST)), Some(None));
+    }
+}

@@ -1,0 +1,225 @@
+//! ZStack's REST API below `/zstack/v1`, so that its existing clients work unchanged.
+//!
+//! Every message of the catalogue that names a method and a path is here, and so is every message that will be: nothing
+//! but what existing clients send besides (`request.rs`) and second paths (`routes.rs`) is written down for one message.
+//! What ZStack knows and this system does not do answers that it is not supported, with the message's name.
+//!
+//! **Invariant:** whatever is answered below the prefix is ZStack's: `inventory`, `inventories`, `error`.
+
+mod jobs;
+mod reply;
+mod request;
+mod routes;
+
+pub(crate) use jobs::Jobs;
+
+use crate::{Gateway, Problem, command, guard::Principal, message, parameters::Parameters, query};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode},
+    web,
+};
+use routes::{Found, Meaning, Target};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use switchback_bus::{CommandReply, CommandRequest, MessageKind, QueryRequest, Refusal};
+use switchback_events::{CommandId, Id};
+
+/// Where it begins.
+pub(crate) const PREFIX: &str = "/zstack/v1";
+/// A command that takes longer becomes a job.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Whether a request is one of these: its errors look like ZStack's then, also those of the guard.
+pub(crate) fn owns(path: &str) -> bool {
+    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Any request below the prefix.
+pub(crate) async fn handle(
+    gateway: web::Data<Gateway>,
+    principal: web::ReqData<Principal>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    answer(&gateway, &principal.0, &request, payload).await.map_err(Problem::in_zstack)
+}
+
+async fn answer(
+    gateway: &Gateway,
+    principal: &str,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let segments = routes::segments(request.uri().path().strip_prefix(PREFIX).unwrap_or_default());
+    match routes::table().find(request.method(), &segments) {
+        Some(Found { targets, values }) if *request.method() == Method::GET => {
+            let Some(target) = targets.first() else { return Err(Problem::no_route(request.path())) };
+            read(gateway, principal, request, target, &values).await
+        }
+        Some(Found { targets, values }) => change(gateway, principal, request, payload, targets, &values).await,
+        None => {
+            let takes = routes::table().methods(&segments);
+            Err(if takes.is_empty() { Problem::no_route(request.path()) } else { Problem::method_of(&takes) })
+        }
+    }
+}
+
+async fn read(
+    gateway: &Gateway,
+    principal: &str,
+    request: &HttpRequest,
+    target: &Target,
+    values: &[String],
+) -> Result<HttpResponse, Problem> {
+    let mut parameters = Parameters::of(request)?;
+    match target.meaning {
+        Meaning::NotSupported(name) => Err(Refusal::not_supported(name).into()),
+        Meaning::Job => {
+            parameters.finish(None)?;
+            job(gateway, principal, &values[0])
+        }
+        Meaning::ManagementNodes => Ok(HttpResponse::Ok().json(management_nodes(request))),
+        Meaning::Version => Err(Problem::no_route(request.path())),
+        Meaning::Message(message) if message.kind == MessageKind::Read => {
+            let path = target.named(values).map(|(name, value)| (name.to_string(), json!(value)));
+            let mut reply = query::read(gateway, message, parameters, path.collect()).await?;
+            reply::shape(&mut reply);
+            Ok(HttpResponse::Ok().json(reply))
+        }
+        Meaning::Message(message) | Meaning::One(message) => {
+            for name in ["groupBy", "filterName"] {
+                if let Some(given) = parameters.one(name)? {
+                    return Err(Refusal::not_supported(format!("{name} = `{given}` of {}", message.name)).into());
+                }
+            }
+            // The Go SDK keeps the total of a page among the parameters of the next.
+            parameters.all("total");
+            let mut asked = query::query(message.name, parameters)?;
+            if matches!(target.meaning, Meaning::One(_)) {
+                asked.q.push(format!("uuid={}", values[0]));
+            }
+            inventories(gateway, asked).await
+        }
+    }
+}
+
+async fn inventories(gateway: &Gateway, asked: QueryRequest) -> Result<HttpResponse, Problem> {
+    let found = gateway.bus.query(asked).await?;
+    let mut body = json!({"inventories": found.inventories});
+    if let Some(total) = found.total {
+        body["total"] = json!(total);
+    }
+    reply::shape(&mut body);
+    Ok(HttpResponse::Ok().json(body))
+}
+
+async fn change(
+    gateway: &Gateway,
+    principal: &str,
+    request: &HttpRequest,
+    payload: web::Payload,
+    targets: &[Target],
+    values: &[String],
+) -> Result<HttpResponse, Problem> {
+    let mut body = command::object(request, payload).await?;
+    let mut pairs = Parameters::of(request)?;
+    let mut delete_mode = None;
+    let (target, mut given) = if *request.method() == Method::DELETE {
+        if let Some((key, value)) = body.iter().next() {
+            return Err(
+                Refusal::argument(key, value, "DELETE takes its parameters from the URL, not from a body").into()
+            );
+        }
+        delete_mode = pairs.one("deleteMode")?;
+        let Some(target) = targets.first() else { return Err(Problem::no_route(request.path())) };
+        match target.meaning {
+            Meaning::Message(message) => (target, message::gather(message, pairs.rest())?),
+            _ => (target, Map::new()),
+        }
+    } else {
+        pairs.finish(Some("the parameters go into the body, as JSON"))?;
+        request::section(&mut body, targets)?
+    };
+    let message = match target.meaning {
+        Meaning::Message(message) => message,
+        Meaning::Version => return Ok(HttpResponse::Ok().json(json!({"version": env!("CARGO_PKG_VERSION")}))),
+        Meaning::NotSupported(name) => return Err(Refusal::not_supported(name).into()),
+        Meaning::One(_) | Meaning::Job | Meaning::ManagementNodes => return Err(Problem::no_route(request.path())),
+    };
+    request::complete(message, &mut given, target.named(values), &mut body)?;
+    given.extend(delete_mode.map(|mode| ("deleteMode".to_string(), json!(mode))));
+
+    let mut asked = CommandRequest::new(message.name, Value::Object(given), principal, command::origin(request));
+    let id = command::command_id(request)?.unwrap_or_else(|| CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
+    asked.command_id = Some(id);
+    asked.reason = command::reason(request)?;
+    asked.if_match = command::if_match(request)?;
+    run(gateway, request, asked, id).await
+}
+
+/// Sends the command, and answers its reply, or where its reply will be.
+async fn run(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    asked: CommandRequest,
+    id: CommandId,
+) -> Result<HttpResponse, Problem> {
+    let principal = asked.principal.clone();
+    let bus = gateway.bus.clone();
+    let mut work = tokio::spawn(async move { bus.command(asked).await });
+    let soon = match command::prefers_async(request) {
+        true => None,
+        false => tokio::time::timeout(AT_ONCE, &mut work).await.ok(),
+    };
+    let ended = match soon {
+        Some(ended) => ended,
+        // No room for one more: then the client waits.
+        None if !gateway.jobs.begin(&principal, id.0) => work.await,
+        None => {
+            let jobs = gateway.jobs.clone();
+            tokio::spawn(async move {
+                jobs.end(&principal, id.0, outcome(id, work.await));
+            });
+            return Ok(HttpResponse::Accepted().json(json!({"location": location(request, id.0)})));
+        }
+    };
+    Ok(HttpResponse::Ok().json(outcome(id, ended)?))
+}
+
+type Ended = Result<Result<CommandReply, Refusal>, tokio::task::JoinError>;
+
+fn outcome(id: CommandId, ended: Ended) -> Result<Value, Refusal> {
+    match ended {
+        Ok(Ok(reply)) => Ok(reply::of_command(reply)),
+        Ok(Err(refusal)) => Err(Refusal { command_id: Some(id), ..refusal }),
+        Err(failure) => {
+            tracing::error!(%failure, "a command did not end");
+            Err(command::without_answer())
+        }
+    }
+}
+
+fn job(gateway: &Gateway, principal: &str, id: &str) -> Result<HttpResponse, Problem> {
+    let found = id.parse().ok().and_then(|id| gateway.jobs.look(principal, id));
+    match found {
+        None => Err(Refusal::not_found("uuid", "job", id)
+            .hint("what ended an hour ago, or many jobs ago, is forgotten; query the resource instead")
+            .into()),
+        Some(None) => Ok(HttpResponse::build(StatusCode::ACCEPTED).json(json!({}))),
+        Some(Some(Ok(reply))) => Ok(HttpResponse::Ok().json(reply)),
+        Some(Some(Err(refusal))) => Err(Problem::from(refusal).of_job()),
+    }
+}
+
+fn location(request: &HttpRequest, id: Id) -> String {
+    let connection = request.connection_info();
+    format!("{}://{}{PREFIX}/api-jobs/{id}", connection.scheme(), connection.host())
+}
+
+/// This process, under the name by which the client reached it.
+fn management_nodes(request: &HttpRequest) -> Value {
+    let connection = request.connection_info();
+    let host = connection.host().rsplit_once(':').map_or(connection.host(), |(host, _)| host);
+    json!({"inventories": [{"uuid": Id::of_name(&format!("management-node/{host}")), "hostName": host}]})
+}
