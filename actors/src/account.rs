@@ -2,7 +2,8 @@
 
 use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules};
 use serde::{Deserialize, Serialize};
-use switchback_bus::{CreateAccount, DeleteAccount, Refusal, Secret, UpdateAccount};
+use std::collections::BTreeMap;
+use switchback_bus::{CreateAccount, DeleteAccount, Refusal, ReportLogIn, ReportLogOut, Secret, UpdateAccount};
 use switchback_events::*;
 
 /// An account.
@@ -13,6 +14,8 @@ pub struct Account {
     pub admin: bool,
     /// Nobody logs in as an account without one.
     pub password: Option<PasswordHash>,
+    /// When each session expires, by the digest of its secret.
+    pub sessions: BTreeMap<Id, Micros>,
     pub deleted: bool,
 }
 
@@ -28,10 +31,30 @@ impl Account {
                 self.password.clone_from(password);
             }
             AccountEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
-            AccountEvent::PasswordChanged { password } => self.password = Some(password.clone()),
-            AccountEvent::Deleted {} => (self.deleted, self.password) = (true, None),
+            // Whoever came in by the old password is out.
+            AccountEvent::PasswordChanged { password } => {
+                self.password = Some(password.clone());
+                self.sessions.clear();
+            }
+            AccountEvent::Deleted {} => {
+                (self.deleted, self.password) = (true, None);
+                self.sessions.clear();
+            }
+            AccountEvent::LoggedIn { session, expires, ended } => {
+                self.sessions.retain(|session, _| !ended.contains(session));
+                self.sessions.insert(*session, *expires);
+            }
+            AccountEvent::LogInRefused {} => {}
+            AccountEvent::LoggedOut { session } => {
+                self.sessions.remove(session);
+            }
         }
     }
+}
+
+/// Which password a hash is of, without the hash.
+pub fn hash_id(hash: &PasswordHash) -> Id {
+    Id::of_name(&format!("password-hash:{}", hash.phc()))
 }
 
 /// The owner of the set of accounts with a name.
@@ -104,6 +127,33 @@ pub(crate) fn delete(command: &DeleteAccount, facts: &Facts) -> Result<Decision,
     Ok(decision.event(AccountEvent::Deleted {}))
 }
 
+/// A password was verified, or was wrong. One that was changed meanwhile is wrong.
+pub(crate) fn log_in(command: &ReportLogIn, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    let state = rules::existing::<Account>(facts, "uuid", command.uuid)?;
+    let decision = Decision::about(StreamKind::Account, command.uuid);
+    let same = state.password.as_ref().map(hash_id) == command.verified;
+    let Some(session) = command.session.filter(|_| same) else {
+        return Ok(decision.event(AccountEvent::LogInRefused {}));
+    };
+    let number = |name| facts.config("identity", name).map(|value| value.parse::<i64>().unwrap_or(1));
+    let (seconds, most) = (number("session.timeout")?, number("session.maxConcurrent")?);
+    let mut live: Vec<(Micros, Id)> = state.sessions.iter().map(|(session, expires)| (*expires, *session)).collect();
+    live.sort_unstable();
+    let expired = live.iter().filter(|(expires, _)| *expires <= context.now).count();
+    let ending = expired.max((live.len() + 1).saturating_sub(most as usize));
+    let ended = live.into_iter().take(ending).map(|(_, session)| session).collect();
+    Ok(decision.event(AccountEvent::LoggedIn { session, expires: context.now + seconds * 1_000_000, ended }))
+}
+
+pub(crate) fn log_out(command: &ReportLogOut, facts: &Facts) -> Result<Decision, Refusal> {
+    let state = facts.get::<Account>(command.uuid)?;
+    let decision = Decision::about(StreamKind::Account, command.uuid);
+    match state.sessions.contains_key(&command.session) {
+        true => Ok(decision.event(AccountEvent::LoggedOut { session: command.session })),
+        false => Ok(decision),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +192,31 @@ mod tests {
         assert!(matches!(&events[..], [Event::Account(AccountEvent::Created { password: None, .. })]));
         let update = UpdateAccount { uuid: id("bob"), name: None, description: None, password: Some(password) };
         assert_eq!(given.when(update).unwrap(), []);
+    }
+
+    #[test]
+    fn sessions_expire_give_way_and_end_with_the_password() {
+        let (one, two, three) = (Id::of_name("1"), Id::of_name("2"), Id::of_name("3"));
+        let hash = PasswordHash::new("$old");
+        let old = Some(hash_id(&hash));
+        let report = |session, verified| ReportLogIn { uuid: id("bob"), session, verified };
+        let began = |session, expires| AccountEvent::LoggedIn { session, expires, ended: vec![] };
+        let given = Given::nothing().event("bob", bob()).event("bob", AccountEvent::PasswordChanged { password: hash });
+        let refused = [Event::from(AccountEvent::LogInRefused {})];
+        assert_eq!(given.when(report(None, old)).unwrap(), refused);
+        assert_eq!(given.when(report(Some(one), None)).unwrap(), refused);
+        let given = given.event("bob", began(one, 1)).event("bob", began(two, 9_000_000));
+        let next = AccountEvent::LoggedIn { session: three, expires: 7_200_000_002, ended: vec![one] };
+        assert_eq!(given.when(report(Some(three), old)).unwrap(), [Event::from(next)]);
+        let most = ("identity".to_string(), "session.maxConcurrent".to_string(), "1".to_string());
+        let given = given
+            .event_at(global_config_id(), GlobalConfigEvent::Changed { category: most.0, name: most.1, value: most.2 });
+        let next = AccountEvent::LoggedIn { session: three, expires: 7_200_000_002, ended: vec![one, two] };
+        assert_eq!(given.when(report(Some(three), old)).unwrap(), [Event::from(next)]);
+        let out = ReportLogOut { uuid: id("bob"), session: two };
+        assert_eq!(given.when(out.clone()).unwrap(), [Event::from(AccountEvent::LoggedOut { session: two })]);
+        let given = given.event("bob", AccountEvent::PasswordChanged { password: PasswordHash::new("$new") });
+        assert_eq!(given.when(out).unwrap(), []);
+        assert_eq!(given.when(report(Some(three), old)).unwrap(), refused);
     }
 }

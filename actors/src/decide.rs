@@ -141,6 +141,10 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::CreateAccount(c) => account::create(c, facts, context),
         Command::UpdateAccount(c) => account::update(c, facts),
         Command::DeleteAccount(c) => account::delete(c, facts),
+        // The node has verified these and put its report in their place; what it knows nothing of changes nothing.
+        Command::LogInByAccount(_) | Command::LogOut(_) => Ok(Decision::about(StreamKind::Account, ADMIN_ACCOUNT)),
+        Command::ReportLogIn(c) => account::log_in(c, facts, context),
+        Command::ReportLogOut(c) => account::log_out(c, facts),
     }
 }
 
@@ -241,6 +245,9 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::CreateAccount(_) => (Account, made),
         Command::UpdateAccount(c) => (Account, c.uuid.0),
         Command::DeleteAccount(c) => (Account, c.uuid.0),
+        Command::LogInByAccount(_) | Command::LogOut(_) => (Account, ADMIN_ACCOUNT.0),
+        Command::ReportLogIn(c) => (Account, c.uuid.0),
+        Command::ReportLogOut(c) => (Account, c.uuid.0),
     };
     StreamKey::new(kind, id)
 }

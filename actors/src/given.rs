@@ -26,8 +26,13 @@ impl Given {
 
     /// An event on the stream of the resource `name`.
     pub fn event(self, name: &str, event: impl Into<Event>) -> Given {
+        self.event_at(Id::of_name(name), event)
+    }
+
+    /// An event on the stream of the resource `id`.
+    pub fn event_at(self, id: Id, event: impl Into<Event>) -> Given {
         let event = event.into();
-        let stream = StreamKey::new(event.stream_kind(), Id::of_name(name));
+        let stream = StreamKey::new(event.stream_kind(), id);
         let journal = self.states.journal();
         let command_id = CommandId(Id::of_name(&format!("given {}", journal.head())));
         let provenance = Provenance {

@@ -2,7 +2,7 @@
 //! clients send it.
 
 use crate::{Check::*, Secret, messages};
-use switchback_events::AccountId;
+use switchback_events::{AccountId, Id};
 
 messages! {
     /// Creates an account.
@@ -26,6 +26,40 @@ messages! {
         password: Option<Secret> = Password,
         /// A long description.
         description: Option<String> = FreeText(2048),
+    }
+    /// Logs in: answers a session, whose uuid is given as `Authorization: OAuth <uuid>` (or `Bearer`) from then on. It is
+    /// shown this once.
+    Command LogInByAccount "PUT" "/accounts/login" => "" {
+        /// The account's name.
+        account_name: String = Text(255),
+        /// The SHA-512 of the password, as 128 lower-case hexadecimal digits.
+        password: Secret = Password,
+    }
+    /// Ends a session. One that is not there is a success.
+    Command LogOut "DELETE" "/accounts/sessions/{sessionUuid}" => "" {
+        /// The session.
+        session_uuid: Secret = Session,
+    }
+    /// Whether a session is there and has not expired.
+    Read ValidateSession "GET" "/accounts/sessions/{sessionUuid}/valid" => "" {
+        /// The session.
+        session_uuid: Secret = Session,
+    }
+    /// The node's word on a log-in.
+    Command ReportLogIn "" "" => "" [internal] {
+        /// The account.
+        uuid: AccountId = Uuid,
+        /// The digest of the session that it shall have; none: the password was wrong.
+        session: Option<Id> = Uuid,
+        /// Which password it was verified with.
+        verified: Option<Id> = Uuid,
+    }
+    /// The node's word on a session that ends.
+    Command ReportLogOut "" "" => "" [internal] {
+        /// The account.
+        uuid: AccountId = Uuid,
+        /// The digest of the session.
+        session: Id = Uuid,
     }
     /// Deletes an account. One that is not there is a success; `admin` stays.
     Command DeleteAccount "DELETE" "/accounts/{uuid}" => "" {

@@ -131,6 +131,10 @@ commands!(
     CreateAccount,
     UpdateAccount,
     DeleteAccount,
+    LogInByAccount,
+    LogOut,
+    ReportLogIn,
+    ReportLogOut,
 );
 
 const fn query(name: &'static str, path: &'static str, inventory: &'static str, doc: &'static str) -> Message {
@@ -243,6 +247,7 @@ reads!(
     GetAuditHead,
     VerifyAudit,
     GetAgentToken,
+    ValidateSession,
 );
 
 /// Every message.
@@ -461,6 +466,7 @@ mod tests {
             Check::Enum(words) => json!(words[0]),
             Check::Uuid => json!(Id::NIL),
             Check::Password => json!("0".repeat(128)),
+            Check::Session => json!("0".repeat(32)),
             Check::Bool => json!(true),
             Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
             Check::List(of) => json!([sample(of)]),

@@ -114,6 +114,14 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     entry("virtualRouter", "ping.interval", "15", Int(1, 3600), "seconds between pings of a router's agent")
         .of(ROUTERS),
     entry("virtualRouter", "ping.parallelismDegree", "60", Int(1, 10_000), "pings at a time"),
+    entry("identity", "session.timeout", "7200", Int(1, 31_536_000), "seconds that a session lasts"),
+    entry(
+        "identity",
+        "session.maxConcurrent",
+        "500",
+        Int(1, 10_000),
+        "sessions that an account has at a time: one more ends the one that would expire first",
+    ),
     entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent").of(HOSTS),
     entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected")
         .of(HOSTS),

@@ -72,6 +72,8 @@ pub enum Check {
     Ip,
     /// A SHA-512 of a password in lower-case hexadecimal; its value is never shown.
     Password,
+    /// The uuid of a session, which is its secret; its value is never shown.
+    Session,
     /// A list of values that are right by another check.
     List(&'static Check),
     /// From a provider's uuid or type to a list of service types.
@@ -155,6 +157,11 @@ pub fn camel(field: &str) -> String {
 }
 
 impl Check {
+    /// Whether values are secrets.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Check::Password | Check::Session)
+    }
+
     /// In words: what would be right.
     pub fn right(&self) -> String {
         match self {
@@ -167,6 +174,7 @@ impl Check {
             Check::Ipv4 => "an IPv4 address such as 10.0.0.1".to_string(),
             Check::Ip => "an IP address such as 10.0.0.1".to_string(),
             Check::Password => "the SHA-512 of the password as 128 lower-case hexadecimal digits".to_string(),
+            Check::Session => "the uuid of a session, 32 lower-case hexadecimal digits".to_string(),
             Check::List(of) => format!("a list, each of it {}", of.right()),
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
@@ -198,6 +206,7 @@ impl Check {
             (Check::Password, Value::String(text)) => {
                 text.len() == 128 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
             }
+            (Check::Session, Value::String(text)) => text.parse::<Id>().is_ok(),
             (Check::List(of), Value::Array(items)) => {
                 if items.len() > MAX_LIST {
                     return Err(Refusal::argument(
@@ -230,7 +239,7 @@ impl Check {
             return Ok(());
         }
         let shown = match value {
-            _ if matches!(self, Check::Password) => "(secret)".to_string(),
+            _ if self.is_secret() => "(secret)".to_string(),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
@@ -277,7 +286,7 @@ impl Message {
                 None => {
                     let known: Vec<String> = self.parameters.iter().map(Parameter::api_name).collect();
                     // It may be a password under a wrong name.
-                    let secret = self.parameters.iter().any(|known| matches!(known.check, Check::Password));
+                    let secret = self.parameters.iter().any(|known| known.check.is_secret());
                     let shown = if secret { Value::from("(not shown)") } else { value.clone() };
                     let mut refusal = Refusal::argument(name, shown, format!("{} has no such parameter", self.name));
                     refusal.hint = Some(match nearest(name, known.iter().map(String::as_str)) {

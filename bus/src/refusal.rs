@@ -75,6 +75,9 @@ pub struct Refusal {
     /// With [`RefusalKind::StaleVersion`]: the version there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<Version>,
+    /// With [`RefusalKind::Busy`]: when to try again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_secs: Option<u64>,
 }
 
 /// The stable codes.
@@ -92,6 +95,7 @@ pub mod code {
     pub const OTHER_BODY: &str = "SYS.1102";
     pub const STALE_VERSION: &str = "SYS.1103";
     pub const NOT_SUPPORTED: &str = "SYS.1104";
+    pub const AUTHENTICATION: &str = "ID.1000";
     pub const PERMISSION_DENIED: &str = "ID.1001";
     pub const INVALID_SESSION: &str = "ID.1002";
     pub const L2_ATTACH: &str = "L2.1000";
@@ -126,6 +130,7 @@ impl Refusal {
             blockers: vec![],
             command_id: None,
             current_version: None,
+            retry_after_secs: None,
         }
     }
 

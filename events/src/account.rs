@@ -1,5 +1,6 @@
 //! What happens to an account: who may ask.
 
+use crate::{Id, Micros};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -76,6 +77,22 @@ pub enum AccountEvent {
         password: PasswordHash,
     },
     Deleted {},
+    /// A session began; those of `ended` had expired, or gave way to it.
+    LoggedIn {
+        session: Id,
+        expires: Micros,
+        ended: Vec<Id>,
+    },
+    /// Somebody gave a wrong password.
+    LogInRefused {},
+    LoggedOut {
+        session: Id,
+    },
+}
+
+/// What stands for a session where it is kept: its uuid itself is its secret.
+pub fn session_id(secret: &str) -> Id {
+    Id::of_name(&format!("session:{secret}"))
 }
 
 #[cfg(test)]

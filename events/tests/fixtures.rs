@@ -313,6 +313,9 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("full", AccountEvent::Updated { name: some("a"), description: some("d") }.into());
     add("full", AccountEvent::PasswordChanged { password: hash() }.into());
     add("full", AccountEvent::Deleted {}.into());
+    add("full", AccountEvent::LoggedIn { session: id(1), expires: 7, ended: vec![id(2)] }.into());
+    add("full", AccountEvent::LogInRefused {}.into());
+    add("full", AccountEvent::LoggedOut { session: id(1) }.into());
 
     let offering = |description, router| OfferingEvent::Created {
         name: text("o"),

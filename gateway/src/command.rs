@@ -1,6 +1,6 @@
 //! `POST /v1/commands/{Name}`.
 
-use crate::{Gateway, Problem, guard::Principal, message, parameters::Parameters};
+use crate::{Caller, Gateway, Problem, guard::Principal, message, parameters::Parameters, rules};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -19,12 +19,14 @@ const CLI_AGENT: &str = "switchback-cli/";
 pub(crate) async fn post(
     gateway: web::Data<Gateway>,
     principal: web::ReqData<Principal>,
+    caller: web::ReqData<Caller>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
-    let body = object(&request, payload).await?;
-    let mut command = CommandRequest::new(message.name, Value::Object(body), &principal.0, origin(&request));
+    let body = Value::Object(object(&request, payload).await?);
+    rules::allow_command(&caller, message.name, &body)?;
+    let mut command = CommandRequest::new(message.name, body, &principal.0, origin(&request));
     command.command_id = command_id(&request)?;
     command.reason = reason(&request)?;
     command.if_match = if_match(&request)?;

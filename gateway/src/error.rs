@@ -38,7 +38,7 @@ enum Form {
 }
 
 /// Seconds after which a busy system may be asked again.
-const BUSY_RETRY_SECONDS: &str = "1";
+const BUSY_RETRY_SECONDS: u64 = 1;
 /// Seconds after which a log that takes no writes may be asked again: somebody must look at its disk first.
 const READ_ONLY_RETRY_SECONDS: &str = "30";
 
@@ -258,7 +258,8 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.cause {
             Cause::Refused(RefusalKind::Busy) => {
-                response.insert_header((header::RETRY_AFTER, BUSY_RETRY_SECONDS));
+                let seconds = self.refusal.retry_after_secs.unwrap_or(BUSY_RETRY_SECONDS);
+                response.insert_header((header::RETRY_AFTER, seconds));
             }
             Cause::Refused(RefusalKind::ReadOnly) => {
                 response.insert_header((header::RETRY_AFTER, READ_ONLY_RETRY_SECONDS));

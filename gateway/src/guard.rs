@@ -1,6 +1,6 @@
 //! What stands around every request: who asks, and that a panic is an answer.
 
-use crate::{Gateway, Problem, zstack};
+use crate::{Caller, Gateway, Problem, rules, zstack};
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use std::{panic::AssertUnwindSafe, time::Instant};
 use switchback_bus::{Refusal, RefusalKind, code};
 
-/// Who asks.
+/// The name of who asks, as it stands in the log.
 #[derive(Clone)]
 pub(crate) struct Principal(pub(crate) String);
 
@@ -28,11 +28,16 @@ pub(crate) async fn guard<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<B>, Error> {
     let begin = Instant::now();
     let theirs = zstack::owns(request.path());
-    let asked = format!("{} {}", request.method(), request.path());
+    let in_their_words = |problem: Problem| if theirs { problem.in_zstack() } else { problem };
+    let asked = format!("{} {}", request.method(), rules::shown(request.path()));
     if !OPEN.contains(&request.path()) {
-        let principal =
-            principal(&gateway, &request).map_err(|problem| if theirs { problem.in_zstack() } else { problem })?;
-        request.extensions_mut().insert(principal);
+        let caller = match caller(&gateway, &request) {
+            Err(_) if rules::open(request.path()) => Caller::nobody(),
+            caller => caller.map_err(in_their_words)?,
+        };
+        rules::allow(&caller, request.path()).map_err(in_their_words)?;
+        request.extensions_mut().insert(Principal(caller.name.clone()));
+        request.extensions_mut().insert(caller);
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(done) => {
@@ -49,7 +54,7 @@ pub(crate) async fn guard<B: MessageBody + 'static>(
     }
 }
 
-fn principal(gateway: &Gateway, request: &ServiceRequest) -> Result<Principal, Problem> {
+fn caller(gateway: &Gateway, request: &ServiceRequest) -> Result<Caller, Problem> {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -61,8 +66,6 @@ fn principal(gateway: &Gateway, request: &ServiceRequest) -> Result<Principal, P
     let Some(token) = token else {
         return Err(refuse("no token").hint("send the header Authorization: Bearer <token>").into());
     };
-    match gateway.tokens.principal(token) {
-        Some(name) => Ok(Principal(name)),
-        None => Err(refuse("the token is not known").into()),
-    }
+    let refused = || refuse("the token or session is not known, or has expired").into();
+    gateway.tokens.caller(token).ok_or_else(refused)
 }

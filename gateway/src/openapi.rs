@@ -162,6 +162,7 @@ fn schema(check: &Check) -> Value {
         Check::Enum(words) => json!({"enum": words}),
         Check::Uuid => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
         Check::Password => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{128}$"}),
+        Check::Session => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{32}$"}),
         Check::Bool => json!({"type": "boolean"}),
         Check::Ipv4 => json!({"type": "string", "format": "ipv4"}),
         Check::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),

@@ -1,15 +1,34 @@
-//! Who asks: from the bearer token to the principal's name.
+//! Who asks: from a token or session to its account.
 
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
+use switchback_events::{ADMIN_ACCOUNT, AccountId};
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The name that stands in the log.
+    pub name: String,
+    /// The account; none where nobody has logged in.
+    pub account: Option<AccountId>,
+    /// It may do everything.
+    pub admin: bool,
+}
+
+impl Caller {
+    /// Somebody who has not logged in.
+    pub(crate) fn nobody() -> Caller {
+        Caller { name: "system:log-in".to_string(), account: None, admin: false }
+    }
+}
 
 /// Knows whose token it is. Asked for each request, so it must be quick and must not block.
 pub trait Tokens: Send + Sync {
-    /// The principal whose token this is. How long it takes must say nothing about how near a wrong token is.
-    fn principal(&self, token: &str) -> Option<String>;
+    /// Whose token or session this is. How long it takes must say nothing about how near a wrong token is.
+    fn caller(&self, token: &str) -> Option<Caller>;
 }
 
-/// A fixed list of tokens, kept as SHA-256 digests only.
+/// A fixed list of tokens of administrators, kept as SHA-256 digests only.
 pub struct FixedTokens {
     digests: Vec<([u8; 32], String)>,
 }
@@ -27,7 +46,7 @@ impl FixedTokens {
 }
 
 impl Tokens for FixedTokens {
-    fn principal(&self, token: &str) -> Option<String> {
+    fn caller(&self, token: &str) -> Option<Caller> {
         let asked = digest(token);
         let mut found = None;
         for (known, principal) in &self.digests {
@@ -35,7 +54,7 @@ impl Tokens for FixedTokens {
                 found = Some(principal);
             }
         }
-        found.cloned()
+        found.map(|name| Caller { name: name.clone(), account: Some(ADMIN_ACCOUNT), admin: true })
     }
 }
 
@@ -56,10 +75,11 @@ mod tests {
     #[test]
     fn only_the_whole_token_opens() {
         let tokens = FixedTokens::new([("secret", "admin"), ("other", "eve"), ("", "nobody")]);
-        assert_eq!(tokens.principal("secret").as_deref(), Some("admin"));
-        assert_eq!(tokens.principal("other").as_deref(), Some("eve"));
+        let name = |token: &str| tokens.caller(token).map(|caller| caller.name);
+        assert_eq!(name("secret").as_deref(), Some("admin"));
+        assert_eq!(name("other").as_deref(), Some("eve"));
         for wrong in ["", "secre", "secrets", "Secret", "secret "] {
-            assert_eq!(tokens.principal(wrong), None);
+            assert_eq!(name(wrong), None);
         }
     }
 }

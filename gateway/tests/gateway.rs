@@ -15,8 +15,8 @@ use switchback_bus::{
     Blocker, Bus, CommandReply, CommandRequest, EventStream, EventsRequest, LogCopy, LogForm, QueryReply, QueryRequest,
     Refusal, RefusalKind, ReplyEvent, Wait,
 };
-use switchback_events::{CommandId, Id, Origin, Position};
-use switchback_gateway::{FixedTokens, Gateway, Options, serve};
+use switchback_events::{AccountId, CommandId, Id, Origin, Position};
+use switchback_gateway::{Caller, FixedTokens, Gateway, Options, Tokens, serve};
 
 #[derive(Default)]
 struct FakeBus {
@@ -84,8 +84,19 @@ impl FakeBus {
     }
 }
 
+/// An administrator, and an account that is none.
+struct TwoTokens;
+
+impl Tokens for TwoTokens {
+    fn caller(&self, token: &str) -> Option<Caller> {
+        let bob = Caller { name: "bob".to_string(), account: Some(AccountId(Id::of_name("bob"))), admin: false };
+        let admin = FixedTokens::new([("secret", "admin")]);
+        admin.caller(token).or_else(|| (token == "bobs").then_some(bob))
+    }
+}
+
 fn gateway(bus: &Arc<FakeBus>) -> Gateway {
-    Gateway::new(bus.clone(), Arc::new(FixedTokens::new([("secret", "admin")])))
+    Gateway::new(bus.clone(), Arc::new(TwoTokens))
 }
 
 struct Answer {
@@ -493,4 +504,44 @@ async fn bytes_that_are_no_request_do_not_end_the_server() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     handle.stop(false).await;
     server.await.unwrap().unwrap();
+}
+
+#[actix_web::test]
+async fn an_account_that_is_no_administrator_changes_itself_and_nothing_else() {
+    let bus = Arc::new(FakeBus::default());
+    let bob = |request: TestRequest| ask_as(&bus, request.insert_header(("Authorization", "OAuth bobs")));
+    let own = Id::of_name("bob").to_string();
+    for path in
+        ["/v1/events", "/v1/queries/QueryZone", "/v1/audit/export", "/v1/commands/GetAgentToken", "/v2", "/docs"]
+    {
+        bob(TestRequest::get().uri(path)).await.problem(403, "ID.1001");
+    }
+    for body in [json!({"uuid": Id::NIL, "name": "x"}), json!({"name": "x"}), json!({"uuid": [own]})] {
+        let problem = bob(command("UpdateAccount", body)).await.problem(403, "ID.1001");
+        assert!(problem["detail"].as_str().unwrap().contains("`bob`"), "{problem}");
+    }
+    bob(command("CreateZone", json!({"name": "z"}))).await.problem(403, "ID.1001");
+    assert!(bus.commands.lock().unwrap().is_empty());
+    assert_eq!(bob(TestRequest::get().uri("/")).await.status, 200);
+    assert_eq!(bob(command("UpdateAccount", json!({"uuid": own, "name": "rob"}))).await.status, 200);
+    assert_eq!(bus.commands.lock().unwrap()[0].principal, "bob");
+}
+
+#[actix_web::test]
+async fn who_logs_in_needs_no_token_and_a_session_speaks_for_itself() {
+    let bus = Arc::new(FakeBus::default());
+    for name in ["LogInByAccount", "LogOut"] {
+        assert_eq!(ask_as(&bus, command(name, json!({}))).await.status, 200);
+    }
+    let valid = format!("/v1/queries/ValidateSession?sessionUuid={}", Id::NIL);
+    assert_eq!(ask_as(&bus, TestRequest::get().uri(&valid)).await.status, 200);
+    let stale = command("LogOut", json!({})).insert_header(("Authorization", "OAuth stale"));
+    assert_eq!(ask_as(&bus, stale).await.status, 200);
+    assert!(bus.commands.lock().unwrap().iter().all(|command| command.principal == "system:log-in"));
+    for near in ["/v1/commands/LogInByAccounts", "/v1/commands/LogInByAccount/"] {
+        ask_as(&bus, TestRequest::get().uri(near)).await.problem(401, "ID.1002");
+    }
+    let busy = Refusal::new(RefusalKind::Busy, "SYS.1100", "too many");
+    *bus.refusal.lock().unwrap() = Some(Refusal { retry_after_secs: Some(55), ..busy });
+    assert_eq!(ask_as(&bus, command("LogInByAccount", json!({}))).await.header("retry-after"), "55");
 }

@@ -15,6 +15,7 @@ pub(crate) fn changes(id: Id, event: &AccountEvent) -> Vec<RowChange> {
             RowChange::set(&ACCOUNT, id).put_some("name", name.as_ref()).put_some("description", description.as_ref())
         }
         AccountEvent::PasswordChanged { .. } => RowChange::set(&ACCOUNT, id),
+        AccountEvent::LoggedIn { .. } | AccountEvent::LogInRefused {} | AccountEvent::LoggedOut { .. } => return vec![],
         AccountEvent::Deleted {} => RowChange::delete(&ACCOUNT, id),
     }]
 }

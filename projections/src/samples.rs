@@ -388,6 +388,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                     password: None,
                 },
                 2 => AccountEvent::Updated { name: maybe(random), description: maybe(random) },
+                3 if random.below(2) == 0 => AccountEvent::LogInRefused {},
                 3 => AccountEvent::PasswordChanged { password: PasswordHash::new("$x") },
                 _ => AccountEvent::Deleted {},
             };

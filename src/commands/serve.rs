@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc};
 use switchback::node::{DataDir, Node, NodeOptions};
-use switchback_gateway::{FixedTokens, Gateway, Options};
+use switchback_gateway::{Caller, FixedTokens, Gateway, Options, Tokens};
 
 /// How to serve.
 #[derive(Args)]
@@ -24,6 +24,21 @@ pub struct ServeArguments {
     /// Log as JSON lines.
     #[arg(long)]
     log_json: bool,
+}
+
+/// The ways in: the token of the data directory, and sessions.
+struct Doors {
+    token: FixedTokens,
+    node: Arc<Node>,
+}
+
+impl Tokens for Doors {
+    fn caller(&self, token: &str) -> Option<Caller> {
+        self.token.caller(token).or_else(|| {
+            let (account, state) = self.node.session(token)?;
+            Some(Caller { name: state.name.clone(), account: Some(account), admin: state.admin })
+        })
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -46,7 +61,8 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let options =
         NodeOptions { simulate: arguments.simulate, agent_netns: arguments.agent_netns, ..NodeOptions::default() };
     let node = Arc::new(Node::open(&directory, &options)?);
-    let gateway = Gateway::new(node.clone(), Arc::new(FixedTokens::new([(token, "admin")])));
+    let doors = Doors { token: FixedTokens::new([(token, "admin")]), node: node.clone() };
+    let gateway = Gateway::new(node.clone(), Arc::new(doors));
     let listening =
         switchback_gateway::serve(Options { listen: arguments.listen, ..Options::default() }, gateway.clone())
             .await

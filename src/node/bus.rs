@@ -73,6 +73,9 @@ impl Node {
         }
         let (mut command, common) = command(&request.name, &request.parameters)?;
         let body = self.secrets.body_of(message, &request.parameters);
+        if let Command::LogInByAccount(asked) = &command {
+            return self.log_in(id, body, request, asked).await;
+        }
         if !request.dry_run
             && let Some(appended) = self.journal.lookup(id, body).map_err(refusal_of)?
         {
@@ -80,6 +83,12 @@ impl Node {
             return self.reply(id, message, &commit, request.wait).await;
         }
         self.secrets.keep(&mut command).await?;
+        let mut principal = request.principal;
+        if let Command::LogOut(asked) = &command
+            && let Some((report, name)) = self.log_out(asked)
+        {
+            (command, principal) = (report.into(), name);
+        }
         let execute = Execute {
             command: Arc::new(command),
             common,
@@ -87,7 +96,7 @@ impl Node {
                 command_id: id,
                 command: request.name,
                 body,
-                principal: request.principal,
+                principal,
                 origin: request.origin,
                 causation: None,
                 correlation: id.0,
@@ -134,7 +143,7 @@ impl Node {
         }
     }
 
-    async fn reply(
+    pub(super) async fn reply(
         &self,
         id: CommandId,
         message: &Message,
@@ -189,7 +198,7 @@ impl Node {
     }
 }
 
-fn read_only(why: String) -> switchback_journal::AppendError {
+pub(super) fn read_only(why: String) -> switchback_journal::AppendError {
     switchback_journal::AppendError::ReadOnly(why)
 }
 

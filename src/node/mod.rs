@@ -21,6 +21,7 @@ mod reads;
 mod rebuild;
 mod replay;
 mod secrets;
+mod sessions;
 
 pub use at_rest::{AtRest, Progress, locked as unused_log};
 pub use data_dir::DataDir;
@@ -31,6 +32,7 @@ pub use rebuild::rebuild;
 use anyhow::Context;
 use history::{History, Inventories};
 use secrets::Secrets;
+use sessions::Sessions;
 use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 use switchback_actors::{
     States,
@@ -67,6 +69,7 @@ pub struct Node {
     reconcilers: Arc<Reconcilers>,
     fleet: Arc<Fleet>,
     secrets: Secrets,
+    sessions: Sessions,
     /// Where the reconcilers run.
     runtime: Option<tokio::runtime::Runtime>,
     /// Dropped last: the inventories of a node in memory are in a temporary folder.
@@ -147,6 +150,7 @@ impl Node {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let registry = Registry::new(states.clone(), clock.clone(), threads);
         states.found(clock.now()).map_err(|error| anyhow::anyhow!("write the first events: {error}"))?;
+        let sessions = Sessions::open(&states).context("read the sessions")?;
         let projections =
             Projections::open(inventories, journal.clone(), &config_defaults()).context("open the inventories")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -161,7 +165,7 @@ impl Node {
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)
         };
         let runtime = Some(runtime);
-        Ok(Node { journal, registry, projections, reconcilers, fleet, secrets, runtime, _scratch: scratch })
+        Ok(Node { journal, registry, projections, reconcilers, fleet, secrets, sessions, runtime, _scratch: scratch })
     }
 
     /// The log.

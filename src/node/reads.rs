@@ -37,6 +37,10 @@ impl Node {
             self.journal.wait_durable(head).await.map_err(lost)?;
         }
         match asked {
+            Read::ValidateSession(request) => {
+                let valid = matches!(&request.session_uuid, Secret::Sent(session) if self.session(session).is_some());
+                Ok(json!({"validSession": valid}))
+            }
             Read::GetFreeIp(request) => {
                 let found = ip_range::free_addresses(self.states(), &request)?;
                 let inventories: Vec<Value> = found

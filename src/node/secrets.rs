@@ -7,7 +7,7 @@
 use super::DataDir;
 use anyhow::Context;
 use argon2::{
-    Argon2, PasswordHasher,
+    Argon2, PasswordHasher, PasswordVerifier,
     password_hash::{
         SaltString,
         rand_core::{OsRng, RngCore},
@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use std::sync::Arc;
 use switchback_appliance::hex;
-use switchback_bus::{Check, Command, Message, Refusal, Secret};
+use switchback_bus::{Command, Message, Refusal, Secret};
 use switchback_events::{Id, PasswordHash};
 use tokio::sync::Semaphore;
 
@@ -56,7 +56,7 @@ impl Secrets {
     /// The digest of a command's words: maps are ordered, so equal words have equal digests.
     pub fn body_of(&self, message: &Message, parameters: &Value) -> Id {
         let mut hidden = parameters.clone();
-        for parameter in message.parameters.iter().filter(|parameter| matches!(parameter.check, Check::Password)) {
+        for parameter in message.parameters.iter().filter(|parameter| parameter.check.is_secret()) {
             if let Some(Value::String(secret)) = hidden.get_mut(parameter.api_name()) {
                 let digest = Sha256::new().chain_update(self.key).chain_update(secret.as_bytes()).finalize();
                 *secret = hex(&digest);
@@ -91,6 +91,32 @@ impl Secrets {
         }
     }
 }
+
+impl Secrets {
+    /// Whether `sent` is the password. It takes as long where there is no hash: who asks shall not learn which names there
+    /// are.
+    pub async fn verify(&self, hash: Option<PasswordHash>, sent: &Secret) -> bool {
+        let Secret::Sent(sent) = sent else { return false };
+        let (sent, known) = (sent.clone(), hash.is_some());
+        let hash = hash.unwrap_or_else(|| PasswordHash::new(NOBODYS));
+        let _permit = self.hashes.clone().acquire_owned().await;
+        let verified = tokio::task::spawn_blocking(move || {
+            let hash = argon2::PasswordHash::new(hash.phc());
+            hash.is_ok_and(|hash| Argon2::default().verify_password(sent.as_bytes(), &hash).is_ok())
+        });
+        verified.await.unwrap_or(false) && known
+    }
+
+    /// The uuid of a new session: 128 random bits.
+    pub fn session(&self) -> String {
+        let mut random = [0; 16];
+        OsRng.fill_bytes(&mut random);
+        hex(&random)
+    }
+}
+
+/// A hash of no password, as long to verify as any.
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyBpdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Makes a hash of a password as it was sent. Slow, as it must be.
 fn hash(sent: &str) -> Result<PasswordHash, String> {

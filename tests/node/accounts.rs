@@ -8,7 +8,7 @@ use switchback_bus::{Bus, RefusalKind};
 use switchback_events::{ADMIN_ACCOUNT, Id};
 
 /// A password as it travels.
-fn sent(password: &str) -> String {
+pub fn sent(password: &str) -> String {
     Sha512::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -17,7 +17,7 @@ fn bob() -> Value {
 }
 
 /// The folder's files that hold `needle`.
-fn holding(folder: &Path, needle: &str) -> Vec<String> {
+pub fn holding(folder: &Path, needle: &str) -> Vec<String> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {

@@ -24,5 +24,6 @@ mod replay;
 mod requests;
 mod resource_configs;
 mod restart;
+mod sessions;
 mod tags;
 mod topologies;

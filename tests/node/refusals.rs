@@ -653,6 +653,7 @@ fn sample(check: &Check) -> Value {
         Check::Enum(words) => json!(words[0]),
         Check::Uuid => json!(nobody()),
         Check::Password => json!("0".repeat(128)),
+        Check::Session => json!("0".repeat(32)),
         Check::Bool => json!(true),
         Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
         Check::List(of) => json!([sample(of)]),
@@ -675,7 +676,7 @@ fn bad_values(check: &Check) -> Vec<Value> {
         }
         Check::Enum(_) => vec![json!("nonsense"), json!(7), json!("")],
         Check::Password => vec![json!("x"), json!("F".repeat(128)), json!("0".repeat(127)), json!(7)],
-        Check::Uuid => vec![json!("x"), json!(7), json!("F".repeat(32)), json!("0".repeat(31))],
+        Check::Uuid | Check::Session => vec![json!("x"), json!(7), json!("F".repeat(32)), json!("0".repeat(31))],
         Check::Bool => vec![json!("yes"), json!(1)],
         Check::Ipv4 => vec![json!("10.0.0"), json!("10.0.0.256"), json!("fd00::1"), json!(7)],
         Check::Ip => vec![json!("10.0.0"), json!("fd00:::1"), json!(7)],
@@ -712,10 +713,7 @@ async fn every_parameter_of_every_command_has_a_type_and_a_range() {
                 let refusal = world.refused(command.name, parameters).await;
                 let told = format!("{} {name} = {bad}: {refusal:?}", command.name);
                 assert_eq!(refusal.code, ARGUMENT, "{told}");
-                let shown = match parameter.check {
-                    Check::Password => "(secret)".to_string(),
-                    _ => shown(&bad),
-                };
+                let shown = if parameter.check.is_secret() { "(secret)".to_string() } else { shown(&bad) };
                 assert!(refusal.detail.contains(&name) && refusal.detail.contains(&shown), "{told}");
                 assert!(refusal.field.as_ref().is_some_and(|field| field.starts_with(&name)), "{told}");
             }

@@ -16,6 +16,14 @@ pub(super) fn rows(_: &Scene) -> Vec<Row> {
         row("CreateAccount", twice, OPERATION, "resourceUuid", &admin),
         row("UpdateAccount", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
         row("UpdateAccount", json!({"uuid": admin, "name": "root"}), ARGUMENT, "name", "root"),
+        row(
+            "LogInByAccount",
+            json!({"accountName": "nobody", "password": password}),
+            "ID.1000",
+            "accountName",
+            "nobody",
+        ),
+        row("LogOut", json!({"sessionUuid": "x"}), ARGUMENT, "sessionUuid", "(secret)"),
         row("DeleteAccount", json!({"uuid": admin}), OPERATION, "uuid", &admin),
     ]
 }
