@@ -39,7 +39,7 @@ impl Node {
         match asked {
             Read::ValidateSession(request) => {
                 let valid = matches!(&request.session_uuid, Secret::Sent(session) if self.session(session).is_some());
-                Ok(json!({"validSession": valid}))
+                Ok(json!({"valid": valid}))
             }
             Read::GetFreeIp(request) => {
                 let found = ip_range::free_addresses(self.states(), &request)?;

@@ -17,7 +17,7 @@ async fn with_bob(world: &World) -> String {
 
 async fn valid(world: &World, session: &str) -> bool {
     let read = world.node.read("ValidateSession", json!({"sessionUuid": session})).await.unwrap();
-    read["validSession"] == true
+    read["valid"] == true
 }
 
 /// The kinds of the events of an account, and who asked.
