@@ -14,8 +14,8 @@ use switchback_bus::{
     Blocker, Bus, CommandReply, CommandRequest, EventStream, EventsRequest, LogCopy, LogForm, QueryReply, QueryRequest,
     Refusal, RefusalKind, Wait,
 };
-use switchback_events::{CommandId, Id, Position};
-use switchback_gateway::{FixedTokens, Gateway};
+use switchback_events::{ADMIN_ACCOUNT, AccountId, CommandId, Id, Position};
+use switchback_gateway::{Caller, Gateway, Tokens};
 use tokio::sync::Semaphore;
 
 const TIME: &str = "2026-11-20T17:54:12.5Z";
@@ -81,6 +81,17 @@ impl FakeBus {
     }
 }
 
+/// Two accounts of one name, of which one is there no more.
+struct TwoAdministrators;
+
+impl Tokens for TwoAdministrators {
+    fn caller(&self, token: &str) -> Option<Caller> {
+        let account = [("secret", ADMIN_ACCOUNT), ("other", AccountId(Id::of_name("other")))];
+        let (_, account) = account.into_iter().find(|(known, _)| *known == token)?;
+        Some(Caller { name: "admin".to_string(), account: Some(account), admin: true })
+    }
+}
+
 /// A gateway that stays the same over several requests.
 struct World {
     bus: Arc<FakeBus>,
@@ -102,8 +113,7 @@ impl World {
             refusal: Mutex::default(),
             gate: Semaphore::new(1000),
         });
-        let tokens = FixedTokens::new([("secret", "admin"), ("other", "eve")]);
-        World { gateway: Gateway::new(bus.clone(), Arc::new(tokens)), bus }
+        World { gateway: Gateway::new(bus.clone(), Arc::new(TwoAdministrators)), bus }
     }
 
     async fn ask(&self, request: TestRequest) -> Answer {
@@ -327,7 +337,7 @@ async fn other_reads_take_their_parameters_from_path_and_url() {
 }
 
 #[actix_web::test]
-async fn long_work_is_a_job_that_its_principal_polls() {
+async fn long_work_is_a_job_that_its_account_polls() {
     let world = World::new();
     let request = |key: &'static str| {
         send(Method::POST, "/zones", json!({"params": {"name": "z"}}))
@@ -373,6 +383,21 @@ async fn long_work_is_a_job_that_its_principal_polls() {
     for unknown in ["x", ID] {
         world.get(&format!("/api-jobs/{unknown}")).await.error(404, "SYS.1003");
     }
+}
+
+#[actix_web::test]
+async fn a_log_in_is_no_job_for_nobody_could_poll_it() {
+    let world = World::new();
+    let password = "0a".repeat(64);
+    let body = json!({"logInByAccount": {"accountName": "admin", "password": password}});
+    let log_in = send(Method::PUT, "/accounts/login", body).insert_header(("Prefer", "respond-async"));
+    let answer = world.ask_as("OAuth expired", log_in).await;
+    assert_eq!((answer.status, &answer.body["inventory"]["createDate"]), (200, &json!(THEIR_TIME)));
+    // A body is told by its form alone: it may hold a password.
+    let body = json!({"password": "hunter2"});
+    let refused = world.ask(send(Method::DELETE, &format!("/zones/{ID}"), body)).await;
+    refused.error(400, "SYS.1007");
+    assert!(!refused.body.to_string().contains("hunter2"), "{}", refused.body);
 }
 
 #[actix_web::test]

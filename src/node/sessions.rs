@@ -33,8 +33,43 @@ const REFUSED_OF_ALL: usize = 300;
 /// The sessions of a node, and who was refused lately.
 #[derive(Default)]
 pub(super) struct Sessions {
-    accounts: Mutex<HashMap<Id, AccountId>>,
+    accounts: Mutex<Index>,
     refused: Mutex<Refused>,
+}
+
+/// From the digest of a session to its account. What has ended is swept out before it is more than what there is.
+#[derive(Default)]
+struct Index {
+    accounts: HashMap<Id, AccountId>,
+    /// So many are there when it is swept.
+    sweep: usize,
+}
+
+impl Index {
+    /// At so many it is swept at the earliest.
+    const SWEEP: usize = 1024;
+
+    fn of(accounts: HashMap<Id, AccountId>) -> Index {
+        Index { sweep: (2 * accounts.len()).max(Index::SWEEP), accounts }
+    }
+
+    fn get(&self, session: Id) -> Option<AccountId> {
+        self.accounts.get(&session).copied()
+    }
+
+    /// Puts one in. `live` gives all that there are.
+    fn insert<E>(
+        &mut self,
+        session: Id,
+        account: AccountId,
+        live: impl FnOnce() -> Result<HashMap<Id, AccountId>, E>,
+    ) -> Result<(), E> {
+        if self.accounts.len() >= self.sweep {
+            *self = Index::of(live()?);
+        }
+        self.accounts.insert(session, account);
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -78,27 +113,32 @@ impl Refused {
 impl Sessions {
     /// Those that the log knows.
     pub fn open(states: &States) -> Result<Sessions, Refusal> {
-        let sessions = Sessions::default();
-        for id in states.members((Relation::All(StreamKind::Account), Id::NIL)) {
-            let (_, account) = states.get::<Account>(id)?;
-            sessions.accounts.lock().extend(account.sessions.keys().map(|session| (*session, AccountId(id))));
-        }
-        Ok(sessions)
+        Ok(Sessions { accounts: Mutex::new(Index::of(live(states)?)), ..Sessions::default() })
     }
+}
+
+/// All sessions that have not ended, with their accounts.
+fn live(states: &States) -> Result<HashMap<Id, AccountId>, Refusal> {
+    let mut sessions = HashMap::new();
+    for id in states.members((Relation::All(StreamKind::Account), Id::NIL)) {
+        let (_, account) = states.get::<Account>(id)?;
+        sessions.extend(account.sessions.keys().map(|session| (*session, AccountId(id))));
+    }
+    Ok(sessions)
 }
 
 impl Node {
     /// The account whose session `session` is, if it has not expired.
     pub fn session(&self, session: &str) -> Option<(AccountId, Arc<Account>)> {
         let digest = session_id(session);
-        let account = self.sessions.accounts.lock().get(&digest).copied()?;
+        let account = self.sessions.accounts.lock().get(digest)?;
         let (_, state) = self.states().get::<Account>(account).ok()?;
         let expires = state.sessions.get(&digest).copied();
         match expires {
             Some(expires) if expires > self.registry.clock().now() => Some((account, state)),
             Some(_) => None,
             None => {
-                self.sessions.accounts.lock().remove(&digest);
+                self.sessions.accounts.lock().accounts.remove(&digest);
                 None
             }
         }
@@ -174,7 +214,7 @@ impl Node {
             Some((_, expires)) => expires,
         };
         self.sessions.refused.lock().forgive(account);
-        self.sessions.accounts.lock().insert(session_id(&secret), account);
+        self.sessions.accounts.lock().insert(session_id(&secret), account, || live(self.states()))?;
         let message = message("LogInByAccount")?;
         let mut reply = self.reply(id, message, &commit, Wait::Durable).await?;
         let time = |at: Micros| jiff::Timestamp::from_microsecond(at).map(|time| time.to_string()).unwrap_or_default();
@@ -190,7 +230,7 @@ impl Node {
     pub(super) fn log_out(&self, asked: &LogOut) -> Option<(ReportLogOut, String)> {
         let Secret::Sent(session) = &asked.session_uuid else { return None };
         let session = session_id(session);
-        let account = self.sessions.accounts.lock().get(&session).copied()?;
+        let account = self.sessions.accounts.lock().get(session)?;
         let name = self.states().get::<Account>(account).ok()?.1.name.clone();
         Some((ReportLogOut { uuid: account, session }, name))
     }
@@ -199,6 +239,26 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_logs_in_for_ever_leaves_no_more_than_there_is() {
+        let id = |number: usize| Id((number as u128).to_be_bytes());
+        let bob = AccountId(Id::of_name("bob"));
+        let mut index = Index::of(HashMap::new());
+        for number in 0..100_000 {
+            // Of the sessions before, the last ten are there still.
+            let live = || Ok::<_, ()>((number.max(10) - 10..number).map(|number| (id(number), bob)).collect());
+            index.insert(id(number), bob, live).unwrap();
+            assert_eq!((index.get(id(number)), index.get(id(number.max(9) - 9))), (Some(bob), Some(bob)));
+            assert!(index.accounts.len() <= Index::SWEEP);
+        }
+        // Many that are all there are not swept each time.
+        let many = || (0..5000).map(|number| (id(number), bob)).collect::<HashMap<_, _>>();
+        let mut index = Index::of(many());
+        for number in 5000..10_000 {
+            index.insert(id(number), bob, || -> Result<_, ()> { panic!("swept") }).unwrap();
+        }
+    }
 
     #[test]
     fn so_many_log_ins_are_refused_in_a_minute_and_no_more() {

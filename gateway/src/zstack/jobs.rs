@@ -1,4 +1,4 @@
-//! Commands that took too long to be answered at once, by principal and command id: under way, or how they ended.
+//! Commands that took too long to be answered at once, by account and command id: under way, or how they ended.
 //!
 //! **Invariant:** there are never more than [`MOST`], and none that ended more than [`KEPT`] ago; what is under way is
 //! never forgotten.
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use switchback_bus::Refusal;
-use switchback_events::Id;
+use switchback_events::{AccountId, Id};
 use tokio::time::Instant;
 
 /// The most that are remembered.
@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(3600);
 
 /// How it ended: the reply's body, or why not.
 pub(crate) type Outcome = Result<Value, Refusal>;
-type Key = (String, Id);
+type Key = (AccountId, Id);
 
 /// All that are remembered.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Remembers one that is under way; `false` where there is no room.
-    pub(crate) fn begin(&self, principal: &str, id: Id) -> bool {
+    pub(crate) fn begin(&self, owner: AccountId, id: Id) -> bool {
         let mut jobs = self.locked();
         if jobs.len() >= MOST {
             jobs.retain(|_, job| job.as_ref().is_none_or(|(at, _)| at.elapsed() < KEPT));
@@ -47,18 +47,18 @@ impl Jobs {
         if jobs.len() >= MOST {
             return false;
         }
-        jobs.insert((principal.to_string(), id), None);
+        jobs.insert((owner, id), None);
         true
     }
 
     /// It ended.
-    pub(crate) fn end(&self, principal: &str, id: Id, outcome: Outcome) {
-        self.locked().insert((principal.to_string(), id), Some((Instant::now(), outcome)));
+    pub(crate) fn end(&self, owner: AccountId, id: Id, outcome: Outcome) {
+        self.locked().insert((owner, id), Some((Instant::now(), outcome)));
     }
 
-    /// What became of a principal's own: nothing where it is not known, nothing inside where it is under way.
-    pub(crate) fn look(&self, principal: &str, id: Id) -> Option<Option<Outcome>> {
-        let key = (principal.to_string(), id);
+    /// What became of an account's own: nothing where it is not known, nothing inside where it is under way.
+    pub(crate) fn look(&self, owner: AccountId, id: Id) -> Option<Option<Outcome>> {
+        let key = (owner, id);
         let mut jobs = self.locked();
         match jobs.get(&key)? {
             None => Some(None),
@@ -80,38 +80,40 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const ADMIN: AccountId = switchback_events::ADMIN_ACCOUNT;
+
     fn id(number: usize) -> Id {
         Id((number as u128).to_be_bytes())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_is_its_principals_and_is_forgotten_an_hour_after_its_end() {
+    async fn a_job_is_its_accounts_and_is_forgotten_an_hour_after_its_end() {
         let jobs = Jobs::default();
-        assert!(jobs.begin("admin", id(1)));
+        assert!(jobs.begin(ADMIN, id(1)));
         tokio::time::advance(2 * KEPT).await;
-        assert_eq!(jobs.look("admin", id(1)), Some(None));
-        assert_eq!(jobs.look("eve", id(1)), None);
-        jobs.end("admin", id(1), Ok(json!({})));
+        assert_eq!(jobs.look(ADMIN, id(1)), Some(None));
+        assert_eq!(jobs.look(AccountId(id(2)), id(1)), None);
+        jobs.end(ADMIN, id(1), Ok(json!({})));
         tokio::time::advance(KEPT - Duration::from_secs(1)).await;
-        assert_eq!(jobs.look("admin", id(1)), Some(Some(Ok(json!({})))));
+        assert_eq!(jobs.look(ADMIN, id(1)), Some(Some(Ok(json!({})))));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(jobs.look("admin", id(1)), None);
+        assert_eq!(jobs.look(ADMIN, id(1)), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_that_ended_make_room_and_what_is_under_way_does_not() {
         let jobs = Jobs::default();
         for number in 0..MOST {
-            assert!(jobs.begin("admin", id(number)));
+            assert!(jobs.begin(ADMIN, id(number)));
         }
-        assert!(!jobs.begin("admin", id(MOST)), "all are under way");
+        assert!(!jobs.begin(ADMIN, id(MOST)), "all are under way");
         for number in 0..10 {
-            jobs.end("admin", id(number), Ok(json!(number)));
+            jobs.end(ADMIN, id(number), Ok(json!(number)));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(jobs.begin("admin", id(MOST)));
-        assert_eq!(jobs.look("admin", id(9)), None, "it made room");
-        assert_eq!(jobs.look("admin", id(10)), Some(None));
-        assert_eq!(jobs.look("admin", id(MOST)), Some(None));
+        assert!(jobs.begin(ADMIN, id(MOST)));
+        assert_eq!(jobs.look(ADMIN, id(9)), None, "it made room");
+        assert_eq!(jobs.look(ADMIN, id(10)), Some(None));
+        assert_eq!(jobs.look(ADMIN, id(MOST)), Some(None));
     }
 }

@@ -13,7 +13,7 @@ mod routes;
 
 pub(crate) use jobs::Jobs;
 
-use crate::{Gateway, Problem, command, guard::Principal, message, parameters::Parameters, query};
+use crate::{Caller, Gateway, Problem, command, message, parameters::Parameters, query};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode},
@@ -38,16 +38,16 @@ pub(crate) fn owns(path: &str) -> bool {
 /// Any request below the prefix.
 pub(crate) async fn handle(
     gateway: web::Data<Gateway>,
-    principal: web::ReqData<Principal>,
+    caller: web::ReqData<Caller>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    answer(&gateway, &principal.0, &request, payload).await.map_err(Problem::in_zstack)
+    answer(&gateway, &caller, &request, payload).await.map_err(Problem::in_zstack)
 }
 
 async fn answer(
     gateway: &Gateway,
-    principal: &str,
+    caller: &Caller,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -55,9 +55,9 @@ async fn answer(
     match routes::table().find(request.method(), &segments) {
         Some(Found { targets, values }) if *request.method() == Method::GET => {
             let Some(target) = targets.first() else { return Err(Problem::no_route(request.path())) };
-            read(gateway, principal, request, target, &values).await
+            read(gateway, caller, request, target, &values).await
         }
-        Some(Found { targets, values }) => change(gateway, principal, request, payload, targets, &values).await,
+        Some(Found { targets, values }) => change(gateway, caller, request, payload, targets, &values).await,
         None => {
             let takes = routes::table().methods(&segments);
             Err(if takes.is_empty() { Problem::no_route(request.path()) } else { Problem::method_of(&takes) })
@@ -67,7 +67,7 @@ async fn answer(
 
 async fn read(
     gateway: &Gateway,
-    principal: &str,
+    caller: &Caller,
     request: &HttpRequest,
     target: &Target,
     values: &[String],
@@ -77,7 +77,7 @@ async fn read(
         Meaning::NotSupported(name) => Err(Refusal::not_supported(name).into()),
         Meaning::Job => {
             parameters.finish(None)?;
-            job(gateway, principal, &values[0])
+            job(gateway, caller, &values[0])
         }
         Meaning::ManagementNodes => Ok(HttpResponse::Ok().json(management_nodes(request))),
         Meaning::Version => Err(Problem::no_route(request.path())),
@@ -116,7 +116,7 @@ async fn inventories(gateway: &Gateway, asked: QueryRequest) -> Result<HttpRespo
 
 async fn change(
     gateway: &Gateway,
-    principal: &str,
+    caller: &Caller,
     request: &HttpRequest,
     payload: web::Payload,
     targets: &[Target],
@@ -127,9 +127,12 @@ async fn change(
     let mut delete_mode = None;
     let (target, mut given) = if *request.method() == Method::DELETE {
         if let Some((key, value)) = body.iter().next() {
-            return Err(
-                Refusal::argument(key, value, "DELETE takes its parameters from the URL, not from a body").into()
-            );
+            return Err(Refusal::argument(
+                key,
+                request::shown(value),
+                "DELETE takes its parameters from the URL, not from a body",
+            )
+            .into());
         }
         delete_mode = pairs.one("deleteMode")?;
         let Some(target) = targets.first() else { return Err(Problem::no_route(request.path())) };
@@ -150,24 +153,26 @@ async fn change(
     request::complete(message, &mut given, target.named(values), &mut body)?;
     given.extend(delete_mode.map(|mode| ("deleteMode".to_string(), json!(mode))));
 
-    let mut asked = CommandRequest::new(message.name, Value::Object(given), principal, command::origin(request));
+    let mut asked = CommandRequest::new(message.name, Value::Object(given), &caller.name, command::origin(request));
     let id = command::command_id(request)?.unwrap_or_else(|| CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
     asked.command_id = Some(id);
     asked.reason = command::reason(request)?;
     asked.if_match = command::if_match(request)?;
-    run(gateway, request, asked, id).await
+    run(gateway, caller, request, asked, id).await
 }
 
 /// Sends the command, and answers its reply, or where its reply will be.
 async fn run(
     gateway: &Gateway,
+    caller: &Caller,
     request: &HttpRequest,
     asked: CommandRequest,
     id: CommandId,
 ) -> Result<HttpResponse, Problem> {
-    let principal = asked.principal.clone();
     let bus = gateway.bus.clone();
     let mut work = tokio::spawn(async move { bus.command(asked).await });
+    // Who is about to log in could not ask for a job afterwards, and waits.
+    let Some(owner) = caller.account else { return Ok(HttpResponse::Ok().json(outcome(id, work.await)?)) };
     let soon = match command::prefers_async(request) {
         true => None,
         false => tokio::time::timeout(AT_ONCE, &mut work).await.ok(),
@@ -175,11 +180,11 @@ async fn run(
     let ended = match soon {
         Some(ended) => ended,
         // No room for one more: then the client waits.
-        None if !gateway.jobs.begin(&principal, id.0) => work.await,
+        None if !gateway.jobs.begin(owner, id.0) => work.await,
         None => {
             let jobs = gateway.jobs.clone();
             tokio::spawn(async move {
-                jobs.end(&principal, id.0, outcome(id, work.await));
+                jobs.end(owner, id.0, outcome(id, work.await));
             });
             return Ok(HttpResponse::Accepted().json(json!({"location": location(request, id.0)})));
         }
@@ -200,8 +205,8 @@ fn outcome(id: CommandId, ended: Ended) -> Result<Value, Refusal> {
     }
 }
 
-fn job(gateway: &Gateway, principal: &str, id: &str) -> Result<HttpResponse, Problem> {
-    let found = id.parse().ok().and_then(|id| gateway.jobs.look(principal, id));
+fn job(gateway: &Gateway, caller: &Caller, id: &str) -> Result<HttpResponse, Problem> {
+    let found = id.parse().ok().zip(caller.account).and_then(|(id, owner)| gateway.jobs.look(owner, id));
     match found {
         None => Err(Refusal::not_found("uuid", "job", id)
             .hint("what ended an hour ago, or many jobs ago, is forgotten; query the resource instead")

@@ -66,7 +66,7 @@ pub(crate) fn section<'a>(
 }
 
 /// A value where it should not be, which may be a password.
-fn shown(value: &Value) -> &'static str {
+pub(crate) fn shown(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "{…}",
         Value::Array(_) => "[…]",
