@@ -87,7 +87,7 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, host: HostId, wake: Arc<
                     let report =
                         ReportHostStatus { uuid: host, status: "Disconnected".to_string(), reason, notes: None };
                     let asked = reconcilers.request(host).filter(|_| record.status == HostStatus::Connecting);
-                    let _ = reconcilers.report("host-reconciler", asked, report).await;
+                    reconcilers.report("host-reconciler", asked, report).await;
                     memory.connected = memory.connected.max(record.connect_requested);
                 }
                 pause = Some(RETRY);
@@ -224,7 +224,7 @@ async fn step(
 async fn idle(reconcilers: &Arc<Reconcilers>, record: &HostRecord, host: HostId) -> Result<(), AgentProblem> {
     if record.state == HostState::PreMaintenance {
         let report = ReportHostStatus { uuid: host, status: "Idle".to_string(), reason: None, notes: None };
-        let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
+        reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     }
     Ok(())
 }
@@ -290,7 +290,7 @@ async fn connected(
         return Err(AgentProblem { code: AgentProblemCode::Failed, section: Some("bridges".to_string()), detail });
     }
     let report = ReportHostStatus { uuid: host, status: "Connected".to_string(), reason: None, notes: Some(notes) };
-    let _ = reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
+    reconcilers.report("host-reconciler", reconcilers.request(host), report).await;
     Ok(())
 }
 
@@ -321,7 +321,7 @@ async fn realised(reconcilers: &Arc<Reconcilers>, host: HostId, answers: BTreeMa
         }
     }
     for (l2, report) in complete {
-        let _ = reconcilers.report("host-reconciler", reconcilers.request(l2), report).await;
+        reconcilers.report("host-reconciler", reconcilers.request(l2), report).await;
     }
 }
 
@@ -382,7 +382,7 @@ async fn appliances(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostC
             .is_some_and(|router| matches!(router.state, VmState::Stopping | VmState::Destroying));
         if going {
             let report = appliance_report(uuid, "Stopped");
-            let _ = reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
+            reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
         }
     }
 }
@@ -421,7 +421,7 @@ async fn vms(reconcilers: &Arc<Reconcilers>, host: HostId, config: &HostConfig, 
             .collect()
     };
     for report in found {
-        let _ = reconcilers.report("host-reconciler", reconcilers.request(report.uuid), report).await;
+        reconcilers.report("host-reconciler", reconcilers.request(report.uuid), report).await;
     }
 }
 
@@ -443,6 +443,6 @@ async fn expire(reconcilers: &Arc<Reconcilers>, host: HostId) {
         let going = reconcilers.state::<VmInstance>(uuid).is_some_and(|vm| vm.state == VmState::Destroying);
         let status = if going { "Stopped" } else { "Failed" }.to_string();
         let report = ReportVmStatus { uuid, status, detail };
-        let _ = reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
+        reconcilers.report("host-reconciler", reconcilers.request(uuid), report).await;
     }
 }

@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::{HostFold, HostRecord, Realisation, RouterRecord};
-use switchback_bus::{Command, Common, ExpungeVmInstance, Refusal};
+use switchback_bus::{Command, Common, ExpungeVmInstance};
 use switchback_events::*;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -114,7 +114,7 @@ impl Reconcilers {
         reconcilers
     }
 
-    /// From now on nothing is reported: what is cut off by the end of this process is no failure of an agent.
+    /// From now on nothing is reported.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -215,7 +215,7 @@ impl Reconcilers {
                 world.destroyed.iter().filter(|(_, at)| **at <= before).map(|(vm, _)| *vm).collect()
             };
             for uuid in late {
-                let _ = self.report("expunger", None, ExpungeVmInstance { uuid }).await;
+                self.report("expunger", None, ExpungeVmInstance { uuid }).await;
             }
         }
     }
@@ -268,19 +268,15 @@ impl Reconcilers {
         tokio::spawn(router_worker::work(self, router, wake));
     }
 
-    /// What was found, as a command of the system. Answers the position of what came of it, 0 for nothing new.
+    /// What was found, as a command of the system. Answers the position of what came of it, 0 for nothing new; `None`
+    /// where it was refused, and when the server stops: what is cut off by its end is no failure of an agent.
     ///
     /// `cause` is the position of the last event that the finding follows from: of several requests that one push
     /// carried out, the latest. The report names the command that made it as its cause, and belongs to the same
     /// piece of work. `None` for what came by itself.
-    async fn report(
-        &self,
-        component: &str,
-        cause: Option<Position>,
-        command: impl Into<Command>,
-    ) -> Result<Position, Refusal> {
+    async fn report(&self, component: &str, cause: Option<Position>, command: impl Into<Command>) -> Option<Position> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Refusal::internal("the server is stopping"));
+            return None;
         }
         let command = command.into();
         let number = self.reports.fetch_add(1, Ordering::Relaxed);
@@ -305,11 +301,11 @@ impl Reconcilers {
         };
         let name = execute.provenance.command.clone();
         match self.registry.execute(execute).await {
-            Ok(Decided::Appended(appended)) => Ok(appended.commit.last_position()),
-            Ok(_) => Ok(0),
+            Ok(Decided::Appended(appended)) => Some(appended.commit.last_position()),
+            Ok(_) => Some(0),
             Err(refusal) => {
                 tracing::warn!(command = name, %refusal, "a report was refused");
-                Err(refusal)
+                None
             }
         }
     }

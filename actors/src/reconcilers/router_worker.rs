@@ -134,7 +134,7 @@ async fn going(reconcilers: &Arc<Reconcilers>, router: RouterId, record: &Router
     if now(reconcilers) - record.requested_at > limit.as_micros() as Micros {
         let detail = Some(format!("host {} did not stop it within {} seconds", record.host, limit.as_secs()));
         let report = ReportApplianceStatus { detail, ..appliance_report(router, "StopFailed") };
-        let _ = reconcilers.report("router-reconciler", reconcilers.request(router), report).await;
+        reconcilers.report("router-reconciler", reconcilers.request(router), report).await;
     }
     true
 }
@@ -238,7 +238,7 @@ async fn give_up(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, record: 
     let starting = record.applied == 0;
     let status = if starting { "StartFailed" } else { "Disconnected" };
     let report = ReportApplianceStatus { detail: Some(detail), ..appliance_report(target.id, status) };
-    let _ = reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
+    reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
 }
 
 /// On an explicit reconnect the agent is restarted, as this server's own where its digest differs; on a start or
@@ -274,7 +274,7 @@ async fn renew_agent(
             agent_digest_before: Some(health.agent_digest),
             ..appliance_report(target.id, "AgentUpgraded")
         };
-        let _ = reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
+        reconcilers.report("router-reconciler", reconcilers.request(target.id), report).await;
     }
     Ok(renewed)
 }
@@ -335,7 +335,8 @@ async fn push(
         ..appliance_report(target.id, if health.is_some() { "Connected" } else { "Applied" })
     };
     let known = !same || health.is_some();
-    if known && let Ok(reported) = reconcilers.report("router-reconciler", cause(reconcilers, &config), report).await {
+    if known && let Some(reported) = reconcilers.report("router-reconciler", cause(reconcilers, &config), report).await
+    {
         memory.reported = reported;
         memory.connected = record.connect_requested;
     }
@@ -364,7 +365,7 @@ async fn failed(
         if !connecting {
             let detail = Some(problem.detail.clone());
             let report = ReportApplianceStatus { detail, ..appliance_report(target.id, "Disconnected") };
-            let _ = reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
+            reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
         }
         return;
     }
@@ -374,7 +375,7 @@ async fn failed(
         detail: Some(problem.detail.clone()),
         ..appliance_report(target.id, "ApplyFailed")
     };
-    let _ = reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
+    reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
     if connecting {
         give_up(reconcilers, target, record, problem.to_string()).await;
     }
@@ -400,7 +401,7 @@ async fn fail_waiting(
     for uuid in waiting {
         let detail = Some(format!("virtual router {} refuses its configuration: {problem}", target.id));
         let report = ReportVmStatus { uuid, status: "Failed".to_string(), detail };
-        let _ = reconcilers.report("router-reconciler", reconcilers.request(uuid), report).await;
+        reconcilers.report("router-reconciler", reconcilers.request(uuid), report).await;
     }
 }
 
@@ -446,5 +447,5 @@ async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mu
         }
     }
     let report = ReportApplianceStatus { detail: last, ..appliance_report(target.id, "Disconnected") };
-    let _ = reconcilers.report("router-reconciler", None, report).await;
+    reconcilers.report("router-reconciler", None, report).await;
 }

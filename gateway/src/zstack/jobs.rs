@@ -36,7 +36,7 @@ impl Jobs {
             jobs.retain(|_, job| job.as_ref().is_none_or(|(at, _)| at.elapsed() < KEPT));
         }
         if jobs.len() >= MOST {
-            let ended = jobs.iter().filter_map(|(key, job)| job.as_ref().map(|(at, _)| (*at, key.clone())));
+            let ended = jobs.iter().filter_map(|(key, job)| job.as_ref().map(|(at, _)| (*at, *key)));
             // A tenth at a time, so that the next do not search again.
             let mut ended: Vec<(Instant, Key)> = ended.collect();
             ended.sort();
