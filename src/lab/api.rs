@@ -81,8 +81,7 @@ pub enum CallError {
 impl Api {
     /// A client of the server at `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: String, token: String) -> anyhow::Result<Api> {
-        // Another part of the process may have chosen already; any choice will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        switchback_agent::install_provider();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

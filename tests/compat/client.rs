@@ -12,7 +12,7 @@ use std::{
 /// The server, and who asks it.
 pub struct Client {
     server: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     address: String,
     token: String,
 }
@@ -49,7 +49,18 @@ impl Client {
         // Whoever says something must find someone who listens.
         std::thread::spawn(move || said.for_each(drop));
         let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_string();
-        Client { server, _folder: folder, address, token }
+        Client { server, folder, address, token }
+    }
+
+    /// Where it listens on the loopback.
+    pub fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+
+    /// Of the account `admin`.
+    pub fn password(&self) -> String {
+        let file = self.folder.path().join("data/admin.password");
+        std::fs::read_to_string(file).unwrap().trim().to_string()
     }
 
     /// One request over a connection of its own; the path goes out as it is.

@@ -2,6 +2,7 @@
 //! each resource that there is, and what they read.
 
 mod client;
+mod go;
 
 use client::{Client, uuid};
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! VMs, created as fast as the clients get their answers, and then awaited until each of them runs.
 
-use super::{
-    Measured, round,
-    site::{Client, Site},
-};
+use super::{Measured, client::Client, round, site::Site};
+use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -67,9 +65,8 @@ async fn create(
         }
         let parameters = json!({"name": format!("vm-{vm}"), "l3NetworkUuids": [networks[vm % networks.len()]]});
         let began = Instant::now();
-        let reply = client.send("CreateVmInstance", parameters, wait).await;
-        let reply = reply.map_err(|refusal| anyhow::anyhow!("VM {vm}: {refusal}"))?;
-        anyhow::ensure!(reply.applied || wait == Wait::Durable, "VM {vm} does not run");
+        let done = client.send("CreateVmInstance", parameters, wait).await.with_context(|| format!("VM {vm}"))?;
+        anyhow::ensure!(done.applied || wait == Wait::Durable, "VM {vm} does not run");
         times.push(began.elapsed());
     }
 }

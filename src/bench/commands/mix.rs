@@ -3,14 +3,16 @@
 
 use super::{
     Measured,
-    site::{Client, Site, uuid_of},
+    client::{Client, Failed},
+    site::Site,
 };
+use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
-use switchback_bus::{RefusalKind, Wait};
+use switchback_bus::Wait;
 
 /// What one client does of its own.
 struct Life {
@@ -132,14 +134,9 @@ impl Life {
         let name = format!("vm-{}-{}", self.number, self.made);
         let began = Instant::now();
         let vm = json!({"name": name, "l3NetworkUuids": [self.networks[network]]});
-        match self.client.send("CreateVmInstance", vm, self.wait).await {
-            Ok(reply) => {
-                self.times.push(began.elapsed());
-                let uuid = uuid_of(&reply).ok_or_else(|| anyhow::anyhow!("a VM without uuid"))?;
-                self.vms.push_back((uuid, Power::On));
-            }
-            Err(refusal) => anyhow::bail!("create a VM: {refusal}"),
-        }
+        let made = self.client.send("CreateVmInstance", vm, self.wait).await.context("create a VM")?;
+        self.times.push(began.elapsed());
+        self.vms.push_back((made.uuid.context("a VM without uuid")?, Power::On));
         Ok(())
     }
 
@@ -151,11 +148,11 @@ impl Life {
                 self.times.push(began.elapsed());
                 Ok(true)
             }
-            Err(refusal) if refusal.kind == RefusalKind::Conflict => {
+            Err(Failed::Conflict) => {
                 self.refused += 1;
                 Ok(false)
             }
-            Err(refusal) => anyhow::bail!("{name}: {refusal}"),
+            Err(failed) => Err(failed).context(name.to_string()),
         }
     }
 }

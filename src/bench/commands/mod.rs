@@ -2,14 +2,16 @@
 //! hosts and routers, with all that a server does meanwhile: inventories, reconcilers, pushes. The yardstick is what
 //! the journal alone takes, measured in the same run.
 //!
-//! Not here: HTTP.
+//! `bench http`: the same through the gateway over loopback, with that in process as its yardstick.
 
+mod client;
 mod create;
 mod mix;
 mod site;
 
 use super::{round, spread};
 use anyhow::Context;
+use client::Way;
 use serde_json::{Value, json};
 use site::{Shape, Site};
 use std::{path::PathBuf, time::Duration};
@@ -66,7 +68,7 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
             continue;
         }
         progress(&format!("{} clients, a mix of commands, wait={}", options.clients, word(wait)));
-        let site = Site::build(&options.directory.join(name), shape)?;
+        let site = Site::build(&options.directory.join(name), shape, Way::Process)?;
         let measured = site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?;
         site.close()?;
         figures[name] = measured.figures();
@@ -83,7 +85,7 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
         }
         let (vms, networks) = (options.vms, shape.networks);
         progress(&format!("{vms} VMs on {} hosts, networks: {networks}, wait={}", shape.host_count(), word(wait)));
-        let site = Site::build(&options.directory.join(name), shape)?;
+        let site = Site::build(&options.directory.join(name), shape, Way::Process)?;
         figures[name] = site.block_on(create::run(&site, options.clients, vms, wait))?;
         site.close()?;
     }
@@ -99,7 +101,54 @@ fn word(wait: Wait) -> &'static str {
     }
 }
 
+/// What to measure through the gateway.
+#[derive(Clone, Debug)]
+pub struct HttpBench {
+    /// Clients that each wait for their last command.
+    pub clients: usize,
+    /// How long each mix is measured.
+    pub seconds: f64,
+    /// Where to write.
+    pub directory: PathBuf,
+}
+
+/// Runs the mix of commands in process and over HTTP, twice in turns, so that a machine that gets slower or faster
+/// meanwhile favours neither; `progress` hears what is done.
+///
+/// # Errors
+/// A node that cannot be opened; a gateway that does not listen; a command that was not carried out.
+pub fn http(options: &HttpBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+    let shape = Shape { clusters: 10, hosts: 10, networks: 20 };
+    through_both(options, shape, progress)
+}
+
+fn through_both(options: &HttpBench, shape: Shape, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+    let mut figures = json!({"bench": "http", "clients": options.clients});
+    for (name, wait) in [("mix", Wait::Durable), ("mixApplied", Wait::Applied)] {
+        let mut sums = [Measured::default(), Measured::default()];
+        for turn in 0..2 {
+            for (way, sum) in [Way::Process, Way::Http].into_iter().zip(&mut sums) {
+                progress(&format!(
+                    "{} clients, a mix of commands, {}, wait={}",
+                    options.clients,
+                    way.word(),
+                    word(wait)
+                ));
+                let site = Site::build(&options.directory.join(format!("{name}-{turn}-{way:?}")), shape, way)?;
+                sum.add(site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?);
+                site.close()?;
+            }
+        }
+        let [process, http] = sums;
+        figures[name] = http.figures();
+        figures[name]["inProcess"] = process.figures();
+        figures[name]["ratio"] = json!(round(http.per_second() / process.per_second()));
+    }
+    Ok(figures)
+}
+
 /// How many times something was done, and how long each took.
+#[derive(Default)]
 struct Measured {
     times: Vec<Duration>,
     took: Duration,
@@ -107,6 +156,12 @@ struct Measured {
 }
 
 impl Measured {
+    fn add(&mut self, more: Measured) {
+        self.times.extend(more.times);
+        self.took += more.took;
+        self.refused += more.refused;
+    }
+
     fn per_second(&self) -> f64 {
         self.times.len() as f64 / self.took.as_secs_f64()
     }
@@ -128,12 +183,25 @@ mod tests {
     fn commands_are_measured_on_a_small_site() {
         let directory = tempfile::tempdir().unwrap();
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
-        let site = Site::build(directory.path(), shape).unwrap();
+        let site = Site::build(directory.path(), shape, Way::Process).unwrap();
         let mix = site.block_on(mix::run(&site, 4, 0.2, 2, Wait::Applied)).unwrap();
         assert!(!mix.times.is_empty());
         let created = site.block_on(create::run(&site, 4, 40, Wait::Durable)).unwrap();
         assert_eq!(created["vms"], 40, "{created:#}");
         assert!(created["vmsPerSecond"].as_f64().unwrap() > 10.0, "{created:#}");
         site.close().unwrap();
+    }
+
+    #[test]
+    fn the_gateway_is_measured_beside_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = HttpBench { clients: 4, seconds: 0.2, directory: directory.path().to_path_buf() };
+        let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
+        let figures = through_both(&options, shape, &mut |_| ()).unwrap();
+        for mix in ["mix", "mixApplied"] {
+            assert!(figures[mix]["ms"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
+            assert!(figures[mix]["inProcess"]["ms"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
+            assert!(figures[mix]["ratio"].as_f64().unwrap() > 0.0, "{figures:#}");
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! A data centre of simulated hosts on a node of its own, with its log on the disk that is measured.
 
+use super::client::{Client, Listener, Way};
 use crate::node::{DataDir, Node, NodeOptions};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
-use switchback_bus::{Bus, CommandReply, CommandRequest, QueryRequest, Refusal, Wait};
-use switchback_events::Origin;
 
 /// How large.
 #[derive(Clone, Copy)]
@@ -28,54 +27,29 @@ pub(super) struct Site {
     pub client: Client,
     /// The guest networks.
     pub networks: Vec<String>,
+    node: Arc<Node>,
+    listener: Option<Listener>,
     runtime: tokio::runtime::Runtime,
     _system: actix_rt::SystemRunner,
 }
 
-/// Who asks.
-#[derive(Clone)]
-pub(super) struct Client {
-    node: Arc<Node>,
-}
-
-impl Client {
-    pub async fn send(&self, name: &str, parameters: Value, wait: Wait) -> Result<CommandReply, Refusal> {
-        let request = CommandRequest::new(name, parameters, "admin", Origin::Bus);
-        self.node.command(CommandRequest { wait, ..request }).await
-    }
-
-    /// Sends a command that must be carried out and applied, and gives the uuid of what it made.
-    async fn make(&self, name: &str, parameters: Value) -> anyhow::Result<String> {
-        let reply =
-            self.send(name, parameters, Wait::Applied).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
-        anyhow::ensure!(reply.applied, "{name} was not applied");
-        Ok(uuid_of(&reply).unwrap_or_default())
-    }
-
-    /// How many inventories match.
-    pub async fn count(&self, name: &str, conditions: &[&str]) -> anyhow::Result<u64> {
-        let q = conditions.iter().map(ToString::to_string).collect();
-        let request = QueryRequest { name: name.to_string(), q, count: true, ..QueryRequest::default() };
-        let reply = self.node.query(request).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
-        reply.total.context("a count without a total")
-    }
-}
-
-/// The uuid of what a command made.
-pub(super) fn uuid_of(reply: &CommandReply) -> Option<String> {
-    reply.inventory.as_ref()?["uuid"].as_str().map(str::to_string)
-}
-
 impl Site {
-    /// Builds it: zone, clusters, hosts, networks for management and the public, guest networks with services.
-    pub fn build(directory: &Path, shape: Shape) -> anyhow::Result<Site> {
+    /// Builds it: zone, clusters, hosts, networks for management and the public, guest networks with services. Its
+    /// clients come in by `way`.
+    pub fn build(directory: &Path, shape: Shape, way: Way) -> anyhow::Result<Site> {
         let system = actix_rt::System::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients")?;
         let options = NodeOptions { simulate: true, ..NodeOptions::default() };
         let node = Arc::new(Node::open(&DataDir::open(directory)?, &options)?);
-        let client = Client { node };
-        let networks = runtime.block_on(furnish(client.clone(), shape))?;
-        Ok(Site { client, networks, runtime, _system: system })
+        let networks = runtime.block_on(furnish(Client::in_process(node.clone()), shape))?;
+        let (client, listener) = match way {
+            Way::Process => (Client::in_process(node.clone()), None),
+            Way::Http => {
+                let listener = Listener::start(node.clone())?;
+                (listener.client()?, Some(listener))
+            }
+        };
+        Ok(Site { client, networks, node, listener, runtime, _system: system })
     }
 
     /// Runs clients to their end.
@@ -85,9 +59,12 @@ impl Site {
 
     /// Stops the node.
     pub fn close(self) -> anyhow::Result<()> {
-        let Site { client, runtime, .. } = self;
-        drop(runtime);
-        Arc::into_inner(client.node).context("somebody still has the node")?.close();
+        let Site { client, node, listener, runtime, .. } = self;
+        drop((client, runtime));
+        if let Some(listener) = listener {
+            listener.stop()?;
+        }
+        Arc::into_inner(node).context("somebody still has the node")?.close();
         Ok(())
     }
 }
