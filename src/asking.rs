@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 use switchback::node::{AtRest, Progress};
-use switchback_bus::{Bus, LogForm, MessageKind, QueryRequest, Refusal, message};
+use switchback_bus::{Bus, Caller, LogForm, MessageKind, QueryRequest, Refusal, message};
 use switchback_events::Position;
 use switchback_gateway::Problem;
 
@@ -71,6 +71,11 @@ impl Asked for Client {
     }
 }
 
+/// Who reads a data directory has all that is in it.
+fn whoever() -> Caller {
+    Caller::administrator("whoever has the files")
+}
+
 /// A data directory, read from a copy.
 pub struct Directory {
     runtime: tokio::runtime::Runtime,
@@ -99,7 +104,7 @@ impl Asked for Directory {
                     _ => {}
                 }
             }
-            self.runtime.block_on(self.at_rest.query(request)).map(|reply| json!(reply))
+            self.runtime.block_on(self.at_rest.query(&whoever(), request)).map(|reply| json!(reply))
         } else {
             let mut map = Map::new();
             for (name, text) in parameters {
@@ -108,13 +113,13 @@ impl Asked for Directory {
                     message.parameter(name).map_or(Value::String(text.clone()), |known| known.check.read(&text));
                 map.insert(name.clone(), value);
             }
-            self.runtime.block_on(self.at_rest.read(name, Value::Object(map)))
+            self.runtime.block_on(self.at_rest.read(&whoever(), name, Value::Object(map)))
         };
         answer.map_err(failure)
     }
 
     fn log(&self, form: LogForm, after: Position) -> Result<LogBytes<'_>, Failure> {
-        let mut copy = self.runtime.block_on(self.at_rest.log(form, after)).map_err(failure)?;
+        let mut copy = self.runtime.block_on(self.at_rest.log(&whoever(), form, after)).map_err(failure)?;
         let next = move || {
             let chunk = self.runtime.block_on(copy.chunks.next()).transpose();
             chunk.map_err(|refusal| io::Error::other(refusal.detail))

@@ -6,7 +6,7 @@ use switchback_events::{AccountId, Id};
 
 messages! {
     /// Creates an account.
-    Command CreateAccount "POST" "/accounts" => "account" {
+    Command CreateAccount "POST" "/accounts" => "account" for Administrator {
         /// The name that it logs in with; no two accounts have the same.
         name: String = Text(255),
         /// The SHA-512 of the password, as 128 lower-case hexadecimal digits.
@@ -17,7 +17,7 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Changes an account's name, description or password.
-    Command UpdateAccount "PUT" "/accounts/{uuid}" => "account" {
+    Command UpdateAccount "PUT" "/accounts/{uuid}" => "account" for Account {
         /// The account.
         uuid: AccountId = Uuid,
         /// The name that it logs in with.
@@ -29,19 +29,19 @@ messages! {
     }
     /// Logs in: answers a session, whose uuid is given as `Authorization: OAuth <uuid>` (or `Bearer`) from then on. It is
     /// shown this once.
-    Command LogInByAccount "PUT" "/accounts/login" => "" {
+    Command LogInByAccount "PUT" "/accounts/login" => "" for Anyone {
         /// The account's name.
         account_name: String = Text(255),
         /// The SHA-512 of the password, as 128 lower-case hexadecimal digits.
         password: Secret = Password,
     }
     /// Ends a session. One that is not there is a success.
-    Command LogOut "DELETE" "/accounts/sessions/{sessionUuid}" => "" {
+    Command LogOut "DELETE" "/accounts/sessions/{sessionUuid}" => "" for Anyone {
         /// The session.
         session_uuid: Secret = Session,
     }
     /// Whether a session is there and has not expired.
-    Read ValidateSession "GET" "/accounts/sessions/{sessionUuid}/valid" => "" {
+    Read ValidateSession "GET" "/accounts/sessions/{sessionUuid}/valid" => "" for Anyone {
         /// The session.
         session_uuid: Secret = Session,
     }
@@ -62,7 +62,7 @@ messages! {
         session: Id = Uuid,
     }
     /// Deletes an account. One that is not there is a success; `admin` stays.
-    Command DeleteAccount "DELETE" "/accounts/{uuid}" => "" {
+    Command DeleteAccount "DELETE" "/accounts/{uuid}" => "" for Administrator {
         /// The account.
         uuid: AccountId = Uuid,
     }

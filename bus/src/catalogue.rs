@@ -137,60 +137,90 @@ commands!(
     ReportLogOut,
 );
 
-const fn query(name: &'static str, path: &'static str, inventory: &'static str, doc: &'static str) -> Message {
-    Message { name, doc, kind: MessageKind::Query, method: "GET", path, parameters: &[], inventory, internal: false }
+const fn query(
+    name: &'static str,
+    path: &'static str,
+    inventory: &'static str,
+    access: Access,
+    doc: &'static str,
+) -> Message {
+    let (kind, method, parameters) = (MessageKind::Query, "GET", &[]);
+    Message { name, doc, kind, method, path, parameters, inventory, internal: false, access }
 }
 
 /// Every query, with the kind of inventory that it answers.
 pub const QUERIES: &[Message] = &[
-    query("QueryZone", "/zones", "zone", "Zones."),
-    query("QueryCluster", "/clusters", "cluster", "Clusters."),
-    query("QueryHost", "/hosts", "host", "Hosts."),
-    query("QueryImage", "/images", "image", "Images."),
-    query("QueryL2Network", "/l2-networks", "l2", "L2 networks."),
-    query("QueryL2VlanNetwork", "/l2-networks/vlan", "l2", "L2 networks of type L2VlanNetwork."),
-    query("QueryL3Network", "/l3-networks", "l3", "L3 networks."),
-    query("QueryIpRange", "/l3-networks/ip-ranges", "ipRange", "IP ranges."),
-    query("QueryIpAddress", "/l3-networks/ip-address", "usedIp", "Addresses in use."),
+    query("QueryZone", "/zones", "zone", Access::Account, "Zones."),
+    query("QueryCluster", "/clusters", "cluster", Access::Account, "Clusters."),
+    query("QueryHost", "/hosts", "host", Access::Account, "Hosts."),
+    query("QueryImage", "/images", "image", Access::Account, "Images."),
+    query("QueryL2Network", "/l2-networks", "l2", Access::Account, "L2 networks."),
+    query("QueryL2VlanNetwork", "/l2-networks/vlan", "l2", Access::Account, "L2 networks of type L2VlanNetwork."),
+    query("QueryL3Network", "/l3-networks", "l3", Access::Account, "L3 networks."),
+    query("QueryIpRange", "/l3-networks/ip-ranges", "ipRange", Access::Account, "IP ranges."),
+    query("QueryIpAddress", "/l3-networks/ip-address", "usedIp", Access::Account, "Addresses in use."),
     query(
         "QueryNetworkServiceProvider",
         "/network-services/providers",
         "networkServiceProvider",
+        Access::Account,
         "Providers of network services.",
     ),
     query(
         "QueryNetworkServiceL3NetworkRef",
         "/l3-networks/network-services/refs",
         "networkServiceL3NetworkRef",
+        Access::Account,
         "Which services which provider gives to which L3 network.",
     ),
     query(
         "QueryInstanceOffering",
         "/instance-offerings",
         "instanceOffering",
+        Access::Account,
         "Instance offerings, those of virtual routers included.",
     ),
     query(
         "QueryVirtualRouterOffering",
         "/instance-offerings/virtual-routers",
         "virtualRouterOffering",
+        Access::Account,
         "Virtual router offerings.",
     ),
-    query("QueryVmInstance", "/vm-instances", "vm", "VM instances of users."),
-    query("QueryVmNic", "/vm-instances/nics", "nic", "Network interfaces of VMs and routers."),
-    query("QueryVirtualRouterVm", "/vm-instances/appliances/virtual-routers", "virtualRouter", "Virtual routers."),
-    query("QueryApplianceVm", "/vm-instances/appliances", "virtualRouter", "Appliances: all are virtual routers."),
-    query("QuerySystemTag", "/system-tags", "systemTag", "System tags."),
-    query("QueryUserTag", "/user-tags", "userTag", "User tags."),
-    query("QueryTag", "/tags", "tag", "All tags, user's and the system's."),
-    query("QueryGlobalConfig", "/global-configurations", "globalConfig", "The global configuration."),
+    query("QueryVmInstance", "/vm-instances", "vm", Access::Account, "VM instances of users."),
+    query("QueryVmNic", "/vm-instances/nics", "nic", Access::Account, "Network interfaces of VMs and routers."),
+    query(
+        "QueryVirtualRouterVm",
+        "/vm-instances/appliances/virtual-routers",
+        "virtualRouter",
+        Access::Account,
+        "Virtual routers.",
+    ),
+    query(
+        "QueryApplianceVm",
+        "/vm-instances/appliances",
+        "virtualRouter",
+        Access::Account,
+        "Appliances: all are virtual routers.",
+    ),
+    query("QuerySystemTag", "/system-tags", "systemTag", Access::Account, "System tags."),
+    query("QueryUserTag", "/user-tags", "userTag", Access::Account, "User tags."),
+    query("QueryTag", "/tags", "tag", Access::Account, "All tags, user's and the system's."),
+    query(
+        "QueryGlobalConfig",
+        "/global-configurations",
+        "globalConfig",
+        Access::Administrator,
+        "The global configuration.",
+    ),
     query(
         "QueryResourceConfig",
         "/resource-configurations",
         "resourceConfig",
+        Access::Account,
         "Values that resources have of their own.",
     ),
-    query("QueryAccount", "/accounts", "account", "Accounts."),
+    query("QueryAccount", "/accounts", "account", Access::Account, "Accounts."),
 ];
 
 macro_rules! reads {

@@ -5,7 +5,7 @@ use switchback_events::{ClusterId, ZoneId};
 
 messages! {
     /// Creates a cluster.
-    Command CreateCluster "POST" "/clusters" => "cluster" {
+    Command CreateCluster "POST" "/clusters" => "cluster" for Administrator {
         /// The zone that it is in.
         zone_uuid: ZoneId = Uuid,
         /// A short name.
@@ -18,7 +18,7 @@ messages! {
         r#type: Option<String> = Enum(&["zstack"]),
     }
     /// Changes a cluster's name or description.
-    Command UpdateCluster "PUT" "/clusters/{uuid}/actions" => "cluster" {
+    Command UpdateCluster "PUT" "/clusters/{uuid}/actions" => "cluster" for Administrator {
         /// The cluster.
         uuid: ClusterId = Uuid,
         /// A short name.
@@ -27,14 +27,14 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Enables or disables a cluster and, with it, its hosts.
-    Command ChangeClusterState "PUT" "/clusters/{uuid}/actions" => "cluster" {
+    Command ChangeClusterState "PUT" "/clusters/{uuid}/actions" => "cluster" for Administrator {
         /// The cluster.
         uuid: ClusterId = Uuid,
         /// `enable` or `disable`.
         state_event: String = Enum(&["enable", "disable"]),
     }
     /// Deletes a cluster. One that is not there is a success; one that is in use names its blockers.
-    Command DeleteCluster "DELETE" "/clusters/{uuid}" => "" {
+    Command DeleteCluster "DELETE" "/clusters/{uuid}" => "" for Administrator {
         /// The cluster.
         uuid: ClusterId = Uuid,
     }

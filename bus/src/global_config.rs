@@ -4,7 +4,7 @@ use crate::{Check::*, messages};
 
 messages! {
     /// Changes a global configuration value.
-    Command UpdateGlobalConfig "PUT" "/global-configurations/{category}/{name}/actions" => "globalConfig" {
+    Command UpdateGlobalConfig "PUT" "/global-configurations/{category}/{name}/actions" => "globalConfig" for Administrator {
         /// `virtualRouter`, `applianceVm` …
         category: String = Text(255),
         /// `command.parallelismDegree` …
@@ -13,9 +13,9 @@ messages! {
         value: String = FreeText(2048),
     }
     /// Gives every entry of the global configuration its default again. What resources have of their own stays.
-    Command ResetGlobalConfig "PUT" "/global-configurations/actions" => "" {}
+    Command ResetGlobalConfig "PUT" "/global-configurations/actions" => "" for Administrator {}
     /// The values that an entry may have: the words, or the numbers between which it lies.
-    Read GetGlobalConfigOptions "GET" "/global-configurations/{category}/{name}" => "" {
+    Read GetGlobalConfigOptions "GET" "/global-configurations/{category}/{name}" => "" for Administrator {
         /// `virtualRouter`, `applianceVm` …
         category: String = Text(255),
         /// `command.parallelismDegree` …

@@ -6,7 +6,7 @@ use switchback_events::{ClusterId, HostId};
 
 messages! {
     /// Registers a Linux host that runs our host agent.
-    Command AddKVMHost "POST" "/hosts/kvm" => "host" {
+    Command AddKVMHost "POST" "/hosts/kvm" => "host" for Administrator {
         /// The cluster that it joins.
         cluster_uuid: ClusterId = Uuid,
         /// A short name.
@@ -25,7 +25,7 @@ messages! {
         ssh_port: Option<u16> = Int(1, 65535),
     }
     /// Registers a simulated host.
-    Command AddSimulatorHost "POST" "/hosts/simulators" => "host" {
+    Command AddSimulatorHost "POST" "/hosts/simulators" => "host" for Administrator {
         /// The cluster that it joins.
         cluster_uuid: ClusterId = Uuid,
         /// A short name.
@@ -36,7 +36,7 @@ messages! {
         management_ip: Ipv4Addr = Ipv4,
     }
     /// Changes a host's name or description.
-    Command UpdateHost "PUT" "/hosts/{uuid}/actions" => "host" {
+    Command UpdateHost "PUT" "/hosts/{uuid}/actions" => "host" for Administrator {
         /// The host.
         uuid: HostId = Uuid,
         /// A short name.
@@ -45,19 +45,19 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Enables or disables a host, or empties it for maintenance: what runs on it is stopped, then it is left alone.
-    Command ChangeHostState "PUT" "/hosts/{uuid}/actions" => "host" {
+    Command ChangeHostState "PUT" "/hosts/{uuid}/actions" => "host" for Administrator {
         /// The host.
         uuid: HostId = Uuid,
         /// `enable`, `disable` or `maintain`.
         state_event: String = Enum(&["enable", "disable", "maintain"]),
     }
     /// Connects a host again: its agent is asked for its state and told the whole configuration.
-    Command ReconnectHost "PUT" "/hosts/{uuid}/actions" => "host" {
+    Command ReconnectHost "PUT" "/hosts/{uuid}/actions" => "host" for Administrator {
         /// The host.
         uuid: HostId = Uuid,
     }
     /// Deletes a host. One that is not there is a success; one that is in use names its blockers.
-    Command DeleteHost "DELETE" "/hosts/{uuid}" => "" {
+    Command DeleteHost "DELETE" "/hosts/{uuid}" => "" for Administrator {
         /// The host.
         uuid: HostId = Uuid,
     }

@@ -5,7 +5,7 @@ use switchback_events::ImageId;
 
 messages! {
     /// Records an image.
-    Command AddImage "POST" "/images" => "image" {
+    Command AddImage "POST" "/images" => "image" for Administrator {
         /// A short name.
         name: String = Text(255),
         /// A long description.
@@ -20,7 +20,7 @@ messages! {
         system: Option<bool> = Bool,
     }
     /// Changes an image's name or description.
-    Command UpdateImage "PUT" "/images/{uuid}/actions" => "image" {
+    Command UpdateImage "PUT" "/images/{uuid}/actions" => "image" for Administrator {
         /// The image.
         uuid: ImageId = Uuid,
         /// A short name.
@@ -29,7 +29,7 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Deletes an image. One that is not there is a success; one that is in use names its blockers.
-    Command DeleteImage "DELETE" "/images/{uuid}" => "" {
+    Command DeleteImage "DELETE" "/images/{uuid}" => "" for Administrator {
         /// The image.
         uuid: ImageId = Uuid,
     }

@@ -5,7 +5,7 @@ use switchback_events::{AddressMode, IpRangeId, L3NetworkId};
 
 messages! {
     /// Adds a range by its first and last address.
-    Command AddIpRange "POST" "/l3-networks/{l3NetworkUuid}/ip-ranges" => "ipRange" {
+    Command AddIpRange "POST" "/l3-networks/{l3NetworkUuid}/ip-ranges" => "ipRange" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// A short name.
@@ -24,7 +24,7 @@ messages! {
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
     /// Adds a range, or two around a gateway in the middle, by a CIDR.
-    Command AddIpRangeByNetworkCidr "POST" "/l3-networks/{l3NetworkUuid}/ip-ranges/by-cidr" => "ipRange" {
+    Command AddIpRangeByNetworkCidr "POST" "/l3-networks/{l3NetworkUuid}/ip-ranges/by-cidr" => "ipRange" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// A short name.
@@ -39,7 +39,7 @@ messages! {
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
     /// Adds a range of IPv6 by its first and last address.
-    Command AddIpv6Range "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges" => "ipRange" {
+    Command AddIpv6Range "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges" => "ipRange" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// A short name.
@@ -61,7 +61,7 @@ messages! {
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
     /// Adds a range of IPv6 by a CIDR: the gateway is its second address, the range goes from the third to the last.
-    Command AddIpv6RangeByNetworkCidr "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges/by-cidr" => "ipRange" {
+    Command AddIpv6RangeByNetworkCidr "POST" "/l3-networks/{l3NetworkUuid}/ipv6-ranges/by-cidr" => "ipRange" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// A short name.
@@ -76,7 +76,7 @@ messages! {
         ip_range_type: Option<String> = Enum(&["Normal", "AddressPool"]),
     }
     /// Changes a range's name or description.
-    Command UpdateIpRange "PUT" "/l3-networks/ip-ranges/{uuid}/actions" => "ipRange" {
+    Command UpdateIpRange "PUT" "/l3-networks/ip-ranges/{uuid}/actions" => "ipRange" for Account {
         /// The range.
         uuid: IpRangeId = Uuid,
         /// A short name.
@@ -85,7 +85,7 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Deletes a range. One that is not there is a success; one in use names its blockers.
-    Command DeleteIpRange "DELETE" "/l3-networks/ip-ranges/{uuid}" => "" {
+    Command DeleteIpRange "DELETE" "/l3-networks/ip-ranges/{uuid}" => "" for Account {
         /// The range.
         uuid: IpRangeId = Uuid,
     }

@@ -5,7 +5,7 @@ use switchback_events::{ClusterId, L2NetworkId, ZoneId};
 
 messages! {
     /// Creates an L2 network of untagged frames.
-    Command CreateL2NoVlanNetwork "POST" "/l2-networks/no-vlan" => "l2" {
+    Command CreateL2NoVlanNetwork "POST" "/l2-networks/no-vlan" => "l2" for Administrator {
         /// The zone that it is in.
         zone_uuid: ZoneId = Uuid,
         /// A short name.
@@ -24,7 +24,7 @@ messages! {
         pvlan: Option<String> = Text(255),
     }
     /// Creates an L2 network of frames with an 802.1Q tag.
-    Command CreateL2VlanNetwork "POST" "/l2-networks/vlan" => "l2" {
+    Command CreateL2VlanNetwork "POST" "/l2-networks/vlan" => "l2" for Administrator {
         /// The zone that it is in.
         zone_uuid: ZoneId = Uuid,
         /// A short name.
@@ -45,7 +45,7 @@ messages! {
         pvlan: Option<String> = Text(255),
     }
     /// Changes an L2 network's name or description.
-    Command UpdateL2Network "PUT" "/l2-networks/{uuid}/actions" => "l2" {
+    Command UpdateL2Network "PUT" "/l2-networks/{uuid}/actions" => "l2" for Administrator {
         /// The L2 network.
         uuid: L2NetworkId = Uuid,
         /// A short name.
@@ -55,7 +55,7 @@ messages! {
     }
     /// Changes the tag of an L2 network's frames, or makes untagged frames of tagged ones and the other way round. What is
     /// on the network goes on; every host of its clusters changes over, or none.
-    Command ChangeL2NetworkVlanId "PUT" "/l2-networks/{uuid}/actions" => "l2" {
+    Command ChangeL2NetworkVlanId "PUT" "/l2-networks/{uuid}/actions" => "l2" for Administrator {
         /// The L2 network.
         uuid: L2NetworkId = Uuid,
         /// The tag: needed for `L2VlanNetwork`, not to be given for `L2NoVlanNetwork`.
@@ -64,7 +64,7 @@ messages! {
         r#type: Option<String> = Enum(&["L2NoVlanNetwork", "L2VlanNetwork"]),
     }
     /// Attaches an L2 network to a cluster: it is checked and realised on every connected host, or not attached.
-    Command AttachL2NetworkToCluster "POST" "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}" => "l2" {
+    Command AttachL2NetworkToCluster "POST" "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}" => "l2" for Administrator {
         /// The L2 network.
         l2_network_uuid: L2NetworkId = Uuid,
         /// The cluster.
@@ -73,14 +73,14 @@ messages! {
         l2_provider_type: Option<String> = Enum(&["LinuxBridge"]),
     }
     /// Detaches an L2 network from a cluster.
-    Command DetachL2NetworkFromCluster "DELETE" "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}" => "l2" {
+    Command DetachL2NetworkFromCluster "DELETE" "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}" => "l2" for Administrator {
         /// The L2 network.
         l2_network_uuid: L2NetworkId = Uuid,
         /// The cluster.
         cluster_uuid: ClusterId = Uuid,
     }
     /// Deletes an L2 network. One that is not there is a success; one that is in use names its blockers.
-    Command DeleteL2Network "DELETE" "/l2-networks/{uuid}" => "" {
+    Command DeleteL2Network "DELETE" "/l2-networks/{uuid}" => "" for Administrator {
         /// The L2 network.
         uuid: L2NetworkId = Uuid,
     }

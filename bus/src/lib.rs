@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod caller;
 mod catalogue;
 mod cluster;
 mod global_config;
@@ -31,6 +32,7 @@ mod vm_instance;
 mod zone;
 
 pub use account::*;
+pub use caller::Caller;
 pub use catalogue::*;
 pub use cluster::*;
 pub use global_config::*;
@@ -40,7 +42,7 @@ pub use ip_range::*;
 pub use l2_network::*;
 pub use l3_network::*;
 pub(crate) use message::messages;
-pub use message::{Check, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest};
+pub use message::{Access, Check, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest};
 pub use network_service_provider::*;
 pub use nic::*;
 pub use offering::*;

@@ -17,6 +17,31 @@ pub enum MessageKind {
     Read,
 }
 
+/// Who may send a message. What the message names must be seen by the sender besides, and what it changes be its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Also who has not logged in: the message itself carries what shows the right to it.
+    Anyone,
+    /// Every account.
+    Account,
+    /// Accounts of type SystemAdmin.
+    Administrator,
+    /// The system itself.
+    System,
+}
+
+impl Access {
+    /// In words, for the catalogue's page.
+    pub fn words(self) -> &'static str {
+        match self {
+            Access::Anyone => "anyone",
+            Access::Account => "any account",
+            Access::Administrator => "administrators",
+            Access::System => "the system",
+        }
+    }
+}
+
 /// One message of the catalogue.
 #[derive(Debug)]
 pub struct Message {
@@ -36,6 +61,8 @@ pub struct Message {
     pub inventory: &'static str,
     /// Only the system itself may send it.
     pub internal: bool,
+    /// Who may send it.
+    pub access: Access,
 }
 
 /// One parameter.
@@ -334,7 +361,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Defines messages: a struct for the parameters of each, and its entry in the catalogue.
 macro_rules! messages {
-    ($($(#[doc = $doc:literal])+ $kind:ident $name:ident $method:literal $path:literal => $inventory:literal $([$internal:ident])? {
+    ($($(#[doc = $doc:literal])+ $kind:ident $name:ident $method:literal $path:literal => $inventory:literal $(for $access:ident)? $([$internal:ident])? {
         $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty = $check:expr),* $(,)?
     })*) => {$(
         $(#[doc = $doc])+
@@ -360,10 +387,14 @@ macro_rules! messages {
                 }),*],
                 inventory: $inventory,
                 internal: messages!(@internal $($internal)?),
+                access: messages!(@access $($access)? $($internal)?),
             };
         }
     )*};
     (@internal) => { false };
     (@internal internal) => { true };
+    // There is no arm for a message that says nothing: it does not compile.
+    (@access internal) => { $crate::Access::System };
+    (@access $access:ident) => { $crate::Access::$access };
 }
 pub(crate) use messages;

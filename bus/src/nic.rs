@@ -6,7 +6,7 @@ use switchback_events::{Id, L3NetworkId, NicId, RouterId, VmInstanceId};
 
 messages! {
     /// Gives a VM that is Running or Stopped a nic on another network; a virtual router that is Connected another public network.
-    Command AttachL3NetworkToVm "POST" "/vm-instances/{vmInstanceUuid}/l3-networks/{l3NetworkUuid}" => "vm" {
+    Command AttachL3NetworkToVm "POST" "/vm-instances/{vmInstanceUuid}/l3-networks/{l3NetworkUuid}" => "vm" for Account {
         /// The VM or router.
         vm_instance_uuid: Id = Uuid,
         /// The network.
@@ -21,12 +21,12 @@ messages! {
         vm_nic_params: Option<String> = Any,
     }
     /// Takes a nic from a VM that is Running or Stopped, or an additional public network from a virtual router.
-    Command DetachL3NetworkFromVm "DELETE" "/vm-instances/nics/{vmNicUuid}" => "vm" {
+    Command DetachL3NetworkFromVm "DELETE" "/vm-instances/nics/{vmNicUuid}" => "vm" for Account {
         /// The nic.
         vm_nic_uuid: NicId = Uuid,
     }
     /// Moves a nic of a VM that is Running or Stopped to another network. It keeps its hardware address.
-    Command ChangeVmNicNetwork "POST" "/vm-instances/nics/{vmNicUuid}/l3-networks/{destL3NetworkUuid}" => "vm" {
+    Command ChangeVmNicNetwork "POST" "/vm-instances/nics/{vmNicUuid}/l3-networks/{destL3NetworkUuid}" => "vm" for Account {
         /// The nic.
         vm_nic_uuid: NicId = Uuid,
         /// The network.
@@ -35,14 +35,14 @@ messages! {
         static_ip: Option<IpAddr> = Ip,
     }
     /// Lets a nic carry nothing, or carry again. It keeps its addresses.
-    Command ChangeVmNicState "PUT" "/vm-instances/nics/{vmNicUuid}/actions" => "nic" {
+    Command ChangeVmNicState "PUT" "/vm-instances/nics/{vmNicUuid}/actions" => "nic" for Account {
         /// The nic.
         vm_nic_uuid: NicId = Uuid,
         /// Whether it shall carry.
         state: String = Enum(&["enable", "disable"]),
     }
     /// Gives the nic of a VM on a network this address, now and for ever; of both families, where both are given.
-    Command SetVmStaticIp "PUT" "/vm-instances/{vmInstanceUuid}/actions" => "vm" {
+    Command SetVmStaticIp "PUT" "/vm-instances/{vmInstanceUuid}/actions" => "vm" for Account {
         /// The VM.
         vm_instance_uuid: VmInstanceId = Uuid,
         /// The network.
@@ -61,7 +61,7 @@ messages! {
         ipv6_prefix: Option<String> = Any,
     }
     /// No longer asks for an address; the nic keeps it as long as it has it.
-    Command DeleteVmStaticIp "DELETE" "/vm-instances/{vmInstanceUuid}/static-ips" => "vm" {
+    Command DeleteVmStaticIp "DELETE" "/vm-instances/{vmInstanceUuid}/static-ips" => "vm" for Account {
         /// The VM.
         vm_instance_uuid: VmInstanceId = Uuid,
         /// The network.
@@ -70,34 +70,34 @@ messages! {
         static_ip: Option<IpAddr> = Ip,
     }
     /// Gives a VM another name in DNS and DHCP.
-    Command SetVmHostname "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command SetVmHostname "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
         /// The name: no other VM on its networks has it.
         hostname: String = Any,
     }
     /// Calls a VM in DNS and DHCP after itself again.
-    Command DeleteVmHostname "DELETE" "/vm-instances/{uuid}/hostnames" => "" {
+    Command DeleteVmHostname "DELETE" "/vm-instances/{uuid}/hostnames" => "" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// The name of a VM in DNS and DHCP.
-    Read GetVmHostname "GET" "/vm-instances/{uuid}/hostnames" => "" {
+    Read GetVmHostname "GET" "/vm-instances/{uuid}/hostnames" => "" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// The networks that a VM could have another nic on.
-    Read GetVmAttachableL3Network "GET" "/vm-instances/{vmInstanceUuid}/l3-networks-candidates" => "l3" {
+    Read GetVmAttachableL3Network "GET" "/vm-instances/{vmInstanceUuid}/l3-networks-candidates" => "l3" for Account {
         /// The VM.
         vm_instance_uuid: VmInstanceId = Uuid,
     }
     /// The networks that a nic could be moved to.
-    Read GetCandidateL3NetworksForChangeVmNicNetwork "GET" "/vm-instances/nics/{vmNicUuid}/l3-networks-candidates" => "l3" {
+    Read GetCandidateL3NetworksForChangeVmNicNetwork "GET" "/vm-instances/nics/{vmNicUuid}/l3-networks-candidates" => "l3" for Account {
         /// The nic.
         vm_nic_uuid: NicId = Uuid,
     }
     /// The public networks that a virtual router could be given.
-    Read GetAttachablePublicL3ForVRouter "GET" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/attachable-public-l3s" => "l3" {
+    Read GetAttachablePublicL3ForVRouter "GET" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/attachable-public-l3s" => "l3" for Account {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
     }

@@ -5,7 +5,7 @@ use switchback_events::{ImageId, L3NetworkId, OfferingId, ZoneId};
 
 messages! {
     /// Creates an instance offering.
-    Command CreateInstanceOffering "POST" "/instance-offerings" => "instanceOffering" {
+    Command CreateInstanceOffering "POST" "/instance-offerings" => "instanceOffering" for Administrator {
         /// A short name.
         name: String = Text(255),
         /// A long description.
@@ -20,7 +20,7 @@ messages! {
         allocator_strategy: Option<String> = Enum(&["DefaultHostAllocatorStrategy"]),
     }
     /// Creates a virtual router offering: what routers are made of, and the networks that they stand on.
-    Command CreateVirtualRouterOffering "POST" "/instance-offerings/virtual-routers" => "virtualRouterOffering" {
+    Command CreateVirtualRouterOffering "POST" "/instance-offerings/virtual-routers" => "virtualRouterOffering" for Administrator {
         /// A short name.
         name: String = Text(255),
         /// A long description.
@@ -45,7 +45,7 @@ messages! {
         is_default: Option<bool> = Bool,
     }
     /// Changes a virtual router offering.
-    Command UpdateVirtualRouterOffering "PUT" "/instance-offerings/virtual-routers/{uuid}/actions" => "virtualRouterOffering" {
+    Command UpdateVirtualRouterOffering "PUT" "/instance-offerings/virtual-routers/{uuid}/actions" => "virtualRouterOffering" for Administrator {
         /// The offering.
         uuid: OfferingId = Uuid,
         /// A short name.
@@ -58,7 +58,7 @@ messages! {
         image_uuid: Option<ImageId> = Uuid,
     }
     /// Changes an offering's name or description.
-    Command UpdateInstanceOffering "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" {
+    Command UpdateInstanceOffering "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" for Administrator {
         /// The offering.
         uuid: OfferingId = Uuid,
         /// A short name.
@@ -67,14 +67,14 @@ messages! {
         description: Option<String> = FreeText(2048),
     }
     /// Enables or disables an offering.
-    Command ChangeInstanceOfferingState "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" {
+    Command ChangeInstanceOfferingState "PUT" "/instance-offerings/{uuid}/actions" => "instanceOffering" for Administrator {
         /// The offering.
         uuid: OfferingId = Uuid,
         /// `enable` or `disable`.
         state_event: String = Enum(&["enable", "disable"]),
     }
     /// Deletes an offering. One that is not there is a success. Routers made of it go on.
-    Command DeleteInstanceOffering "DELETE" "/instance-offerings/{uuid}" => "" {
+    Command DeleteInstanceOffering "DELETE" "/instance-offerings/{uuid}" => "" for Administrator {
         /// The offering.
         uuid: OfferingId = Uuid,
     }

@@ -6,7 +6,7 @@ use switchback_events::{ClusterId, Id, IpRangeId, L2NetworkId, L3NetworkId, Rout
 
 messages! {
     /// Free addresses of an L3 network or of a range, ascending.
-    Read GetFreeIp "GET" "" => "" {
+    Read GetFreeIp "GET" "" => "" for Account {
         /// The L3 network.
         l3_network_uuid: Option<L3NetworkId> = Uuid,
         /// The range.
@@ -21,7 +21,7 @@ messages! {
         ip_version: Option<u8> = Int(4, 6),
     }
     /// Whether an address of an L3 network is free, and if not, why.
-    Read CheckIpAvailability "GET" "/l3-networks/{l3NetworkUuid}/ip/{ip}/availability" => "" {
+    Read CheckIpAvailability "GET" "/l3-networks/{l3NetworkUuid}/ip/{ip}/availability" => "" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// The address.
@@ -32,7 +32,7 @@ messages! {
         ip_range_check: Option<bool> = Bool,
     }
     /// How many addresses there are, free and used. Of several lists the narrowest counts.
-    Read GetIpAddressCapacity "GET" "/ip-capacity" => "" {
+    Read GetIpAddressCapacity "GET" "/ip-capacity" => "" for Account {
         /// Of these zones.
         zone_uuids: Option<Vec<ZoneId>> = List(&Uuid),
         /// Of these L3 networks.
@@ -43,7 +43,7 @@ messages! {
         all: Option<bool> = Bool,
     }
     /// The used addresses of an L3 network with who has them, a page at a time.
-    Read GetL3NetworkIpStatistic "GET" "/l3-networks/{l3NetworkUuid}/ip-statistic" => "" {
+    Read GetL3NetworkIpStatistic "GET" "/l3-networks/{l3NetworkUuid}/ip-statistic" => "" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
         /// Whose addresses; all when not given. There are no VIPs yet.
@@ -62,44 +62,44 @@ messages! {
         reply_with_count: Option<bool> = Bool,
     }
     /// The MTU of an L3 network, bytes: its own, else that of its kind of L2 network.
-    Read GetL3NetworkMtu "GET" "/l3-networks/{l3NetworkUuid}/mtu" => "" {
+    Read GetL3NetworkMtu "GET" "/l3-networks/{l3NetworkUuid}/mtu" => "" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
     }
     /// The address that virtual routers take on an L3 network: the one that was set, else the gateway.
-    Read GetL3NetworkRouterInterfaceIp "GET" "/l3-networks/{l3NetworkUuid}/router-interface-ip" => "" {
+    Read GetL3NetworkRouterInterfaceIp "GET" "/l3-networks/{l3NetworkUuid}/router-interface-ip" => "" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
     }
     /// The types of network service.
-    Read GetNetworkServiceTypes "GET" "/network-services/types" => "" {}
+    Read GetNetworkServiceTypes "GET" "/network-services/types" => "" for Account {}
     /// The types of switches on hosts.
-    Read GetVSwitchTypes "GET" "/l2-networks/vSwitchTypes" => "" {}
+    Read GetVSwitchTypes "GET" "/l2-networks/vSwitchTypes" => "" for Account {}
     /// The clusters that an L2 network may be attached to: those of its zone where nothing is in the way.
-    Read GetCandidateClustersForAttachingL2Network "GET" "/l2-networks/{l2NetworkUuid}/cluster-candidates" => "" {
+    Read GetCandidateClustersForAttachingL2Network "GET" "/l2-networks/{l2NetworkUuid}/cluster-candidates" => "" for Administrator {
         /// The L2 network.
         l2_network_uuid: L2NetworkId = Uuid,
         /// Only clusters of these types; there is `zstack`.
         cluster_types: Option<Vec<String>> = List(&Enum(&["zstack", "baremetal", "baremetal2"])),
     }
     /// The L2 networks that may be attached to a cluster: those of its zone where nothing is in the way.
-    Read GetCandidateL2NetworksForAttachingCluster "GET" "/cluster/{clusterUuid}/l2-candidates" => "" {
+    Read GetCandidateL2NetworksForAttachingCluster "GET" "/cluster/{clusterUuid}/l2-candidates" => "" for Administrator {
         /// The cluster.
         cluster_uuid: ClusterId = Uuid,
     }
     /// The types of L2 network.
-    Read GetL2NetworkTypes "GET" "/l2-networks/types" => "" {}
+    Read GetL2NetworkTypes "GET" "/l2-networks/types" => "" for Account {}
     /// The types of L3 network.
-    Read GetL3NetworkTypes "GET" "/l3-networks/types" => "" {}
+    Read GetL3NetworkTypes "GET" "/l3-networks/types" => "" for Account {}
     /// The configuration that the log implies for a router, now or at an earlier moment.
-    Read GetVirtualRouterConfig "" "" => "" {
+    Read GetVirtualRouterConfig "" "" => "" for Account {
         /// The router.
         uuid: RouterId = Uuid,
         /// A position or an RFC 3339 time.
         at: Option<String> = Text(64),
     }
     /// The difference of a router's configuration between two moments, and the events that made it.
-    Read GetVirtualRouterDiff "" "" => "" {
+    Read GetVirtualRouterDiff "" "" => "" for Account {
         /// The router.
         uuid: RouterId = Uuid,
         /// A position or an RFC 3339 time.
@@ -108,12 +108,12 @@ messages! {
         to: Option<String> = Text(64),
     }
     /// Where a router's kernel and daemons differ from its configuration.
-    Read GetVirtualRouterDrift "" "" => "" {
+    Read GetVirtualRouterDrift "" "" => "" for Account {
         /// The router.
         uuid: RouterId = Uuid,
     }
     /// Events of the log, in order.
-    Read GetEvents "" "" => "" {
+    Read GetEvents "" "" => "" for Administrator {
         /// Only later positions.
         after: Option<u64> = Int(0, i64::MAX),
         /// How many at most, 100 when not given.
@@ -136,12 +136,12 @@ messages! {
         newest: Option<bool> = Bool,
     }
     /// One event whole, with its commit's other events, what caused it, and what it caused.
-    Read GetEvent "" "" => "" {
+    Read GetEvent "" "" => "" for Administrator {
         /// Its position.
         position: u64 = Int(1, i64::MAX),
     }
     /// What changed between two moments, field by field, with the events that made it.
-    Read GetAuditDiff "" "" => "" {
+    Read GetAuditDiff "" "" => "" for Administrator {
         /// Only this resource, and what belongs to it.
         resource: Option<Id> = Uuid,
         /// A position or an RFC 3339 time.
@@ -150,19 +150,19 @@ messages! {
         to: Option<String> = Text(64),
     }
     /// The state of a resource folded again from the log, now or as of an earlier moment.
-    Read ReplayResource "" "" => "" {
+    Read ReplayResource "" "" => "" for Administrator {
         /// The resource.
         uuid: Id = Uuid,
         /// A position or an RFC 3339 time.
         at: Option<String> = Text(64),
     }
     /// The inventories folded again from the log into a fresh database: how many of each kind, and their digests.
-    Read ReplayInventories "" "" => "" {
+    Read ReplayInventories "" "" => "" for Administrator {
         /// A position or an RFC 3339 time.
         at: Option<String> = Text(64),
     }
     /// Who held an address, and from when to when: at a moment, or ever.
-    Read GetAddressHolder "" "" => "" {
+    Read GetAddressHolder "" "" => "" for Administrator {
         /// The address.
         ip: IpAddr = Ip,
         /// Only on this L3 network.
@@ -171,14 +171,14 @@ messages! {
         at: Option<String> = Text(64),
     }
     /// The head of the log, signed: position, chain hash, time, signature and public key. Kept outside it is an anchor.
-    Read GetAuditHead "" "" => "" {}
+    Read GetAuditHead "" "" => "" for Administrator {}
     /// Reads the whole log again and verifies it.
-    Read VerifyAudit "" "" => "" {
+    Read VerifyAudit "" "" => "" for Administrator {
         /// A reply of GetAuditHead that was kept outside, as JSON: the log must still hold it.
         anchor: Option<String> = Text(2048),
     }
     /// A token by which the agent of a host at this address joins. A secret.
-    Read GetAgentToken "" "" => "" {
+    Read GetAgentToken "" "" => "" for Administrator {
         /// Where the agent will listen.
         address: Ipv4Addr = Ipv4,
     }

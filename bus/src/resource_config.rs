@@ -5,7 +5,7 @@ use switchback_events::Id;
 
 messages! {
     /// Gives a resource a value of its own for an entry of the global configuration.
-    Command UpdateResourceConfig "PUT" "/resource-configurations/{category}/{name}/{resourceUuid}/actions" => "resourceConfig" {
+    Command UpdateResourceConfig "PUT" "/resource-configurations/{category}/{name}/{resourceUuid}/actions" => "resourceConfig" for Administrator {
         /// `l3Network`, `host` …
         category: String = Text(255),
         /// `ipAllocateStrategy`, `ping.interval` …
@@ -16,7 +16,7 @@ messages! {
         value: String = FreeText(2048),
     }
     /// Takes a resource's own value away: what holds around it holds for it again. Where there is none, it is a success.
-    Command DeleteResourceConfig "DELETE" "/resource-configurations/{category}/{name}/{resourceUuid}" => "" {
+    Command DeleteResourceConfig "DELETE" "/resource-configurations/{category}/{name}/{resourceUuid}" => "" for Administrator {
         /// `l3Network`, `host` …
         category: String = Text(255),
         /// `ipAllocateStrategy`, `ping.interval` …
@@ -25,7 +25,7 @@ messages! {
         resource_uuid: Id = Uuid,
     }
     /// The value of an entry that holds for a resource, and the values of its own and of what it is in, the nearest first.
-    Read GetResourceConfig "GET" "/resource-configurations/{resourceUuid}/{category}/{name}" => "" {
+    Read GetResourceConfig "GET" "/resource-configurations/{resourceUuid}/{category}/{name}" => "" for Account {
         /// `l3Network`, `host` …
         category: String = Text(255),
         /// `ipAllocateStrategy`, `ping.interval` …
@@ -34,7 +34,7 @@ messages! {
         resource_uuid: Id = Uuid,
     }
     /// The same for several entries of one category.
-    Read GetResourceConfigs "GET" "/resource-configurations/{resourceUuid}/{category}" => "" {
+    Read GetResourceConfigs "GET" "/resource-configurations/{resourceUuid}/{category}" => "" for Account {
         /// `l3Network`, `host` …
         category: String = Text(255),
         /// `ping.interval`, `ping.maxFailure` …
@@ -43,7 +43,7 @@ messages! {
         resource_uuid: Id = Uuid,
     }
     /// The entries that resources may have values of their own for, and which resources.
-    Read GetResourceBindableConfig "GET" "/resource-configurations/bindable" => "" {
+    Read GetResourceBindableConfig "GET" "/resource-configurations/bindable" => "" for Administrator {
         /// Only of this category.
         category: Option<String> = Text(255),
     }

@@ -6,12 +6,12 @@ use switchback_events::RouterId;
 messages! {
     /// Connects a router again: upgrades its agent where the digest differs, restarts it, replays the whole history
     /// into the configuration and applies it.
-    Command ReconnectVirtualRouter "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/actions" => "virtualRouter" {
+    Command ReconnectVirtualRouter "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/actions" => "virtualRouter" for Account {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
     }
     /// Applies a running router's services again.
-    Command ProvisionVirtualRouterConfig "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/provision" => "virtualRouter" {
+    Command ProvisionVirtualRouterConfig "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/provision" => "virtualRouter" for Account {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
     }

@@ -5,7 +5,7 @@ use switchback_events::{Id, StreamKind, TagId};
 
 messages! {
     /// Puts a system tag on a resource: one that the system reads, with a pattern.
-    Command CreateSystemTag "POST" "/system-tags" => "systemTag" {
+    Command CreateSystemTag "POST" "/system-tags" => "systemTag" for Account {
         /// `InstanceOfferingVO`, `VmInstanceVO`, `L3NetworkVO` …
         resource_type: String = Text(255),
         /// The resource.
@@ -14,7 +14,7 @@ messages! {
         tag: String = Text(2048),
     }
     /// Puts several system tags on a resource, all of them or none.
-    Command CreateSystemTags "POST" "/system-tags/{resourceUuid}/tags" => "systemTag" {
+    Command CreateSystemTags "POST" "/system-tags/{resourceUuid}/tags" => "systemTag" for Account {
         /// `InstanceOfferingVO`, `VmInstanceVO`, `L3NetworkVO` …
         resource_type: String = Text(255),
         /// The resource.
@@ -23,14 +23,14 @@ messages! {
         tags: Vec<String> = List(&Text(2048)),
     }
     /// Changes the values of a system tag; its name stays.
-    Command UpdateSystemTag "PUT" "/system-tags/{uuid}/actions" => "systemTag" {
+    Command UpdateSystemTag "PUT" "/system-tags/{uuid}/actions" => "systemTag" for Account {
         /// The tag.
         uuid: TagId = Uuid,
         /// What it shall be: `commandsParallelismDegree::200`.
         tag: String = Text(2048),
     }
     /// Puts a user tag on a resource.
-    Command CreateUserTag "POST" "/user-tags" => "userTag" {
+    Command CreateUserTag "POST" "/user-tags" => "userTag" for Account {
         /// `InstanceOfferingVO`, `VmInstanceVO`, `L3NetworkVO` …
         resource_type: String = Text(255),
         /// The resource.
@@ -39,7 +39,7 @@ messages! {
         tag: String = Text(2048),
     }
     /// Deletes a tag. One that is not there is a success; an inherent one, which the system has put there, stays.
-    Command DeleteTag "DELETE" "/tags/{uuid}" => "" {
+    Command DeleteTag "DELETE" "/tags/{uuid}" => "" for Account {
         /// The tag.
         uuid: TagId = Uuid,
     }

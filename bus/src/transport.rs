@@ -1,6 +1,6 @@
 //! The bus: how messages travel from who asks to who decides. In process now; over NATS later, by the same trait.
 
-use crate::{GetEvents, Refusal};
+use crate::{Caller, GetEvents, Refusal};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct CommandRequest {
     /// The sender's id for it; made up when not given.
     pub command_id: Option<CommandId>,
     /// Who asks: the gateway's word, never the body's.
-    pub principal: String,
+    pub caller: Caller,
     /// The way in.
     pub origin: Origin,
     /// Why.
@@ -42,13 +42,13 @@ pub struct CommandRequest {
 }
 
 impl CommandRequest {
-    /// A command of `principal` by `origin`, with everything else as usual.
-    pub fn new(name: &str, parameters: Value, principal: &str, origin: Origin) -> CommandRequest {
+    /// A command of `caller` by `origin`, with everything else as usual.
+    pub fn new(name: &str, parameters: Value, caller: Caller, origin: Origin) -> CommandRequest {
         CommandRequest {
             name: name.to_string(),
             parameters,
             command_id: None,
-            principal: principal.to_string(),
+            caller,
             origin,
             reason: None,
             if_match: None,
@@ -174,19 +174,20 @@ pub struct LogCopy {
     pub chunks: BoxStream<'static, Result<Vec<u8>, Refusal>>,
 }
 
-/// From who asks to who decides or knows.
+/// From who asks to who decides or knows. Whether the caller may, and what of it he sees, is decided behind this, so that
+/// it holds for every way in.
 #[async_trait]
 pub trait Bus: Send + Sync {
     /// Asks for a change. When it answers, the change is on disk.
     async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal>;
     /// Asks for inventories.
-    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal>;
+    async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal>;
     /// Asks for anything else: the reads of the catalogue.
-    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal>;
+    async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal>;
     /// The events that match, as a stream.
-    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal>;
+    async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal>;
     /// The durable log after a position, to be kept elsewhere.
-    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal>;
+    async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal>;
     /// Whether the system is ready, by component, each with what was found.
     async fn ready(&self) -> Vec<(String, Result<String, String>)>;
 }

@@ -5,7 +5,7 @@ use switchback_events::{ClusterId, HostId, Id, ImageId, L3NetworkId, OfferingId,
 
 messages! {
     /// Creates a VM and starts it, with a router for its networks where they need one.
-    Command CreateVmInstance "POST" "/vm-instances" => "vm" {
+    Command CreateVmInstance "POST" "/vm-instances" => "vm" for Account {
         /// A short name.
         name: String = Text(255),
         /// A long description.
@@ -26,49 +26,49 @@ messages! {
         instance_offering_uuid: Option<OfferingId> = Uuid,
     }
     /// Starts a stopped VM or router.
-    Command StartVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command StartVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM or router.
         uuid: Id = Uuid,
     }
     /// Stops a running VM or router.
-    Command StopVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command StopVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM or router.
         uuid: Id = Uuid,
         /// How a hypervisor is to stop it; `grace` when not given.
         r#type: Option<String> = Enum(&["grace", "cold"]),
     }
     /// Reboots a running VM or router.
-    Command RebootVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command RebootVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM or router.
         uuid: Id = Uuid,
     }
     /// Destroys a VM or router. One that is not there is a success.
-    Command DestroyVmInstance "DELETE" "/vm-instances/{uuid}" => "" {
+    Command DestroyVmInstance "DELETE" "/vm-instances/{uuid}" => "" for Account {
         /// The VM or router.
         uuid: Id = Uuid,
     }
     /// Lets a running VM stand still: nothing goes through its nics.
-    Command PauseVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command PauseVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// Lets a paused VM go on.
-    Command ResumeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command ResumeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// Brings a destroyed VM back, as Stopped, with the addresses that it had: as long as it was not expunged.
-    Command RecoverVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command RecoverVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// Forgets a destroyed VM. One that is not there is a success.
-    Command ExpungeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "" {
+    Command ExpungeVmInstance "PUT" "/vm-instances/{uuid}/actions" => "" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
     }
     /// Changes a VM's name or description.
-    Command UpdateVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" {
+    Command UpdateVmInstance "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
         /// The VM.
         uuid: VmInstanceId = Uuid,
         /// A short name.

@@ -5,7 +5,7 @@ use switchback_events::ZoneId;
 
 messages! {
     /// Creates a zone.
-    Command CreateZone "POST" "/zones" => "zone" {
+    Command CreateZone "POST" "/zones" => "zone" for Administrator {
         /// A short name.
         name: String = Text(255),
         /// A long description.
@@ -14,7 +14,7 @@ messages! {
         is_default: Option<bool> = Bool,
     }
     /// Changes a zone's name, description or default flag.
-    Command UpdateZone "PUT" "/zones/{uuid}/actions" => "zone" {
+    Command UpdateZone "PUT" "/zones/{uuid}/actions" => "zone" for Administrator {
         /// The zone.
         uuid: ZoneId = Uuid,
         /// A short name.
@@ -25,14 +25,14 @@ messages! {
         is_default: Option<bool> = Bool,
     }
     /// Enables or disables a zone and, with it, its clusters and hosts.
-    Command ChangeZoneState "PUT" "/zones/{uuid}/actions" => "zone" {
+    Command ChangeZoneState "PUT" "/zones/{uuid}/actions" => "zone" for Administrator {
         /// The zone.
         uuid: ZoneId = Uuid,
         /// `enable` or `disable`.
         state_event: String = Enum(&["enable", "disable"]),
     }
     /// Deletes a zone. One that is not there is a success; one that is in use names its blockers.
-    Command DeleteZone "DELETE" "/zones/{uuid}" => "" {
+    Command DeleteZone "DELETE" "/zones/{uuid}" => "" for Administrator {
         /// The zone.
         uuid: ZoneId = Uuid,
     }

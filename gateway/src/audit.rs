@@ -3,23 +3,32 @@
 //! **Invariant:** a body that ends without an error is whole: a failure under way, or the end of the server, breaks it
 //! off.
 
-use crate::{Gateway, Problem, parameters::Parameters};
+use crate::{Caller, Gateway, Problem, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures_util::{StreamExt, future::Either, stream};
 use switchback_bus::{LogForm, Refusal};
 
 /// JSON lines, one event each.
-pub(crate) async fn export(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    copy(&gateway, &request, LogForm::JsonLines, "application/x-ndjson").await
+pub(crate) async fn export(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    copy(&gateway, &caller, &request, LogForm::JsonLines, "application/x-ndjson").await
 }
 
 /// Frames as they are stored, for a backup.
-pub(crate) async fn backup(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    copy(&gateway, &request, LogForm::Frames, "application/octet-stream").await
+pub(crate) async fn backup(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    copy(&gateway, &caller, &request, LogForm::Frames, "application/octet-stream").await
 }
 
 async fn copy(
     gateway: &Gateway,
+    caller: &Caller,
     request: &HttpRequest,
     form: LogForm,
     media_type: &'static str,
@@ -27,7 +36,7 @@ async fn copy(
     let mut parameters = Parameters::of(request)?;
     let after = parameters.number("after")?.unwrap_or(0);
     parameters.finish(None)?;
-    let copy = gateway.bus.log(form, after).await?;
+    let copy = gateway.bus.log(caller, form, after).await?;
     let mut ending = gateway.ending.subscribe();
     let stopped = async move {
         // Nobody is left who could say so: the gateway is gone.

@@ -1,6 +1,6 @@
 //! `POST /v1/commands/{Name}`.
 
-use crate::{Caller, Gateway, Problem, guard::Principal, message, parameters::Parameters, rules};
+use crate::{Caller, Gateway, Problem, message, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -18,15 +18,13 @@ const CLI_AGENT: &str = "switchback-cli/";
 /// Takes a command to the bus and answers its reply.
 pub(crate) async fn post(
     gateway: web::Data<Gateway>,
-    principal: web::ReqData<Principal>,
     caller: web::ReqData<Caller>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
     let body = Value::Object(object(&request, payload).await?);
-    rules::allow_command(&caller, message.name, &body)?;
-    let mut command = CommandRequest::new(message.name, body, &principal.0, origin(&request));
+    let mut command = CommandRequest::new(message.name, body, caller.into_inner(), origin(&request));
     command.command_id = command_id(&request)?;
     command.reason = reason(&request)?;
     command.if_match = if_match(&request)?;

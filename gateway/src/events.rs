@@ -8,7 +8,7 @@
 //! Nothing is read from the log that a reader has no room for, and a heartbeat carries the position that was
 //! examined: a reader for whom nothing matches still moves on.
 
-use crate::{Gateway, Problem, message, parameters::Parameters, query};
+use crate::{Caller, Gateway, Problem, message, parameters::Parameters, query};
 use actix_web::{HttpRequest, HttpResponse, http::header, rt::time, web};
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
@@ -38,14 +38,18 @@ impl Default for StreamTimes {
 }
 
 /// Events in the form that `Accept` asks for.
-pub(crate) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(crate) async fn get(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let accept = accept(&request);
     let form = match () {
         () if accept.contains(SSE) => Form::Sse,
         () if accept.contains(NDJSON) => Form::Lines,
         () => {
             let message = message::find("GetEvents", &[MessageKind::Read])?;
-            let reply = query::read(&gateway, message, Parameters::of(&request)?, Map::new()).await?;
+            let reply = query::read(&gateway, &caller, message, Parameters::of(&request)?, Map::new()).await?;
             return Ok(query::response(&reply));
         }
     };
@@ -57,7 +61,7 @@ pub(crate) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         filter.after = Some(last);
     }
     let after = filter.after.unwrap_or(0);
-    let events = gateway.bus.events(EventsRequest { filter, follow: form == Form::Sse }).await?;
+    let events = gateway.bus.events(&caller, EventsRequest { filter, follow: form == Form::Sse }).await?;
     let (sender, mut receiver) = mpsc::channel(1);
     let pump = Pump {
         form,

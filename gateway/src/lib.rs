@@ -31,4 +31,5 @@ pub use events::StreamTimes;
 pub use openapi::document as openapi_document;
 pub use routes::Gateway;
 pub use server::{Listening, Options, serve};
-pub use tokens::{Caller, FixedTokens, Tokens};
+pub use switchback_bus::Caller;
+pub use tokens::{FixedTokens, Tokens};

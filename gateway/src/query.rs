@@ -1,19 +1,23 @@
 //! `GET /v1/queries/{Name}`, and the routes that are reads with a path of their own.
 
-use crate::{Gateway, Problem, message, parameters::Parameters};
+use crate::{Caller, Gateway, Problem, message, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 use switchback_bus::{Message, MessageKind, QueryRequest, Refusal};
 
 /// Takes a query or any other read to the bus and answers its reply.
-pub(crate) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(crate) async fn get(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let name = request.match_info().query("name");
     let message = message::find(name, &[MessageKind::Query, MessageKind::Read])?;
     let parameters = Parameters::of(&request)?;
     if message.kind == MessageKind::Read {
-        return Ok(response(&read(&gateway, message, parameters, Map::new()).await?));
+        return Ok(response(&read(&gateway, &caller, message, parameters, Map::new()).await?));
     }
-    let reply = gateway.bus.query(query(message.name, parameters)?).await?;
+    let reply = gateway.bus.query(&caller, query(message.name, parameters)?).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header(("X-Switchback-Position", reply.position.to_string()));
     Ok(response.json(reply))
@@ -51,6 +55,7 @@ fn sort(given: String) -> String {
 /// before any client heard of it.
 pub(crate) async fn read(
     gateway: &Gateway,
+    caller: &Caller,
     message: &'static Message,
     mut parameters: Parameters,
     path: Map<String, Value>,
@@ -64,7 +69,7 @@ pub(crate) async fn read(
         pairs.push((name, value.as_str().unwrap_or_default().to_string()));
     }
     let parameters = message::coerce(message, pairs)?;
-    Ok(gateway.bus.read(message.name, Value::Object(parameters)).await?)
+    Ok(gateway.bus.read(caller, message.name, Value::Object(parameters)).await?)
 }
 
 /// A read's reply, with its position in the header too.
@@ -76,38 +81,66 @@ pub(crate) fn response(reply: &Value) -> HttpResponse {
     response.json(reply)
 }
 
-async fn of_router(name: &str, gateway: &Gateway, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+async fn of_router(
+    name: &str,
+    (gateway, caller): (&Gateway, &Caller),
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let message = message::find(name, &[MessageKind::Read])?;
     let path = Map::from_iter([("uuid".to_string(), json!(request.match_info().query("uuid")))]);
-    Ok(response(&read(gateway, message, Parameters::of(request)?, path).await?))
+    Ok(response(&read(gateway, caller, message, Parameters::of(request)?, path).await?))
 }
 
-async fn without_path(name: &str, gateway: &Gateway, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+async fn without_path(
+    name: &str,
+    (gateway, caller): (&Gateway, &Caller),
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let message = message::find(name, &[MessageKind::Read])?;
-    Ok(response(&read(gateway, message, Parameters::of(request)?, Map::new()).await?))
+    Ok(response(&read(gateway, caller, message, Parameters::of(request)?, Map::new()).await?))
 }
 
 /// `GET /v1/routers/{uuid}/config`.
-pub(crate) async fn router_config(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    of_router("GetVirtualRouterConfig", &gateway, &request).await
+pub(crate) async fn router_config(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    of_router("GetVirtualRouterConfig", (&gateway, &caller), &request).await
 }
 
 /// `GET /v1/routers/{uuid}/diff`.
-pub(crate) async fn router_diff(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    of_router("GetVirtualRouterDiff", &gateway, &request).await
+pub(crate) async fn router_diff(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    of_router("GetVirtualRouterDiff", (&gateway, &caller), &request).await
 }
 
 /// `GET /v1/routers/{uuid}/drift`.
-pub(crate) async fn router_drift(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    of_router("GetVirtualRouterDrift", &gateway, &request).await
+pub(crate) async fn router_drift(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    of_router("GetVirtualRouterDrift", (&gateway, &caller), &request).await
 }
 
 /// `GET /v1/audit/head`.
-pub(crate) async fn audit_head(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    without_path("GetAuditHead", &gateway, &request).await
+pub(crate) async fn audit_head(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    without_path("GetAuditHead", (&gateway, &caller), &request).await
 }
 
 /// `GET /v1/audit/verify`. A broken chain is an answer, not an error of the request.
-pub(crate) async fn audit_verify(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    without_path("VerifyAudit", &gateway, &request).await
+pub(crate) async fn audit_verify(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    without_path("VerifyAudit", (&gateway, &caller), &request).await
 }

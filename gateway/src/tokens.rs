@@ -2,25 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
-use switchback_events::{ADMIN_ACCOUNT, AccountId};
-
-/// Who asks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Caller {
-    /// The name that stands in the log.
-    pub name: String,
-    /// The account; none where nobody has logged in.
-    pub account: Option<AccountId>,
-    /// It may do everything.
-    pub admin: bool,
-}
-
-impl Caller {
-    /// Somebody who has not logged in.
-    pub(crate) fn nobody() -> Caller {
-        Caller { name: "system:log-in".to_string(), account: None, admin: false }
-    }
-}
+use switchback_bus::Caller;
 
 /// Knows whose token it is. Asked for each request, so it must be quick and must not block.
 pub trait Tokens: Send + Sync {
@@ -54,7 +36,7 @@ impl Tokens for FixedTokens {
                 found = Some(principal);
             }
         }
-        found.map(|name| Caller { name: name.clone(), account: Some(ADMIN_ACCOUNT), admin: true })
+        found.map(Caller::administrator)
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use switchback_bus::{
-    Bus, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, LogCopy, LogForm, QueryReply,
+    Bus, Caller, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, LogCopy, LogForm, QueryReply,
     QueryRequest, Refusal,
 };
 use switchback_events::Position;
@@ -42,15 +42,15 @@ impl Bus for Log {
         Err(Refusal::not_supported("commands"))
     }
 
-    async fn query(&self, _: QueryRequest) -> Result<QueryReply, Refusal> {
+    async fn query(&self, _: &Caller, _: QueryRequest) -> Result<QueryReply, Refusal> {
         Err(Refusal::not_supported("queries"))
     }
 
-    async fn read(&self, _: &str, _: Value) -> Result<Value, Refusal> {
+    async fn read(&self, _: &Caller, _: &str, _: Value) -> Result<Value, Refusal> {
         Ok(json!({"events": [{"position": 1}, {"position": 2}], "position": 11}))
     }
 
-    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
+    async fn events(&self, _: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
         self.asked.lock().unwrap().push(request.clone());
         let after = request.filter.after.unwrap_or(0);
         if after > self.head {
@@ -71,7 +71,7 @@ impl Bus for Log {
     }
 
     /// A line, and then a wait without end.
-    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+    async fn log(&self, _: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         let chunks = stream::iter([Ok(b"{}\n".to_vec())]).chain(stream::pending()).boxed();
         Ok(LogCopy { upto: self.head, chunks })
     }

@@ -49,24 +49,24 @@ impl Bus for FakeBus {
         })
     }
 
-    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+    async fn query(&self, _: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
         self.refused()?;
         let total = (request.count || request.reply_with_count).then_some(1);
         self.queries.lock().unwrap().push(request);
         Ok(QueryReply { inventories: vec![json!({"name": "z", "lastOpDate": TIME})], total, position: 9 })
     }
 
-    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
+    async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
         self.refused()?;
         self.reads.lock().unwrap().push((name.to_string(), parameters));
         Ok(json!({"mtu": 1500, "position": 11, "ipStatistics": [{"createDate": TIME}]}))
     }
 
-    async fn events(&self, _: EventsRequest) -> Result<EventStream, Refusal> {
+    async fn events(&self, _: &Caller, _: EventsRequest) -> Result<EventStream, Refusal> {
         Err(Refusal::not_supported("the event stream"))
     }
 
-    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+    async fn log(&self, _: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         Err(Refusal::not_supported("a copy of the log"))
     }
 
@@ -284,7 +284,10 @@ async fn a_command_has_an_id_and_the_headers_of_ours() {
     world.ask(request().insert_header(("Idempotency-Key", "k")).insert_header(("X-Reason", "why"))).await;
     let asked = world.bus.commands.lock().unwrap().pop().unwrap();
     assert_eq!(asked.command_id, Some(CommandId(Id::of_name("k"))));
-    assert_eq!((asked.reason.as_deref(), asked.principal.as_str(), asked.wait), (Some("why"), "admin", Wait::Applied));
+    assert_eq!(
+        (asked.reason.as_deref(), asked.caller.name.as_str(), asked.wait),
+        (Some("why"), "admin", Wait::Applied)
+    );
     world.ask(request()).await;
     world.ask(request()).await;
     let asked: Vec<_> = world.bus.commands.lock().unwrap().iter().map(|asked| asked.command_id.unwrap()).collect();

@@ -101,19 +101,19 @@ impl Bus for AtRest {
         Err(Refusal::not_supported("a command without a server").hint("a data directory at rest is only read"))
     }
 
-    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+    async fn query(&self, _: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
         self.history.query(request).await
     }
 
-    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
+    async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
         self.history.read(read(name, &parameters)?).await
     }
 
-    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
+    async fn events(&self, _: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
         self.history.stream(&request)
     }
 
-    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+    async fn log(&self, _: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
         self.history.copy(form, after)
     }
 

@@ -19,7 +19,7 @@ const APPLIED: Duration = Duration::from_secs(30);
 impl Bus for Node {
     async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal> {
         let id = request.command_id.unwrap_or_else(|| CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
-        let span = tracing::info_span!("command", name = %request.name, id = %id, principal = %request.principal);
+        let span = tracing::info_span!("command", name = %request.name, id = %id, principal = %request.caller.name);
         let result = self.carry_out(id, request).instrument(span.clone()).await;
         let _inside = span.enter();
         match result {
@@ -34,19 +34,25 @@ impl Bus for Node {
         }
     }
 
-    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+    async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
+        caller.may_send(message(&request.name)?)?;
+        itself_only(caller, &request.name, &Value::Null)?;
         self.history().query(request).await
     }
 
-    async fn events(&self, request: EventsRequest) -> Result<EventStream, Refusal> {
+    async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
+        caller.must_be_admin("the events")?;
         self.history().stream(&request)
     }
 
-    async fn log(&self, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+    async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+        caller.must_be_admin("the log")?;
         self.history().copy(form, after)
     }
 
-    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
+    async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
+        caller.may_send(message(name)?)?;
+        itself_only(caller, name, &parameters)?;
         self.look_up(name, &parameters).await
     }
 
@@ -71,6 +77,8 @@ impl Node {
         if message.internal {
             return Err(Refusal::argument("message", &request.name, "there is no such message"));
         }
+        request.caller.may_send(message)?;
+        itself_only(&request.caller, message.name, &request.parameters)?;
         let (mut command, common) = command(&request.name, &request.parameters)?;
         let body = self.secrets.body_of(message, &request.parameters);
         if let Command::LogInByAccount(asked) = &command {
@@ -83,7 +91,7 @@ impl Node {
             return self.reply(id, message, &commit, request.wait).await;
         }
         self.secrets.keep(&mut command).await?;
-        let mut principal = request.principal;
+        let mut principal = request.caller.name;
         if let Command::LogOut(asked) = &command
             && let Some((report, name)) = self.log_out(asked)
         {
@@ -198,6 +206,13 @@ impl Node {
     }
 }
 
+/// Resources have no owners: so an account that is no administrator changes itself and nothing else.
+fn itself_only(caller: &Caller, name: &str, parameters: &Value) -> Result<(), Refusal> {
+    let own = caller.account.is_some_and(|account| parameters["uuid"] == account.to_string());
+    let open = message(name)?.access == Access::Anyone;
+    if open || name == "UpdateAccount" && own { Ok(()) } else { caller.must_be_admin(name) }
+}
+
 pub(super) fn read_only(why: String) -> switchback_journal::AppendError {
     switchback_journal::AppendError::ReadOnly(why)
 }
@@ -273,7 +288,8 @@ mod tests {
 
     fn send(node: &Arc<Node>) -> actix_rt::task::JoinHandle<Result<CommandReply, Refusal>> {
         let zone = json!({"name": "zone", "resourceUuid": Id::of_name("zone").to_string()});
-        let request = CommandRequest::new("CreateZone", zone, "admin", switchback_events::Origin::Api);
+        let request =
+            CommandRequest::new("CreateZone", zone, Caller::administrator("admin"), switchback_events::Origin::Api);
         let node = node.clone();
         actix_rt::spawn(async move { node.command(request).await })
     }

@@ -186,7 +186,7 @@ impl Node {
             command_id,
             command: request.name,
             body,
-            principal: if verified { state.name.clone() } else { request.principal },
+            principal: if verified { state.name.clone() } else { request.caller.name },
             origin: request.origin,
             causation: None,
             correlation: id.0,

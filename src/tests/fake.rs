@@ -45,7 +45,7 @@ impl Bus for FakeBus {
         })
     }
 
-    async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+    async fn query(&self, _: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
         let router =
             |name: &str| json!({"uuid": ROUTER, "name": name, "state": "Running", "vmNics": [{"ip": "10.0.0.1"}]});
         let inventories = match request.q.first().map(String::as_str) {
@@ -57,7 +57,7 @@ impl Bus for FakeBus {
         Ok(QueryReply { inventories, total: None, position: 9 })
     }
 
-    async fn read(&self, name: &str, parameters: Value) -> Result<Value, Refusal> {
+    async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
         self.reads.lock().unwrap().push((name.to_string(), parameters));
         // 2026-11-20 10:00:00 UTC.
         let event = |position: u64| {
@@ -95,11 +95,11 @@ impl Bus for FakeBus {
         })
     }
 
-    async fn events(&self, _: EventsRequest) -> Result<EventStream, Refusal> {
+    async fn events(&self, _: &Caller, _: EventsRequest) -> Result<EventStream, Refusal> {
         Err(Refusal::not_supported("the event stream"))
     }
 
-    async fn log(&self, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
+    async fn log(&self, _: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         Err(Refusal::not_supported("a copy of the log"))
     }
 

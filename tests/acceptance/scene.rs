@@ -1,6 +1,6 @@
 //! A place with one L2 network, on which tests make L3 networks and ranges.
 
-use crate::harness::{Site, World, text, uuid};
+use crate::harness::{Site, World, admin, text, uuid};
 use serde_json::{Map, Value, json};
 use switchback_bus::{Bus, Refusal};
 
@@ -82,7 +82,7 @@ impl Scene {
     }
 
     pub async fn refused_read(&self, name: &str, parameters: Value) -> Refusal {
-        match self.world.node.read(name, parameters.clone()).await {
+        match self.world.node.read(&admin(), name, parameters.clone()).await {
             Ok(reply) => panic!("{name} {parameters} was not refused: {reply}"),
             Err(refusal) => refusal,
         }

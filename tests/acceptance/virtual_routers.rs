@@ -1,6 +1,6 @@
 //! Section G: the life of virtual routers; section M where it is about them.
 
-use crate::harness::{ALL_SERVICES, Site, World, id, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, id, text, uuid};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use switchback::node::NodeOptions;
@@ -199,7 +199,9 @@ async fn g19_a_router_inherits_the_parallelism_of_its_offering() {
         let asked: Vec<_> = (0..6)
             .map(|_| {
                 let (world, router) = (world.clone(), router.clone());
-                actix_rt::spawn(async move { world.node.read("GetVirtualRouterDrift", json!({"uuid": router})).await })
+                actix_rt::spawn(async move {
+                    world.node.read(&admin(), "GetVirtualRouterDrift", json!({"uuid": router})).await
+                })
             })
             .collect();
         for answer in asked {

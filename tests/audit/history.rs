@@ -1,6 +1,6 @@
 //! The past, asked of a running node and of its data directory at rest: the same answers.
 
-use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, text, uuid};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 use switchback::node::AtRest;
@@ -8,7 +8,7 @@ use switchback_bus::Bus;
 
 async fn at_rest(directory: &Path, name: &str, parameters: Value) -> Value {
     let reader = AtRest::open(directory, Arc::new(|_, _| {})).unwrap();
-    reader.read(name, parameters).await.unwrap()
+    reader.read(&admin(), name, parameters).await.unwrap()
 }
 
 fn fields(diff: &Value, uuid: &str) -> Vec<(String, Value, Value)> {
@@ -124,7 +124,8 @@ async fn what_is_folded_again_is_what_the_node_lives_by() {
     };
     assert_eq!((rows(&then, "vm"), rows(&inventories, "vm")), (0, 1));
     assert!(then["inventories"].as_array().unwrap().iter().all(|kind| kind["same"] == true), "{then}");
-    let refusal = world.node.read("ReplayResource", json!({"uuid": uuid(&vm), "at": early.to_string()})).await;
+    let refusal =
+        world.node.read(&admin(), "ReplayResource", json!({"uuid": uuid(&vm), "at": early.to_string()})).await;
     assert_eq!(refusal.unwrap_err().field.as_deref(), Some("uuid"));
 }
 

@@ -1,6 +1,6 @@
 //! Following the log while it is written.
 
-use crate::harness::{World, uuid};
+use crate::harness::{World, admin, uuid};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn filter(parameters: Value) -> GetEvents {
 }
 
 async fn open(world: &World, parameters: Value, follow: bool) -> Result<EventStream, Refusal> {
-    world.node.events(EventsRequest { filter: filter(parameters), follow }).await
+    world.node.events(&admin(), EventsRequest { filter: filter(parameters), follow }).await
 }
 
 async fn follow(world: &World, parameters: Value) -> EventStream {

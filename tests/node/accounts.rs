@@ -1,6 +1,6 @@
 //! Accounts: who may ask, and that nothing gives their passwords away.
 
-use crate::harness::{World, command_id, request, text, uuid};
+use crate::harness::{World, admin, command_id, request, text, uuid};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use std::{fs, path::Path};
@@ -61,7 +61,7 @@ async fn a_password_is_nowhere_but_as_a_hash_in_the_log() {
     dry.dry_run = true;
     let dry = world.node.command(dry).await.unwrap();
     let changed = world.done("UpdateAccount", update).await;
-    let events = world.node.read("GetEvents", json!({"resource": update_of(&changed)})).await.unwrap();
+    let events = world.node.read(&admin(), "GetEvents", json!({"resource": update_of(&changed)})).await.unwrap();
     let shown = [json!(reply), json!(changed), json!(dry), events].map(|value| value.to_string()).join("\n");
     assert!(shown.contains("account.PasswordChanged") && shown.contains("(hash)"), "{shown}");
     assert!(!shown.contains("argon2") && !shown.contains(&sent("correct horse")), "{shown}");

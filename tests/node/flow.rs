@@ -1,6 +1,6 @@
 //! The main job: from one command to VMs that a router serves; and what becomes of both.
 
-use crate::harness::{ALL_SERVICES, Site, World, id, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, id, text, uuid};
 use serde_json::{Value, json};
 use switchback_events::RouterId;
 
@@ -432,7 +432,8 @@ async fn inventories_and_router_configurations_can_be_asked_of_earlier_positions
     let at = json!({"uuid": router, "at": then.to_string()});
     assert_eq!(world.read("GetVirtualRouterConfig", at).await["config"]["sections"], sections);
     let before_any = json!({"uuid": router, "at": "1"});
-    let refusal = switchback_bus::Bus::read(&*world.node, "GetVirtualRouterConfig", before_any).await.unwrap_err();
+    let refusal =
+        switchback_bus::Bus::read(&*world.node, &admin(), "GetVirtualRouterConfig", before_any).await.unwrap_err();
     assert_eq!(refusal.code, "SYS.1003");
     let diff = json!({"uuid": router, "from": then.to_string()});
     let diff = world.read("GetVirtualRouterDiff", diff).await;

@@ -12,7 +12,7 @@ use std::{
 };
 use switchback::node::{DataDir, Node, NodeOptions};
 use switchback_agent::{SimulatedFleet, kernel::FailKind};
-use switchback_bus::{Bus, CommandReply, CommandRequest, QueryRequest, Refusal, Wait};
+use switchback_bus::{Bus, Caller, CommandReply, CommandRequest, QueryRequest, Refusal, Wait};
 use switchback_events::{CommandId, Id, Origin, Position};
 
 /// No poll waits longer.
@@ -26,7 +26,12 @@ pub struct World {
 
 /// A request as the tests write it.
 pub fn request(name: &str, parameters: &Value) -> CommandRequest {
-    CommandRequest::new(name, parameters.clone(), "admin", Origin::Api)
+    CommandRequest::new(name, parameters.clone(), Caller::administrator("admin"), Origin::Api)
+}
+
+/// Who may do everything.
+pub fn admin() -> Caller {
+    Caller::administrator("admin")
 }
 
 /// A command id of one's own choice.
@@ -138,7 +143,11 @@ impl World {
         let q = conditions.iter().map(ToString::to_string).collect();
         let at = at.map(|at| at.to_string());
         let request = QueryRequest { name: name.to_string(), q, at, ..QueryRequest::default() };
-        self.node.query(request).await.unwrap_or_else(|refusal| panic!("{name} {conditions:?}: {refusal}")).inventories
+        self.node
+            .query(&admin(), request)
+            .await
+            .unwrap_or_else(|refusal| panic!("{name} {conditions:?}: {refusal}"))
+            .inventories
     }
 
     pub async fn query(&self, name: &str, conditions: &[&str]) -> Vec<Value> {
@@ -158,7 +167,7 @@ impl World {
 
     pub async fn read(&self, name: &str, parameters: Value) -> Value {
         self.node
-            .read(name, parameters.clone())
+            .read(&admin(), name, parameters.clone())
             .await
             .unwrap_or_else(|refusal| panic!("{name} {parameters}: {refusal}"))
     }

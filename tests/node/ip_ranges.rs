@@ -1,6 +1,6 @@
 //! IP ranges: their rules in order, ranges by CIDR, and what is taken from them.
 
-use crate::harness::{Site, World, text, uuid};
+use crate::harness::{Site, World, admin, text, uuid};
 use serde_json::{Value, json};
 use switchback_bus::Bus;
 
@@ -299,7 +299,7 @@ async fn the_used_addresses_are_listed_with_their_holders() {
     for (parameters, field) in
         [(json!({"l3NetworkUuid": scene.l2}), "l3NetworkUuid"), (json!({"l3NetworkUuid": l3, "ip": "%"}), "ip")]
     {
-        let refusal = world.node.read("GetL3NetworkIpStatistic", parameters).await.unwrap_err();
+        let refusal = world.node.read(&admin(), "GetL3NetworkIpStatistic", parameters).await.unwrap_err();
         assert_eq!(refusal.field.as_deref(), Some(field), "{refusal}");
     }
 }

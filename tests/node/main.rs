@@ -24,6 +24,7 @@ mod replay;
 mod requests;
 mod resource_configs;
 mod restart;
+mod rules;
 mod sessions;
 mod tags;
 mod topologies;

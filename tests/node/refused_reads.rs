@@ -1,6 +1,6 @@
 //! Bad questions to a running node and to a data directory at rest: the code, and the field and value at fault.
 
-use crate::harness::{Site, World, request};
+use crate::harness::{Site, World, admin, request};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use switchback::node::AtRest;
@@ -26,7 +26,7 @@ async fn every_bad_read_is_refused_by_name() {
     let nobody = Id::of_name("nobody").to_string();
     let read = |name: &'static str, parameters: Value| {
         let node = world.node.clone();
-        async move { node.read(name, parameters).await }
+        async move { node.read(&admin(), name, parameters).await }
     };
     for (name, parameters, code, words) in [
         ("GetEvent", json!({"position": 1_000_000}), NOT_FOUND, ["position", "1000000"]),
@@ -60,17 +60,21 @@ async fn every_bad_read_is_refused_by_name() {
         q: vec![q.to_string()].into_iter().filter(|q| !q.is_empty()).collect(),
         ..QueryRequest::default()
     };
-    is(world.node.query(query("CreateZone", "")).await, ARGUMENT, &["message", "CreateZone"]);
-    is(world.node.query(query("QueryZone", "colour=red")).await, ARGUMENT, &["colour"]);
+    is(world.node.query(&admin(), query("CreateZone", "")).await, ARGUMENT, &["message", "CreateZone"]);
+    is(world.node.query(&admin(), query("QueryZone", "colour=red")).await, ARGUMENT, &["colour"]);
     let ahead = QueryRequest { min_position: Some(1_000_000), ..query("QueryZone", "") };
-    is(world.node.query(ahead).await, ARGUMENT, &["minPosition", "1000000"]);
+    is(world.node.query(&admin(), ahead).await, ARGUMENT, &["minPosition", "1000000"]);
     let late = QueryRequest { at: Some("1000000".to_string()), ..query("QueryZone", "") };
-    is(world.node.query(late).await, ARGUMENT, &["at", "1000000"]);
+    is(world.node.query(&admin(), late).await, ARGUMENT, &["at", "1000000"]);
     let Ok(Read::GetEvents(filter)) = read_of("GetEvents", &json!({"newest": true})) else {
         panic!("a read of events")
     };
-    is(world.node.events(EventsRequest { filter, follow: true }).await.map(|_| ()), ARGUMENT, &["newest", "true"]);
-    is(world.node.log(LogForm::JsonLines, 1_000_000).await.map(|_| ()), ARGUMENT, &["after", "1000000"]);
+    is(
+        world.node.events(&admin(), EventsRequest { filter, follow: true }).await.map(|_| ()),
+        ARGUMENT,
+        &["newest", "true"],
+    );
+    is(world.node.log(&admin(), LogForm::JsonLines, 1_000_000).await.map(|_| ()), ARGUMENT, &["after", "1000000"]);
 }
 
 #[actix_rt::test]
@@ -84,5 +88,9 @@ async fn a_directory_at_rest_answers_of_the_past_and_changes_nothing() {
     let reader = AtRest::open(directory.path(), Arc::new(|_, _| {})).unwrap();
     let create = request("CreateZone", &json!({"name": "z"}));
     is(reader.command(create).await, NOT_SUPPORTED, &["without a server"]);
-    is(reader.read("GetFreeIp", json!({"l3NetworkUuid": public})).await, NOT_SUPPORTED, &["without a server"]);
+    is(
+        reader.read(&admin(), "GetFreeIp", json!({"l3NetworkUuid": public})).await,
+        NOT_SUPPORTED,
+        &["without a server"],
+    );
 }

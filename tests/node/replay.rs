@@ -2,7 +2,7 @@
 //! states, directory, inventories and the configurations of routers and hosts; an address has one holder; and what
 //! was refused is not in the log.
 
-use crate::harness::{ALL_SERVICES, Site, World, id, request, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, id, request, text, uuid};
 use crate::invariants::*;
 use proptest::{
     collection::vec,
@@ -180,7 +180,8 @@ impl Case {
             }
             53 => {
                 let vm = pick(&self.uuids("QueryVmInstance").await, a);
-                let free = self.world.node.read("GetFreeIp", json!({"l3NetworkUuid": guest, "limit": 1})).await;
+                let free =
+                    self.world.node.read(&admin(), "GetFreeIp", json!({"l3NetworkUuid": guest, "limit": 1})).await;
                 let ip = free.map_or(json!(null), |free| free["inventories"][0]["ip"].clone());
                 ("SetVmStaticIp", json!({"vmInstanceUuid": vm, "l3NetworkUuid": guest, "ip": ip}))
             }

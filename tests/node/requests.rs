@@ -1,8 +1,8 @@
 //! What a command may carry besides its parameters: an id, a version, dry run.
 
-use crate::harness::{ALL_SERVICES, Site, World, command_id, request, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, command_id, request, text, uuid};
 use serde_json::json;
-use switchback_bus::{Bus, CommandRequest};
+use switchback_bus::{Bus, Caller, CommandRequest};
 
 #[actix_rt::test]
 async fn the_same_command_id_gets_the_same_answer_and_happens_once() {
@@ -121,7 +121,7 @@ async fn who_asked_and_why_is_in_the_log() {
     let asked = CommandRequest {
         reason: Some("ticket 7".to_string()),
         command_id: Some(command_id("z")),
-        principal: "ada".to_string(),
+        caller: Caller { name: "ada".to_string(), ..admin() },
         ..request("CreateZone", &json!({"name": "z"}))
     };
     world.node.command(asked).await.unwrap();

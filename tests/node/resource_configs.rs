@@ -1,6 +1,6 @@
 //! Configuration: global values, and values that resources have of their own.
 
-use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
+use crate::harness::{ALL_SERVICES, Site, World, admin, text, uuid};
 use serde_json::{Value, json};
 use switchback_bus::{Bus, Check, GLOBAL_CONFIGS};
 
@@ -176,7 +176,7 @@ async fn what_may_be_bound_is_listed_and_read_for_several_names_at_once() {
         ("GetResourceConfig", of(&site.zone, "applianceVm", "auto.rollback"), "SYS.1007", &"auto.rollback".to_string()),
         ("GetGlobalConfigOptions", json!({"category": "a", "name": "b"}), "SYS.1007", &"a.b".to_string()),
     ] {
-        let refusal = world.node.read(read, asked).await.unwrap_err();
+        let refusal = world.node.read(&admin(), read, asked).await.unwrap_err();
         assert!(refusal.code == code && refusal.detail.contains(shown), "{refusal}");
     }
 }

@@ -1,7 +1,7 @@
 //! Log in: by name and password to a session, how it ends, and what is refused.
 
 use crate::accounts::{holding, sent};
-use crate::harness::{World, command_id, request, text, uuid};
+use crate::harness::{World, admin, command_id, request, text, uuid};
 use serde_json::{Value, json};
 use switchback_bus::{Bus, RefusalKind};
 use switchback_events::ADMIN_ACCOUNT;
@@ -16,13 +16,13 @@ async fn with_bob(world: &World) -> String {
 }
 
 async fn valid(world: &World, session: &str) -> bool {
-    let read = world.node.read("ValidateSession", json!({"sessionUuid": session})).await.unwrap();
+    let read = world.node.read(&admin(), "ValidateSession", json!({"sessionUuid": session})).await.unwrap();
     read["valid"] == true
 }
 
 /// The kinds of the events of an account, and who asked.
 async fn trail(world: &World, account: &str) -> Vec<(String, String)> {
-    let page = world.node.read("GetEvents", json!({"resource": account})).await.unwrap();
+    let page = world.node.read(&admin(), "GetEvents", json!({"resource": account})).await.unwrap();
     let events = page["events"].as_array().unwrap().clone();
     events.iter().map(|event| (text(event, "kind"), text(event, "principal"))).collect()
 }

@@ -35,6 +35,13 @@ pub(crate) fn owns(path: &str) -> bool {
     path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether it is a message that is for anyone.
+pub(crate) fn open(method: &Method, path: &str) -> bool {
+    let segments = routes::segments(path.strip_prefix(PREFIX).unwrap_or_default());
+    let found = routes::table().find(method, &segments);
+    found.is_some_and(|found| found.targets.iter().any(|target| target.is_open()))
+}
+
 /// Any request below the prefix.
 pub(crate) async fn handle(
     gateway: web::Data<Gateway>,
@@ -83,7 +90,7 @@ async fn read(
         Meaning::Version => Err(Problem::no_route(request.path())),
         Meaning::Message(message) if message.kind == MessageKind::Read => {
             let path = target.named(values).map(|(name, value)| (name.to_string(), json!(value)));
-            let mut reply = query::read(gateway, message, parameters, path.collect()).await?;
+            let mut reply = query::read(gateway, caller, message, parameters, path.collect()).await?;
             reply::shape(&mut reply);
             Ok(HttpResponse::Ok().json(reply))
         }
@@ -99,13 +106,13 @@ async fn read(
             if matches!(target.meaning, Meaning::One(_)) {
                 asked.q.push(format!("uuid={}", values[0]));
             }
-            inventories(gateway, asked).await
+            inventories(gateway, caller, asked).await
         }
     }
 }
 
-async fn inventories(gateway: &Gateway, asked: QueryRequest) -> Result<HttpResponse, Problem> {
-    let found = gateway.bus.query(asked).await?;
+async fn inventories(gateway: &Gateway, caller: &Caller, asked: QueryRequest) -> Result<HttpResponse, Problem> {
+    let found = gateway.bus.query(caller, asked).await?;
     let mut body = json!({"inventories": found.inventories});
     if let Some(total) = found.total {
         body["total"] = json!(total);
@@ -153,7 +160,7 @@ async fn change(
     request::complete(message, &mut given, target.named(values), &mut body)?;
     given.extend(delete_mode.map(|mode| ("deleteMode".to_string(), json!(mode))));
 
-    let mut asked = CommandRequest::new(message.name, Value::Object(given), &caller.name, command::origin(request));
+    let mut asked = CommandRequest::new(message.name, Value::Object(given), caller.clone(), command::origin(request));
     let id = command::command_id(request)?.unwrap_or_else(|| CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
     asked.command_id = Some(id);
     asked.reason = command::reason(request)?;

@@ -5,7 +5,7 @@
 
 use actix_web::http::Method;
 use std::{collections::BTreeMap, sync::LazyLock};
-use switchback_bus::{Message, MessageKind, messages};
+use switchback_bus::{Access, Message, MessageKind, messages};
 
 /// What ZStack knows and this system does not do: method, path and message, a line each. `tests` keep it without what is in
 /// the catalogue.
@@ -52,6 +52,11 @@ impl Target {
             Meaning::ManagementNodes => "QueryManagementNode",
             Meaning::Version => "GetVersion",
         }
+    }
+
+    /// Whether it is for anyone.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.meaning, Meaning::Message(message) if message.access == Access::Anyone)
     }
 
     /// How a body names it: `UpdateZone` → `updateZone`.

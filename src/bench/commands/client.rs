@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, mpsc},
     thread,
 };
-use switchback_bus::{Bus, CommandRequest, QueryRequest, RefusalKind, Wait};
+use switchback_bus::{Bus, Caller, CommandRequest, QueryRequest, RefusalKind, Wait};
 use switchback_events::Origin;
 use switchback_gateway::{FixedTokens, Gateway, Options};
 
@@ -69,7 +69,7 @@ impl Client {
     pub async fn send(&self, name: &str, parameters: Value, wait: Wait) -> Result<Done, Failed> {
         match self {
             Client::Process(node) => {
-                let request = CommandRequest::new(name, parameters, "admin", Origin::Bus);
+                let request = CommandRequest::new(name, parameters, Caller::administrator("admin"), Origin::Bus);
                 match node.command(CommandRequest { wait, ..request }).await {
                     Ok(reply) => Ok(Done { uuid: reply.inventory.as_ref().and_then(uuid_of), applied: reply.applied }),
                     Err(refusal) if refusal.kind == RefusalKind::Conflict => Err(Failed::Conflict),
@@ -107,7 +107,10 @@ impl Client {
             Client::Process(node) => {
                 let q = conditions.iter().map(ToString::to_string).collect();
                 let request = QueryRequest { name: name.to_string(), q, count: true, ..QueryRequest::default() };
-                let reply = node.query(request).await.map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
+                let reply = node
+                    .query(&Caller::administrator("admin"), request)
+                    .await
+                    .map_err(|refusal| anyhow::anyhow!("{name}: {refusal}"))?;
                 reply.total.context("a count without a total")
             }
             Client::Http { http, server } => {
