@@ -14,6 +14,7 @@ packages=(
     gcc          # SQLite is built from source
     libc6-dev
     # What the tests ask the network with.
+    curl
     bind9-dnsutils
     iputils-ping
     netcat-openbsd

@@ -200,6 +200,13 @@ impl Client {
         self.send(self.request(Method::GET, &format!("v1/queries/{name}"), parameters)?, seconds)
     }
 
+    /// Asks a query or another read for somebody who does not wait long; nothing when that is not enough.
+    pub fn glance(&self, name: &str, parameters: &[(String, String)], patience: Duration) -> Option<Value> {
+        let request = self.request(Method::GET, &format!("v1/queries/{name}"), parameters).ok()?.timeout(patience);
+        let body = self.runtime.block_on(async { request.send().await?.error_for_status()?.bytes().await }).ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+
     /// The log as bytes, from a route that copies it.
     pub fn log(&self, path: &str, after: u64) -> Result<LogBytes<'_>, Failure> {
         let request = self.request(Method::GET, path, &[parameter("after", after)])?;

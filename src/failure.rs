@@ -45,16 +45,27 @@ pub struct Failure {
     pub code: Option<Box<str>>,
     /// The parameters at fault.
     pub fields: Vec<String>,
-    /// What stands in the way.
-    pub blockers: Vec<String>,
+    /// What stands in the way, or what may be meant.
+    pub listed: Option<Box<Listed>>,
     /// What to do.
     pub hint: Option<String>,
+    /// How the line is written.
+    pub usage: Option<Box<str>>,
+}
+
+/// Resources that a failure names: kind, uuid and name of each.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// What they are: `blockers`.
+    pub title: &'static str,
+    /// One a row.
+    pub rows: Vec<[String; 3]>,
 }
 
 impl Failure {
     /// Any failure.
     pub fn new(exit: Exit, detail: impl Into<String>) -> Failure {
-        Failure { exit, detail: detail.into(), code: None, fields: vec![], blockers: vec![], hint: None }
+        Failure { exit, detail: detail.into(), code: None, fields: vec![], listed: None, hint: None, usage: None }
     }
 
     /// The command line is wrong.
@@ -73,6 +84,20 @@ impl Failure {
         self
     }
 
+    /// The same with the resources that it is about.
+    pub fn listing(mut self, title: &'static str, rows: Vec<[String; 3]>) -> Failure {
+        self.listed = (!rows.is_empty()).then(|| Box::new(Listed { title, rows }));
+        self
+    }
+
+    /// The same with how the line is written, where what was written is at fault.
+    pub fn usage_of(mut self, usage: impl FnOnce() -> String) -> Failure {
+        if matches!(self.exit, Exit::Usage | Exit::Refused) && self.usage.is_none() && self.listed.is_none() {
+            self.usage = Some(usage().into_boxed_str());
+        }
+        self
+    }
+
     /// What the server answered with a status that is not a success.
     pub fn of_answer(status: u16, body: &[u8]) -> Failure {
         let problem: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -86,10 +111,10 @@ impl Failure {
             let pointer = error["pointer"].as_str().map(|pointer| pointer.trim_start_matches('/').to_string());
             failure.fields.extend(error["field"].as_str().map(str::to_string).or(pointer));
         }
-        for blocker in items(&problem["blockers"]) {
-            let part = |member: &str| blocker[member].as_str().unwrap_or("?");
-            failure.blockers.push(format!("{} {} ({})", part("resourceType"), part("uuid"), part("name")));
-        }
+        let row = |blocker: &Value| {
+            ["resourceType", "uuid", "name"].map(|member| blocker[member].as_str().unwrap_or("?").to_string())
+        };
+        failure = failure.listing("blockers", items(&problem["blockers"]).iter().map(row).collect());
         if let Some(version) = problem["currentVersion"].as_u64() {
             failure.hint.get_or_insert_with(|| format!("the current version is {version}"));
         }

@@ -5,8 +5,11 @@ mod asking;
 mod audit_views;
 mod client;
 mod commands;
+mod completion;
 mod failure;
+mod manual;
 mod moment;
+mod naming;
 mod output;
 mod progress;
 mod table;
@@ -27,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A control plane for virtual networks that remembers everything.
 #[derive(Parser)]
-#[command(name = "switchback", version, after_help = AFTER_HELP)]
+#[command(name = "switchback", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
@@ -39,7 +42,8 @@ const AFTER_HELP: &str = "\
 Messages: switchback <MessageName> key=value …
   switchback CreateZone name=lab
   switchback QueryVirtualRouterVm vmNics.ip=10.0.0.1 -o json
-  `switchback messages` lists them, `switchback messages NAME` shows one's parameters.
+  switchback CreateL3Network name=web l2NetworkUuid=lan --dry-run
+  `switchback messages` lists them, `switchback help NAME` shows one's parameters. A name will do for a uuid where one thing has it.
 
 Exit codes: 0 done, 2 usage, 3 refused, 4 conflict, 5 not found, 6 not allowed, 7 timeout, 1 anything else.";
 
@@ -71,6 +75,11 @@ enum Command {
     Completions(commands::completions::CompletionsArguments),
     /// Manual pages.
     Man(commands::completions::ManArguments),
+    /// How a command or a message is written.
+    Help(commands::completions::HelpArguments),
+    /// What a line may go on with, for the shells' scripts.
+    #[command(hide = true)]
+    Complete(commands::completions::CompleteArguments),
     /// Any message of the catalogue.
     #[command(external_subcommand)]
     Message(Vec<OsString>),
@@ -78,9 +87,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
-    let width = comfy_table::Table::new().width();
-    let mut output = Output::new(&mut stdout, &mut stderr, width);
-    if width.is_some() {
+    let terminal = comfy_table::Table::new().width();
+    // A pipe has all the room there is, unless somebody says otherwise.
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    let mut output = Output::new(&mut stdout, &mut stderr, terminal.or_else(columns));
+    if terminal.is_some() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         output = output.for_a_person(jiff::Zoned::now(), colours);
     }
@@ -105,6 +116,7 @@ fn line() -> clap::Command {
         .mut_subcommand("restore", hide(NO_SERVER))
         .mut_subcommand("doctor", hide(NO_SERVER))
         .mut_subcommand("messages", hide(NO_SERVER))
+        .mut_subcommand("help", hide(NO_SERVER))
 }
 
 fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> ExitCode {
@@ -135,7 +147,9 @@ fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output
         Command::Doctor(arguments) => commands::doctor::run(arguments, outer, output),
         Command::Router(arguments) => commands::router::run(arguments, outer, environment, output),
         Command::Messages(arguments) => commands::message::list(arguments, outer, output),
-        Command::Completions(arguments) => commands::completions::completions(arguments, line(), output),
+        Command::Help(arguments) => commands::completions::help(arguments, outer, line(), output),
+        Command::Completions(arguments) => commands::completions::completions(arguments, output),
+        Command::Complete(arguments) => commands::completions::complete(arguments, line(), environment, output),
         Command::Man(arguments) => commands::completions::man(arguments, line(), output),
         Command::Message(words) => {
             let known: Vec<String> = line().get_subcommands().map(|command| command.get_name().to_string()).collect();

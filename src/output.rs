@@ -29,6 +29,10 @@ pub struct Output<'a> {
     person: Option<(Zoned, bool)>,
 }
 
+/// Where meanings stand beside their words, and where they end in a pipe.
+const MEANINGS_AT: usize = 26;
+const MEANINGS_WIDTH: usize = 100;
+
 impl<'a> Output<'a> {
     /// To these two, at this width; none for no limit.
     pub fn new(stdout: &'a mut dyn Write, stderr: &'a mut dyn Write, width: Option<u16>) -> Output<'a> {
@@ -101,6 +105,24 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Writes words, each with what it means beside or below it.
+    pub fn meanings(&mut self, items: &[(String, String)]) -> io::Result<()> {
+        let width = self.width.map_or(MEANINGS_WIDTH, usize::from);
+        let mut text = String::new();
+        for (word, meaning) in items {
+            let mut lines =
+                table::wrapped(&table::clean(meaning), width.saturating_sub(MEANINGS_AT).max(20)).into_iter();
+            if word.chars().count() + 4 <= MEANINGS_AT {
+                let beside = lines.next().unwrap_or_default();
+                text += &format!("  {word:<0$}{beside}\n", MEANINGS_AT - 2);
+            } else {
+                text += &format!("  {word}\n");
+            }
+            lines.for_each(|line| text += &format!("{:1$}{line}\n", "", MEANINGS_AT));
+        }
+        self.text(&text)
+    }
+
     /// Writes one thing, a line for each field.
     pub fn pairs(&mut self, value: &Value) -> io::Result<()> {
         let text = table::pairs(value, self.width);
@@ -135,7 +157,10 @@ impl<'a> Output<'a> {
 
     /// Says something on stderr.
     pub fn note(&mut self, text: &str) {
-        let text: Vec<String> = text.lines().map(table::clean).collect();
+        let mut text: Vec<String> = text.lines().map(table::clean).collect();
+        if let (Some(_), Some(width)) = (&self.person, self.width) {
+            text = text.iter().flat_map(|line| table::wrapped(line, usize::from(width))).collect();
+        }
         let _ = writeln!(self.stderr, "{}", text.join("\n"));
     }
 
@@ -148,11 +173,18 @@ impl<'a> Output<'a> {
         for field in &failure.fields {
             self.note(&format!("field: {field}"));
         }
-        if !failure.blockers.is_empty() {
-            self.note(&format!("blockers:\n  {}", failure.blockers.join("\n  ")));
+        if let Some(listed) = &failure.listed {
+            let cells: Vec<Vec<String>> =
+                listed.rows.iter().map(|row| row.iter().map(|text| table::clean(text)).collect()).collect();
+            self.note(&format!("{}:", listed.title));
+            table::aligned(&cells).iter().for_each(|line| self.note(&format!("  {line}")));
         }
         if let Some(hint) = &failure.hint {
             self.note(&format!("hint: {hint}"));
+        }
+        if let Some(usage) = &failure.usage {
+            let line = self.fitting(&format!("usage: {usage}"));
+            self.note(&line);
         }
     }
 }

@@ -44,37 +44,45 @@ pub struct Rendered {
 /// Rows under a header. Without a width every column is shown in full, for pipes.
 pub fn rows<C: AsRef<str>>(items: &[Value], columns: &[C], width: Option<u16>) -> Rendered {
     let names = columns.iter().map(AsRef::as_ref);
-    let mut shown: Vec<&str> = names.filter(|name| items.iter().any(|item| !path(item, name).is_null())).collect();
+    let shown: Vec<&str> = names.filter(|name| items.iter().any(|item| !path(item, name).is_null())).collect();
     if shown.is_empty() {
         return Rendered { text: String::new(), left_out: vec![] };
     }
-    let mut cells: Vec<Vec<String>> =
-        items.iter().map(|item| shown.iter().map(|name| cell(&path(item, name))).collect()).collect();
-    let mut left_out = vec![];
-    if let Some(width) = width {
-        let mut last = None;
-        while shown.len() > 2 && natural_width(&shown, &cells) > usize::from(width) {
-            let column: Vec<String> = cells.iter_mut().filter_map(Vec::pop).collect();
-            last = shown.pop().zip(Some(column));
-            left_out.extend(last.iter().map(|(name, _)| name.to_string()));
-        }
-        // The first that has no room is shown as far as it has some, unless it is to be copied.
-        let room = usize::from(width).saturating_sub(natural_width(&shown, &cells) + 2);
-        if let Some((name, column)) =
-            last.filter(|(_, column)| room >= CUT_MIN && !column.iter().any(|text| is_uuid(text)))
-        {
-            shown.push(name);
-            left_out.pop();
-            cells.iter_mut().zip(column).for_each(|(row, text)| row.push(cut(&text, room)));
-        }
-        left_out.reverse();
-    }
-    let mut table = plain(width);
-    table.set_header(&shown);
-    table.add_rows(&cells);
-    keep_whole(&mut table, &cells);
-    Rendered { text: text(&table), left_out }
+    let line = |text: String| if text.contains('\n') { text.replace('\n', " ") } else { text };
+    let all: Vec<Vec<String>> =
+        items.iter().map(|item| shown.iter().map(|name| line(cell(&path(item, name)))).collect()).collect();
+    let fitted = fit(&shown, &all, width.map_or(usize::MAX, usize::from));
+    let pick = |row: &[&str]| fitted.iter().map(|(at, room)| cut(row[*at], *room)).collect::<Vec<String>>();
+    let left_out = (0..shown.len()).filter(|at| fitted.iter().all(|(fitting, _)| fitting != at));
+    let left_out = left_out.map(|at| shown[at].to_string()).collect();
+    let mut cells = vec![pick(&shown)];
+    cells.extend(all.iter().map(|row| pick(&row.iter().map(String::as_str).collect::<Vec<_>>())));
+    let text = aligned(&cells).iter().map(|line| format!("{line}\n")).collect();
+    Rendered { text, left_out }
 }
+
+/// Which columns have room, and how much: each in its turn, if it fits beside those before it. What does not is cut and is the last, unless it
+/// is to be copied or would say nothing: then what comes after it may have the room.
+fn fit(names: &[&str], cells: &[Vec<String>], width: usize) -> Vec<(usize, usize)> {
+    let mut fitted: Vec<(usize, usize)> = vec![];
+    let mut used = 0;
+    for at in 0..names.len() {
+        let widest = cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(names[at].len());
+        let gap = if fitted.is_empty() { 0 } else { GAP };
+        let room = width.saturating_sub(used + gap);
+        if fitted.is_empty() || widest <= room {
+            used += gap + widest;
+            fitted.push((at, widest));
+        } else if room >= CUT_MIN.max(names[at].len()) && !cells.iter().any(|row| is_uuid(&row[at])) {
+            fitted.push((at, room));
+            break;
+        }
+    }
+    fitted
+}
+
+/// Between two columns.
+const GAP: usize = 2;
 
 /// One thing, a line for each field: uuid and name first, then by name.
 pub fn pairs(value: &Value, width: Option<u16>) -> String {
@@ -124,6 +132,18 @@ fn is_uuid(text: &str) -> bool {
     text.parse::<switchback_events::Id>().is_ok()
 }
 
+/// Text in lines that are no longer than this, broken between words.
+pub fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => *line += &format!(" {word}"),
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
 /// A line, cut where there is no more room.
 pub fn cut(text: &str, room: usize) -> String {
     let text = text.lines().next().unwrap_or_default();
@@ -133,20 +153,14 @@ pub fn cut(text: &str, room: usize) -> String {
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A uuid that breaks over two lines cannot be copied.
-fn keep_whole(table: &mut Table, cells: &[Vec<String>]) {
-    for at in 0..cells.first().map_or(0, Vec::len) {
-        if cells.iter().any(|row| is_uuid(&row[at]))
-            && let Some(column) = table.column_mut(at)
-        {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
-}
-
-fn natural_width(names: &[&str], cells: &[Vec<String>]) -> usize {
-    let longest = |at: usize| cells.iter().flat_map(|row| row[at].lines()).map(|line| line.chars().count()).max();
-    names.iter().enumerate().map(|(at, name)| name.len().max(longest(at).unwrap_or(0)) + 2).sum()
+/// Lines with what stands below each other aligned.
+pub fn aligned(cells: &[Vec<String>]) -> Vec<String> {
+    let widest = |at: usize| cells.iter().filter_map(|row| row.get(at)).map(|text| text.chars().count()).max();
+    let line = |row: &Vec<String>| {
+        let padded = row.iter().enumerate().map(|(at, text)| format!("{text:<0$}", widest(at).unwrap_or(0)));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    cells.iter().map(line).collect()
 }
 
 /// `vmNics.ip`: the `ip` of each of `vmNics`.
@@ -231,7 +245,7 @@ uuid                              name      state    status
             rows(&[event("a-rather-long-name"), event("z")], &["position", "event", "name", "reason"], Some(34));
         let expected = "\
 position  event         name
-1         zone.Created  a-rathe…
+1         zone.Created  a-rather-…
 1         zone.Created  z
 ";
         assert_eq!((rendered.text.as_str(), rendered.left_out), (expected, vec!["reason".to_string()]));

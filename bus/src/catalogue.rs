@@ -318,18 +318,21 @@ pub const COMMON: &[Parameter] = &[
         doc: "The uuid that the new resource shall have.",
         required: false,
         check: Check::Uuid,
+        of: &[],
     },
     Parameter {
         field: "system_tags",
         doc: "System tags for the new resource.",
         required: false,
         check: Check::List(&Check::Text(2048)),
+        of: &[],
     },
     Parameter {
         field: "user_tags",
         doc: "User tags for the new resource.",
         required: false,
         check: Check::List(&Check::Text(2048)),
+        of: &[],
     },
 ];
 
@@ -339,6 +342,7 @@ pub const DELETE_MODE: Parameter = Parameter {
     doc: "`Permissive` refuses while the resource is in use; `Enforcing` takes what stands on it along.",
     required: false,
     check: Check::Enum(&["Permissive", "Enforcing"]),
+    of: &[],
 };
 
 /// The messages that know [`DELETE_MODE`] `Enforcing`.

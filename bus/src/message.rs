@@ -76,6 +76,8 @@ pub struct Parameter {
     pub required: bool,
     /// What values are right.
     pub check: Check,
+    /// For a uuid: the kinds of inventory that it may be of, as projections name them; none where that is not known.
+    pub of: &'static [&'static str],
 }
 
 /// What values of a parameter are right.
@@ -113,10 +115,37 @@ pub enum Check {
 pub trait ParameterType {
     /// Whether a value must be given.
     const REQUIRED: bool;
+    /// Of what kinds of inventory it is a uuid.
+    const OF: &'static [&'static str] = &[];
 }
 
-impl<T> ParameterType for Option<T> {
+impl<T: ParameterType> ParameterType for Option<T> {
     const REQUIRED: bool = false;
+    const OF: &'static [&'static str] = T::OF;
+}
+
+macro_rules! uuids {
+    ($($type:ident = $kinds:expr),* $(,)?) => {$(impl ParameterType for switchback_events::$type {
+        const REQUIRED: bool = true;
+        const OF: &'static [&'static str] = &$kinds;
+    })*};
+}
+
+uuids! {
+    ZoneId = ["zone"],
+    ClusterId = ["cluster"],
+    HostId = ["host"],
+    ImageId = ["image"],
+    L2NetworkId = ["l2"],
+    L3NetworkId = ["l3"],
+    IpRangeId = ["ipRange"],
+    OfferingId = ["instanceOffering"],
+    NicId = ["nic"],
+    VmInstanceId = ["vm"],
+    RouterId = ["virtualRouter"],
+    TagId = ["tag"],
+    NetworkServiceProviderId = ["networkServiceProvider"],
+    AccountId = ["account"],
 }
 
 macro_rules! required {
@@ -137,26 +166,13 @@ required!(
     Id,
     Value,
     Map<String, Value>,
-    switchback_events::ZoneId,
-    switchback_events::ClusterId,
-    switchback_events::HostId,
-    switchback_events::ImageId,
-    switchback_events::L2NetworkId,
-    switchback_events::L3NetworkId,
-    switchback_events::IpRangeId,
-    switchback_events::OfferingId,
-    switchback_events::NicId,
-    switchback_events::VmInstanceId,
-    switchback_events::RouterId,
-    switchback_events::TagId,
-    switchback_events::NetworkServiceProviderId,
-    switchback_events::AccountId,
     crate::Secret,
     std::collections::BTreeMap<String, Vec<String>>
 );
 
-impl<T> ParameterType for Vec<T> {
+impl<T: ParameterType> ParameterType for Vec<T> {
     const REQUIRED: bool = true;
+    const OF: &'static [&'static str] = T::OF;
 }
 
 impl Parameter {
@@ -295,7 +311,20 @@ impl Check {
 /// The most items that a list in a command may have.
 pub const MAX_LIST: usize = 1000;
 
+/// VMs of users, and the system's: what may be started, stopped or have nics.
+const VMS: &[&str] = &["vm", "virtualRouter"];
+
 impl Message {
+    /// The kinds of inventory whose uuid `parameter` may be: its type's, else those of what the message is about.
+    pub fn kinds_of(&self, parameter: &Parameter) -> &'static [&'static str] {
+        let about = || match parameter.field {
+            "vm_instance_uuid" => VMS,
+            "uuid" if self.name.ends_with("VmInstance") => VMS,
+            _ => &[],
+        };
+        if parameter.of.is_empty() { about() } else { parameter.of }
+    }
+
     /// The parameter that the outside calls `name`.
     pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
         self.parameters.iter().find(|parameter| parameter.api_name() == name)
@@ -314,7 +343,11 @@ impl Message {
                     let known: Vec<String> = self.parameters.iter().map(Parameter::api_name).collect();
                     // It may be a password under a wrong name.
                     let secret = self.parameters.iter().any(|known| known.check.is_secret());
-                    let shown = if secret { Value::from("(not shown)") } else { value.clone() };
+                    let shown = match value {
+                        _ if secret => "(not shown)".to_string(),
+                        Value::String(text) => text.clone(),
+                        other => other.to_string(),
+                    };
                     let mut refusal = Refusal::argument(name, shown, format!("{} has no such parameter", self.name));
                     refusal.hint = Some(match nearest(name, known.iter().map(String::as_str)) {
                         Some(near) => format!("did you mean {near}?"),
@@ -384,6 +417,7 @@ macro_rules! messages {
                     doc: concat!($($field_doc),+),
                     required: <$type as $crate::ParameterType>::REQUIRED,
                     check: $check,
+                    of: <$type as $crate::ParameterType>::OF,
                 }),*],
                 inventory: $inventory,
                 internal: messages!(@internal $($internal)?),

@@ -3,13 +3,15 @@
 use crate::{
     client::{Client, ClientArguments, Environment, parameter},
     failure::Failure,
+    naming,
     output::Output,
     views,
 };
 use clap::{Args, Parser};
 use serde_json::{Map, Value, json};
-use std::ffi::OsString;
+use std::{ffi::OsString, io};
 use switchback_bus::{COMMON, Check, DELETE_MODE, Message, MessageKind, Parameter, creates, messages, nearest};
+use switchback_projections::catalogue;
 
 /// What follows a message's name.
 #[derive(Parser)]
@@ -45,21 +47,35 @@ pub fn run(
     if line.help {
         return describe(message, output);
     }
+    send(message, &line.arguments, &client, environment, output).map_err(|failure| failure.usage_of(|| usage(message)))
+}
+
+fn send(
+    message: &Message,
+    arguments: &[String],
+    client: &ClientArguments,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<(), Failure> {
     match message.kind {
         MessageKind::Command => {
             client.refuse_at(message.name)?;
-            let body = body(message, &line.arguments)?;
-            let reply = Client::new(&client, environment)?.command(message.name, &body, &client)?;
+            let mut body = body(message, arguments)?;
+            let server = Client::new(client, environment)?;
+            naming::resolve_all(message, &parameters(message), &mut body, &server, None, output)?;
+            let reply = server.command(message.name, &Value::Object(body), client)?;
             views::command(message, &reply, client.dry_run, output)
         }
         MessageKind::Query => {
             client.refuse_command_flags(message.name)?;
-            query(message, &line.arguments, &client, environment, output)
+            query(message, arguments, client, environment, output)
         }
         MessageKind::Read => {
             client.refuse_command_flags(message.name)?;
-            let parameters = read_parameters(message, &line.arguments, &client)?;
-            let reply = Client::new(&client, environment)?.read(message.name, &parameters)?;
+            let mut parameters = read_parameters(message, arguments, client)?;
+            let server = Client::new(client, environment)?;
+            naming::resolve_texts(message, &mut parameters, &server, client.at.as_deref(), output)?;
+            let reply = server.read(message.name, &parameters)?;
             match message.name {
                 "VerifyAudit" => views::verified(&reply, output),
                 name => views::read(name, &reply, output),
@@ -96,7 +112,7 @@ pub fn query(
 }
 
 /// The parameters of a command: every value read as the catalogue says.
-fn body(message: &Message, arguments: &[String]) -> Result<Value, Failure> {
+fn body(message: &Message, arguments: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
     for argument in arguments {
         let (name, text) = split(argument)?;
@@ -114,7 +130,7 @@ fn body(message: &Message, arguments: &[String]) -> Result<Value, Failure> {
             (Some(_), _) => return Err(Failure::usage(format!("{name} is given more than once"))),
         }
     }
-    Ok(Value::Object(body))
+    Ok(body)
 }
 
 fn check(message: &Message, name: &str) -> Option<Check> {
@@ -122,11 +138,42 @@ fn check(message: &Message, name: &str) -> Option<Check> {
 }
 
 /// All that a message takes: its own parameters, and what all of its kind take.
-fn parameters(message: &Message) -> Vec<&'static Parameter> {
+pub fn parameters(message: &Message) -> Vec<&'static Parameter> {
     let own = message.parameters.iter();
     let common = COMMON.iter().filter(|common| creates(message) && message.parameter(&common.api_name()).is_none());
     let mode = std::iter::once(&DELETE_MODE).filter(|_| message.method == "DELETE");
     own.chain(common).chain(mode).collect()
+}
+
+/// How a message's line is written: what must be given, then what may.
+pub fn usage(message: &Message) -> String {
+    let mut words = vec![format!("switchback {}", message.name)];
+    if message.kind == MessageKind::Query {
+        words.push("[field=value …] [fields=a,b] [sort=+field] [start=N] [limit=N] [count=true]".to_string());
+    }
+    let mut parameters = parameters(message);
+    parameters.sort_by_key(|parameter| !parameter.required);
+    words.extend(parameters.iter().map(|parameter| {
+        let word = format!("{}={}", parameter.api_name(), placeholder(message, parameter));
+        if parameter.required { word } else { format!("[{word}]") }
+    }));
+    words.join(" ")
+}
+
+/// What stands for a value.
+pub fn placeholder(message: &Message, parameter: &Parameter) -> String {
+    match parameter.check {
+        Check::Enum(words) => words.join("|"),
+        Check::Bool => "true|false".to_string(),
+        Check::Int(..) => "N".to_string(),
+        Check::Uuid if !message.kinds_of(parameter).is_empty() => "NAME|UUID".to_string(),
+        Check::Uuid => "UUID".to_string(),
+        Check::Ip | Check::Ipv4 => "ADDRESS".to_string(),
+        Check::List(Check::Uuid) if !message.kinds_of(parameter).is_empty() => "NAME|UUID,…".to_string(),
+        Check::List(_) => "A,B,…".to_string(),
+        Check::Services => "JSON".to_string(),
+        _ => "TEXT".to_string(),
+    }
 }
 
 fn split(argument: &str) -> Result<(&str, &str), Failure> {
@@ -240,11 +287,12 @@ pub fn list(arguments: MessagesArguments, outer: &ClientArguments, output: &mut 
     output.data(&json!(rows), |output| output.rows(&rows, &["name", "kind", "doc"]))
 }
 
-fn describe(message: &Message, output: &mut Output) -> Result<(), Failure> {
+/// Shows one message.
+pub fn describe(message: &Message, output: &mut Output) -> Result<(), Failure> {
     let row = |parameter: &&Parameter| {
         json!({
             "parameter": parameter.api_name(), "required": parameter.required,
-            "value": parameter.check.right(), "doc": parameter.doc.trim(),
+            "value": value(message, parameter), "doc": parameter.doc.trim(),
         })
     };
     let rows: Vec<Value> = parameters(message).iter().map(row).collect();
@@ -254,17 +302,48 @@ fn describe(message: &Message, output: &mut Output) -> Result<(), Failure> {
     output.data(&whole, |output| {
         output.text(&format!("{} ({}): {}\n", message.name, kind(message), message.doc.trim()))?;
         if message.kind == MessageKind::Query {
-            return output.text(
-                "\nevery argument is a condition: field=value, vmNics.mac=fa:…, name~=web%; operators = != > >= < <= \
-                 ?= !?= ~= !~= =null !=null\nexcept: fields=a,b sort=+field|-field start=N limit=N count=true \
-                 replyWithCount=true\n",
-            );
+            return query_words(message, output);
         }
-        if !rows.is_empty() {
-            output.text("\n")?;
+        for (title, required) in [("Required", true), ("Optional", false)] {
+            let items: Vec<(String, String)> = parameters(message)
+                .iter()
+                .filter(|parameter| parameter.required == required)
+                .map(|parameter| {
+                    let word = format!("{}={}", parameter.api_name(), placeholder(message, parameter));
+                    (word, format!("{} ({})", parameter.doc.trim(), value(message, parameter)))
+                })
+                .collect();
+            if !items.is_empty() {
+                output.text(&format!("\n{title}:\n"))?;
+                output.meanings(&items)?;
+            }
         }
-        output.rows(&rows, &["parameter", "required", "value", "doc"])
+        Ok(())
     })
+}
+
+/// Shows what conditions there may be.
+fn query_words(message: &Message, output: &mut Output) -> io::Result<()> {
+    output.text("\nConditions: field=value; operators = != > >= < <= ?= !?= ~= !~= =null !=null\n\nFields:\n")?;
+    let Some(of) = catalogue::kind(message.inventory) else { return Ok(()) };
+    let names: Vec<&str> = of.fields.iter().filter(|field| !field.hidden).map(|field| field.name).collect();
+    let mut items = vec![(String::new(), names.join(", "))];
+    items.extend(
+        of.relations
+            .iter()
+            .map(|to| (format!("{}.", to.name), format!("the fields of {}", naming::words_of(&[to.to])))),
+    );
+    output.meanings(&items)?;
+    output.text("\nBesides: fields=a,b sort=+field|-field start=N limit=N count=true replyWithCount=true\n")
+}
+
+/// What values of a parameter are right on the command line, in words.
+pub fn value(message: &Message, parameter: &Parameter) -> String {
+    match (parameter.check, message.kinds_of(parameter)) {
+        (_, []) => parameter.check.right(),
+        (Check::List(_), kinds) => format!("names or uuids, of {}", naming::words_of(kinds)),
+        (_, kinds) => format!("the name or uuid of {}", naming::words_of(kinds)),
+    }
 }
 
 fn kind(message: &Message) -> &'static str {
@@ -303,7 +382,7 @@ mod tests {
             ("UpdateZone", "nam=x isDefault=maybe", json!({"nam": "x", "isDefault": "maybe"})),
         ];
         for (name, line, expected) in cases {
-            assert_eq!(body(find(name, &[]).unwrap(), &words(line)).unwrap(), expected);
+            assert_eq!(Value::Object(body(find(name, &[]).unwrap(), &words(line)).unwrap()), expected);
         }
         for bad in ["name", "=x", "name=a name=b"] {
             assert_eq!(body(find("CreateZone", &[]).unwrap(), &words(bad)).unwrap_err().exit, Exit::Usage, "{bad}");

@@ -2,15 +2,14 @@
 
 use crate::{
     asking::Asked,
-    client::{Client, ClientArguments, Environment, body, inventories, parameter},
+    client::{Client, ClientArguments, Environment, body, parameter},
     commands::message,
-    failure::{Exit, Failure},
-    moment,
+    failure::Failure,
+    moment, naming,
     output::Output,
     views,
 };
 use clap::{Args, Subcommand};
-use switchback_events::Id;
 
 /// `switchback router`.
 #[derive(Args)]
@@ -132,32 +131,7 @@ pub fn diff(
     views::read("GetVirtualRouterDiff", &client.read("GetVirtualRouterDiff", &parameters)?, output)
 }
 
-/// The most routers that are shown where several match.
-const SHOWN: usize = 10;
-
 /// The uuid of the one router that is meant, as routers were named at `at`.
 fn resolve(client: &dyn Asked, router: &str, at: Option<&str>) -> Result<String, Failure> {
-    if router.parse::<Id>().is_ok() {
-        return Ok(router.to_string());
-    }
-    let is_prefix = !router.is_empty() && router.len() < 32 && router.bytes().all(|c| c.is_ascii_hexdigit());
-    let prefix = is_prefix.then(|| format!("uuid~={}%", router.to_ascii_lowercase()));
-    for condition in std::iter::once(format!("name={router}")).chain(prefix) {
-        let mut parameters =
-            vec![parameter("q", condition), parameter("fields", "uuid,name"), parameter("limit", SHOWN + 1)];
-        parameters.extend(at.map(|at| parameter("at", at)));
-        let reply = client.read("QueryVirtualRouterVm", &parameters)?;
-        match inventories(&reply) {
-            [] => {}
-            [one] => return Ok(one["uuid"].as_str().unwrap_or_default().to_string()),
-            many => {
-                let text = |row: &serde_json::Value, member: &str| row[member].as_str().unwrap_or("?").to_string();
-                let shown = many.iter().take(SHOWN).map(|row| format!("{} {}", text(row, "uuid"), text(row, "name")));
-                let failure = Failure::usage(format!("`{router}` can mean several routers"));
-                return Err(failure.hint(format!("one of {}", shown.collect::<Vec<_>>().join(", "))));
-            }
-        }
-    }
-    let failure = Failure::new(Exit::NotFound, format!("there is no router `{router}`"));
-    Err(failure.hint("switchback router list"))
+    naming::resolve_or_prefix(client, "virtualRouter", router, at)
 }

@@ -49,7 +49,11 @@ impl Bus for FakeBus {
         let router =
             |name: &str| json!({"uuid": ROUTER, "name": name, "state": "Running", "vmNics": [{"ip": "10.0.0.1"}]});
         let inventories = match request.q.first().map(String::as_str) {
-            Some("name=twin") => vec![router("twin"), router("twin")],
+            Some("name=twin") => {
+                let mut other = router("twin");
+                other["uuid"] = json!(ROUTER.replace('0', "f"));
+                vec![router("twin"), other]
+            }
             Some("name=nobody" | "name=01234") => vec![],
             _ => vec![router("edge")],
         };
