@@ -30,6 +30,9 @@ pub struct ClientArguments {
     /// The token [env: SWITCHBACK_TOKEN]; found by itself on the server's own machine.
     #[arg(long, global = true)]
     pub token: Option<String>,
+    /// The authority that the server's certificate must be of, instead of the system's [env: SWITCHBACK_CA].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca_file: Option<PathBuf>,
     /// Decide and show the events, change nothing.
     #[arg(long, global = true)]
     pub dry_run: bool,
@@ -57,6 +60,7 @@ impl ClientArguments {
             at: self.at.or(outer.at),
             server: self.server.or(outer.server),
             token: self.token.or(outer.token),
+            ca_file: self.ca_file.or(outer.ca_file),
             dry_run: self.dry_run || outer.dry_run,
             reason: self.reason.or(outer.reason),
             idempotency_key: self.idempotency_key.or(outer.idempotency_key),
@@ -99,6 +103,12 @@ pub struct Environment {
     pub server: Option<String>,
     /// `SWITCHBACK_TOKEN`.
     pub token: Option<String>,
+    /// `SWITCHBACK_CA`.
+    pub ca_file: Option<PathBuf>,
+    /// `SWITCHBACK_CONFIG`.
+    pub config: Option<PathBuf>,
+    /// Everything that is called `SWITCHBACK…`, for the server's configuration.
+    pub variables: Vec<(String, String)>,
     /// `SWITCHBACK_DATA`.
     pub data: Option<PathBuf>,
     /// Where the data directory of a server on this machine may be.
@@ -109,10 +119,17 @@ impl Environment {
     /// That of this process.
     pub fn of_process() -> Environment {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Environment {
             server: text("SWITCHBACK_SERVER"),
             token: text("SWITCHBACK_TOKEN"),
-            data: std::env::var_os("SWITCHBACK_DATA").filter(|value| !value.is_empty()).map(PathBuf::from),
+            ca_file: path("SWITCHBACK_CA"),
+            config: path("SWITCHBACK_CONFIG"),
+            variables: std::env::vars_os()
+                .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+                .filter(|(name, _)| name.starts_with("SWITCHBACK"))
+                .collect(),
+            data: path("SWITCHBACK_DATA"),
             data_directories: vec!["switchback-data".into(), "/var/lib/switchback".into()],
         }
     }
@@ -159,6 +176,9 @@ impl Client {
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS));
         if local {
             http = http.no_proxy();
+        }
+        if let Some(path) = arguments.ca_file.as_ref().or(environment.ca_file.as_ref()) {
+            http = http.tls_certs_only(authorities(path)?);
         }
         let http = http.build().map_err(|error| Failure::new(Exit::Other, chain(&error)))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -404,6 +424,17 @@ fn base(server: &str) -> Result<Url, Failure> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// The certificates of a file, at least one.
+fn authorities(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let bad = |why: String| Failure::usage(format!("--ca-file = `{}`: {why}", path.display()));
+    let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let read = reqwest::Certificate::from_pem_bundle(&bytes).map_err(|error| bad(chain(&error)))?;
+    if read.is_empty() {
+        return Err(bad("a file with certificates in PEM".to_string()));
+    }
+    Ok(read)
 }
 
 fn is_local(base: &Url) -> bool {

@@ -51,6 +51,9 @@ Exit codes: 0 done, 2 usage, 3 refused, 4 conflict, 5 not found, 6 not allowed, 
 enum Command {
     /// Run the server.
     Serve(commands::serve::ServeArguments),
+    /// The server's configuration: its defaults, its values, what is wrong with it.
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     /// Run the agent of a host or of a router.
     #[command(subcommand)]
     Agent(commands::agent::AgentCommand),
@@ -99,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 /// The flags that mean nothing where no server is asked.
-const NO_SERVER: &[&str] = &["at", "server", "token", "dry_run", "reason", "idempotency_key", "no_wait"];
+const NO_SERVER: &[&str] = &["at", "server", "token", "ca_file", "dry_run", "reason", "idempotency_key", "no_wait"];
 
 /// The command line as clap knows it. The client's flags may stand before the command or after it, but only where
 /// something talks to a server: an agent has no `--dry-run`.
@@ -117,6 +120,7 @@ fn line() -> clap::Command {
         .mut_subcommand("doctor", hide(NO_SERVER))
         .mut_subcommand("messages", hide(NO_SERVER))
         .mut_subcommand("help", hide(NO_SERVER))
+        .mut_subcommand("config", |config| config.mut_subcommand("show", hide(NO_SERVER)))
 }
 
 fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> ExitCode {
@@ -137,7 +141,8 @@ fn run(words: Vec<OsString>, environment: &Environment, output: &mut Output) -> 
 fn dispatch(arguments: Arguments, environment: &Environment, output: &mut Output) -> Result<(), Failure> {
     let outer = &arguments.client;
     match arguments.command {
-        Command::Serve(arguments) => Ok(commands::serve::run(arguments)?),
+        Command::Serve(arguments) => commands::serve::run(&arguments, environment),
+        Command::Config(command) => commands::config::run(&command, outer, environment, output),
         Command::Agent(command) => commands::agent::run(command, outer, environment, output),
         Command::Lab(command) => Ok(commands::lab::run(command)?),
         Command::Bench(arguments) => Ok(commands::bench::run(arguments, output)?),

@@ -10,9 +10,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+use switchback::config::{SETTINGS, sample};
 use switchback_bus::{
-    COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, LATER_TAGS, Message, Parameter, QUERIES, READS, RESOURCE_TYPES,
-    SYSTEM_TAGS, TagNumber, TagOrigin, creates,
+    COMMANDS, COMMON, DELETE_MODE, GLOBAL_CONFIGS, LATER_TAGS, METRICS, Message, Parameter, QUERIES, READS,
+    RESOURCE_TYPES, SYSTEM_TAGS, TagNumber, TagOrigin, creates,
 };
 use switchback_events::StreamKind;
 
@@ -286,6 +287,8 @@ fn generated_documents_are_current() {
     let documents: BTreeMap<&str, String> = BTreeMap::from([
         ("docs/reference/messages.md", messages_page()),
         ("docs/reference/global-config.md", global_config_page()),
+        ("docs/reference/configuration.md", configuration_page()),
+        ("docs/reference/metrics.md", metrics_page()),
         ("docs/reference/tags.md", tags_page()),
         ("docs/reference/acceptance.md", acceptance_page()),
         ("docs/reference/errors.md", refusals::page()),
@@ -394,6 +397,42 @@ fn global_config_page() -> String {
         let own: Vec<String> = entry.bindable.iter().map(|of| format!("`{of}`")).collect();
         let (category, name, default, own) = (entry.category, entry.name, entry.default, own.join(", "));
         writeln!(page, "| `{category}` | `{name}` | `{default}` | {value} | {meaning} | {own} |").unwrap();
+    }
+    page
+}
+
+fn configuration_page() -> String {
+    let generated = GENERATED.replace("the catalogue", "src/config/setting.rs");
+    let mut page = format!("# Configuration\n\n{generated}\n");
+    page.push_str(
+        "What `switchback serve` reads when it starts: a file (`--config FILE` or `SWITCHBACK_CONFIG`), over it the environment, \
+         over both the flags. `switchback config check` says whether it is right, `switchback config show` what is in effect and \
+         from where. How it is used: [operating a server](../guides/operating.md).\n\n\
+         | key | default | value | meaning | variable | flag |\n|---|---|---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let (right, doc) = (cell(&setting.right.words()), cell(&words(setting.doc)));
+        let flag = if setting.flag.is_empty() { String::new() } else { format!("`{}`", setting.flag) };
+        let (name, default, variable) = (setting.name(), setting.right.toml(setting.default), setting.variable());
+        writeln!(page, "| `{name}` | `{default}` | {right} | {doc} | `{variable}` | {flag} |").unwrap();
+    }
+    write!(page, "\n`SWITCHBACK_DATA` and `SWITCHBACK_LOG` are short for `SWITCHBACK__DATA__DIRECTORY` and `SWITCHBACK__LOG__FILTER`.\n\n\
+        ## The file with all defaults\n\n```toml\n{}```\n", sample()).unwrap();
+    page
+}
+
+fn metrics_page() -> String {
+    let generated = GENERATED.replace("the catalogue", "bus/src/measure.rs");
+    let mut page = format!("# Metrics\n\n{generated}\n");
+    page.push_str(
+        "What `/metrics` shows, in Prometheus' text format. It takes an administrator's token, or none with `metrics.open = true` \
+         in the [configuration](configuration.md). The values of labels come from lists of the product; no name or id of a user \
+         is one.\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in METRICS {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (metric.name, metric.kind.name());
+        writeln!(page, "| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help).unwrap();
     }
     page
 }

@@ -1,6 +1,6 @@
 //! The bus: how messages travel from who asks to who decides. In process now; over NATS later, by the same trait.
 
-use crate::{Caller, GetEvents, Refusal};
+use crate::{Caller, GetEvents, Refusal, Sample};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,10 @@ pub trait Bus: Send + Sync {
     async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal>;
     /// Whether the system is ready, by component, each with what was found.
     async fn ready(&self) -> Vec<(String, Result<String, String>)>;
+    /// What is measured behind the bus.
+    async fn metrics(&self) -> Vec<Sample> {
+        vec![]
+    }
 }
 
 /// The reply's form of a stream.

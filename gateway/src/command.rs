@@ -1,17 +1,14 @@
-//! `POST /v1/commands/{Name}`.
+//! `POST /v1/commands/{Name}`, and `GET /v1/jobs/{id}` for who did not wait.
 
-use crate::{Caller, Gateway, Problem, message, parameters::Parameters};
+use crate::{Caller, Gateway, Problem, jobs, message, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 use switchback_bus::{CommandReply, CommandRequest, MessageKind, Refusal, Wait};
 use switchback_events::{CommandId, Id, Origin, Version};
 
-/// The most bytes of a body.
-pub(crate) const MAX_BODY: usize = 1 << 20;
 const MAX_KEY: usize = 255;
 const MAX_REASON: usize = 1024;
-const BODY_SECONDS: u64 = 30;
 /// How the command line names itself in `User-Agent`; a user may claim it, it says the way in and gives no right.
 const CLI_AGENT: &str = "switchback-cli/";
 
@@ -23,7 +20,7 @@ pub(crate) async fn post(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
-    let body = Value::Object(object(&request, payload).await?);
+    let body = Value::Object(object(&gateway, &request, payload).await?);
     let mut command = CommandRequest::new(message.name, body, caller.into_inner(), origin(&request));
     command.command_id = command_id(&request)?;
     command.reason = reason(&request)?;
@@ -36,36 +33,48 @@ pub(crate) async fn post(
         Some("durable") => Wait::Durable,
         Some("applied") => Wait::Applied,
         Some(other) => return Err(Refusal::argument("wait", other, "durable or applied").into()),
-        None if asynchronous => Wait::Durable,
         None => Wait::Applied,
     };
-    let durable = command.wait == Wait::Durable;
     parameters.finish(Some("a command's own parameters go into the body, as JSON"))?;
 
-    let id = command.command_id;
-    let bus = gateway.bus.clone();
-    // A task of its own: a client that goes away does not take its half-done command with it.
-    let reply = match tokio::spawn(async move { bus.command(command).await }).await {
-        Ok(reply) => reply.map_err(Problem::from),
-        Err(failure) => {
-            tracing::error!(command = message.name, %failure, "a command did not end");
-            Err(without_answer().into())
-        }
-    };
-    let reply = reply.map_err(|problem| match id {
-        Some(id) => problem.of_command(id),
-        None => problem,
-    })?;
-    Ok(response(&reply, asynchronous && durable))
+    if asynchronous && command.command_id.is_none() {
+        command.command_id = Some(CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
+    }
+    let (id, patience) = (command.command_id, asynchronous.then_some(Duration::ZERO));
+    match (jobs::carry_out(&gateway, command, patience).await, id) {
+        (Some(ended), _) => Ok(response(&ended?)),
+        (None, id) => Ok(accepted(id.unwrap_or_default().0)),
+    }
 }
 
-fn response(reply: &CommandReply, asynchronous: bool) -> HttpResponse {
+/// What became of a command that nobody waited for.
+pub(crate) async fn job(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    Parameters::of(&request)?.finish(None)?;
+    let id = request.match_info().query("uuid");
+    match jobs::ask(&gateway, &caller, id)? {
+        None => Ok(accepted(id.parse().unwrap_or_default())),
+        Some(ended) => Ok(response(&ended?)),
+    }
+}
+
+/// Where the answer will be.
+fn accepted(id: Id) -> HttpResponse {
+    let location = format!("/v1/jobs/{id}");
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::LOCATION, location.as_str()));
+    response.insert_header(("Preference-Applied", "respond-async"));
+    response.insert_header((header::RETRY_AFTER, "1"));
+    response.json(json!({"commandId": id, "location": location}))
+}
+
+fn response(reply: &CommandReply) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header(("X-Switchback-Position", reply.position.to_string()));
     response.insert_header((header::ETAG, format!("\"{}\"", reply.version)));
-    if asynchronous {
-        response.insert_header(("Preference-Applied", "respond-async"));
-    }
     response.json(reply)
 }
 
@@ -75,11 +84,15 @@ pub(crate) fn without_answer() -> Refusal {
 }
 
 /// The body: a JSON object, empty where there is none.
-pub(crate) async fn object(request: &HttpRequest, payload: web::Payload) -> Result<Map<String, Value>, Problem> {
-    let read = tokio::time::timeout(Duration::from_secs(BODY_SECONDS), payload.to_bytes_limited(MAX_BODY)).await;
-    let bytes = match read {
-        Err(_) => return Err(Problem::slow_body(BODY_SECONDS)),
-        Ok(Err(_)) => return Err(Problem::too_large(MAX_BODY)),
+pub(crate) async fn object(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Map<String, Value>, Problem> {
+    let limits = &gateway.limits;
+    let bytes = match tokio::time::timeout(limits.body_time, payload.to_bytes_limited(limits.body)).await {
+        Err(_) => return Err(Problem::slow_body(limits.body_time.as_secs())),
+        Ok(Err(_)) => return Err(Problem::too_large(limits.body)),
         Ok(Ok(Err(error))) => return Err(Refusal::argument("body", "", error).into()),
         Ok(Ok(Ok(bytes))) => bytes,
     };
@@ -133,7 +146,9 @@ pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem
 
 pub(crate) fn prefers_async(request: &HttpRequest) -> bool {
     let given = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
-    given.flat_map(|value| value.split(',')).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+    given.flat_map(|value| value.split(',')).any(|preference| {
+        preference.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+    })
 }
 
 /// The header `name` once, as UTF-8.

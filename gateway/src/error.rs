@@ -26,6 +26,7 @@ enum Cause {
     MediaType,
     TooLarge,
     SlowBody,
+    Overloaded,
 }
 
 /// Whose clients read it.
@@ -81,18 +82,28 @@ impl Problem {
         Problem::http(Cause::SlowBody, format!("the body did not arrive within {seconds} seconds"))
     }
 
+    /// There are too many requests already.
+    pub(crate) fn overloaded(most: usize) -> Problem {
+        let detail = format!("{most} requests are being answered, which is the limit");
+        let refusal = Refusal::new(RefusalKind::Busy, code::BUSY, detail);
+        Problem { cause: Cause::Overloaded, form: Form::Native, refusal: Box::new(refusal) }
+    }
+
+    /// The answer did not come in time.
+    pub(crate) fn late(seconds: u64) -> Problem {
+        let detail = format!("there was no answer within {seconds} seconds");
+        let refusal = Refusal::new(RefusalKind::Timeout, code::TIMEOUT, detail);
+        refusal
+            .hint("a command goes on: send it again with the same Idempotency-Key, or with Prefer: respond-async")
+            .into()
+    }
+
     fn http(cause: Cause, detail: String) -> Problem {
         Problem {
             cause,
             form: Form::Native,
             refusal: Box::new(Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail)),
         }
-    }
-
-    /// The same, naming the command that was refused.
-    pub(crate) fn of_command(mut self, id: switchback_events::CommandId) -> Problem {
-        self.refusal.command_id.get_or_insert(id);
-        self
     }
 
     /// The same in ZStack's form.
@@ -129,6 +140,7 @@ impl Problem {
             Cause::MediaType => "Unsupported media type",
             Cause::TooLarge => "Body too large",
             Cause::SlowBody => "Body too slow",
+            Cause::Overloaded => "Overloaded",
         }
     }
 
@@ -153,6 +165,7 @@ impl Problem {
             Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Cause::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Cause::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -257,6 +270,9 @@ impl ResponseError for Problem {
         response.insert_header((header::CONTENT_TYPE, form));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.cause {
+            Cause::Overloaded => {
+                response.insert_header((header::RETRY_AFTER, BUSY_RETRY_SECONDS));
+            }
             Cause::Refused(RefusalKind::Busy) => {
                 let seconds = self.refusal.retry_after_secs.unwrap_or(BUSY_RETRY_SECONDS);
                 response.insert_header((header::RETRY_AFTER, seconds));

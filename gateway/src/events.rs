@@ -9,7 +9,13 @@
 //! examined: a reader for whom nothing matches still moves on.
 
 use crate::{Caller, Gateway, Problem, message, parameters::Parameters, query};
-use actix_web::{HttpRequest, HttpResponse, http::header, rt::time, web};
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    rt::{net::TcpStream, time},
+    web,
+};
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::{any::Any, fmt::Write, net::Shutdown, os::fd::AsFd, sync::Arc, time::Duration};
@@ -109,7 +115,8 @@ pub(crate) struct Connection(Arc<std::net::TcpStream>);
 impl Connection {
     /// Of what actix-web accepted.
     pub(crate) fn of(accepted: &dyn Any) -> Option<Connection> {
-        let accepted = accepted.downcast_ref::<actix_web::rt::net::TcpStream>()?;
+        let plain = accepted.downcast_ref::<TcpStream>();
+        let accepted = plain.or_else(|| Some(accepted.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0))?;
         let descriptor = accepted.as_fd().try_clone_to_owned().ok()?;
         Some(Connection(Arc::new(descriptor.into())))
     }

@@ -1,6 +1,9 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
-use crate::{Problem, StreamTimes, Tokens, audit, command, events, guard, health, openapi, query, zstack};
+use crate::{
+    Limits, Problem, StreamTimes, Tokens, audit, command, events, guard, health, jobs, limits::InFlight, metrics,
+    metrics::Requests, openapi, query, zstack,
+};
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     middleware::{DefaultHeaders, from_fn},
@@ -19,13 +22,19 @@ pub struct Gateway {
     pub(crate) times: StreamTimes,
     /// Becomes true when event streams are to end.
     pub(crate) ending: Arc<watch::Sender<bool>>,
-    /// Commands of ZStack's clients that they poll for.
-    pub(crate) jobs: Arc<zstack::Jobs>,
+    /// Commands that their senders poll for.
+    pub(crate) jobs: Arc<jobs::Jobs>,
+    pub(crate) limits: Limits,
+    pub(crate) in_flight: InFlight,
+    pub(crate) requests: Arc<Requests>,
+    /// Whether `/metrics` is shown to everyone.
+    pub(crate) open_metrics: bool,
 }
 
 /// Every route with what it does, for `/` and the OpenAPI document.
 pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/commands/{Name}", "Any command; the body is its parameters."),
+    ("GET", "/v1/jobs/{uuid}", "What became of a command that was sent with `Prefer: respond-async`."),
     ("GET", "/v1/queries/{Name}", "Any query or other read."),
     (
         "GET",
@@ -42,9 +51,23 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("*", "/zstack/v1/{path}", "ZStack's REST API, for its existing clients."),
     ("GET", "/healthz", "Whether the process answers."),
     ("GET", "/readyz", "Whether the system is ready; with `verbose`, by component."),
+    ("GET", "/metrics", "What is measured, in Prometheus' text format."),
     ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
     ("GET", "/", "The routes."),
 ];
+
+/// The path of the table that `path` is of, its messages and ids left out.
+pub(crate) fn template(path: &str) -> &'static str {
+    let is = |template: &str| {
+        let mut own = path.split('/');
+        let same = template.split('/').all(|part| own.next().is_some_and(|own| part == own || part.starts_with('{')));
+        same && own.next().is_none()
+    };
+    if zstack::owns(path) {
+        return "/zstack/v1/{path}";
+    }
+    ROUTES.iter().map(|(_, template, _)| *template).find(|template| is(template)).unwrap_or("other")
+}
 
 impl Gateway {
     /// In front of `bus`, for those whom `tokens` knows.
@@ -55,12 +78,26 @@ impl Gateway {
             times: StreamTimes::default(),
             ending: Arc::new(watch::Sender::new(false)),
             jobs: Arc::default(),
+            limits: Limits::default(),
+            in_flight: InFlight::default(),
+            requests: Arc::default(),
+            open_metrics: false,
         }
     }
 
     /// The same, with event streams that keep other times.
     pub fn with_stream_times(self, times: StreamTimes) -> Gateway {
         Gateway { times, ..self }
+    }
+
+    /// The same within other limits.
+    pub fn with_limits(self, limits: Limits) -> Gateway {
+        Gateway { limits, ..self }
+    }
+
+    /// The same with `/metrics` for everyone, where `open`.
+    pub fn with_open_metrics(self, open: bool) -> Gateway {
+        Gateway { open_metrics: open, ..self }
     }
 
     /// Ends all event streams: they would hold up a server that stops. Their readers come again.
@@ -78,6 +115,7 @@ impl Gateway {
                     .route(web::post().to(command::post))
                     .default_service(web::to(|| async { refuse(Problem::method("POST")) })),
             )
+            .service(get("/v1/jobs/{uuid}").route(web::get().to(command::job)))
             .service(get("/v1/queries/{name}").route(web::get().to(query::get)))
             .service(get("/v1/events").route(web::get().to(events::get)))
             .service(get("/v1/routers/{uuid}/config").route(web::get().to(query::router_config)))
@@ -92,7 +130,7 @@ impl Gateway {
             .service(get("/healthz").route(web::get().to(health::healthz)))
             .service(get("/readyz").route(web::get().to(health::readyz)))
             .service(get("/openapi.json").route(web::get().to(openapi::get)))
-            .service(get("/metrics").route(web::get().to(|| not_supported("/metrics"))))
+            .service(get("/metrics").route(web::get().to(metrics::get)))
             .service(get("/docs").route(web::get().to(|| not_supported("/docs"))))
             .service(get("/").route(web::get().to(index)))
             .default_service(web::to(|request: HttpRequest| async move { refuse(Problem::no_route(request.path())) }));

@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use switchback_bus::{Access, messages};
 
 /// What an account reaches besides messages: what their answers are made of is asked of messages again.
-const FOR_ACCOUNTS: [&str; 4] = ["/", "/v1/routers/", "/v1/events", "/v1/audit/"];
+const FOR_ACCOUNTS: [&str; 5] = ["/", "/v1/jobs/", "/v1/routers/", "/v1/events", "/v1/audit/"];
 
 /// The message of a path of the native API.
 fn named(path: &str) -> Option<&str> {

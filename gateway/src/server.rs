@@ -1,8 +1,8 @@
 //! The listening server.
 
-use crate::{Gateway, events::Connection};
+use crate::{Certificate, Gateway, events::Connection};
 use actix_web::{App, HttpServer, dev::Server};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// How to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,11 +11,26 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Threads that serve requests.
     pub workers: usize,
+    /// The most connections at a time.
+    pub connections: usize,
+    /// The time for a client to send the head of its request.
+    pub head: Duration,
+    /// The time for requests in flight when the server is told to stop.
+    pub stop: Duration,
+    /// For TLS; plain HTTP without.
+    pub tls: Option<Arc<Certificate>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: 2 }
+        Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: 2,
+            connections: 10_000,
+            head: Duration::from_secs(10),
+            stop: Duration::from_secs(10),
+            tls: None,
+        }
     }
 }
 
@@ -27,27 +42,29 @@ pub struct Listening {
     pub server: Server,
 }
 
-/// The time for a client to send the head of its request.
-const HEAD_SECONDS: u64 = 10;
-/// The time for requests in flight when the server is told to stop.
-const STOP_SECONDS: u64 = 10;
-
 /// Binds and begins to serve. Signals are left to the caller.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub async fn serve(options: Options, gateway: Gateway) -> io::Result<Listening> {
+    let workers = options.workers.max(1);
     let server = HttpServer::new(move || App::new().configure(|config| gateway.configure(config)))
-        .workers(options.workers.max(1))
-        .client_request_timeout(Duration::from_secs(HEAD_SECONDS))
-        .shutdown_timeout(STOP_SECONDS)
+        .workers(workers)
+        .max_connections(options.connections.div_ceil(workers))
+        .client_request_timeout(options.head)
+        .shutdown_timeout(options.stop.as_secs())
         .on_connect(|accepted, extensions| {
             if let Some(connection) = Connection::of(accepted) {
                 extensions.insert(connection);
             }
         })
-        .disable_signals()
-        .bind(options.listen)?;
+        .disable_signals();
+    let server = match &options.tls {
+        Some(certificate) => {
+            server.bind_rustls_0_23(options.listen, certificate.config().map_err(io::Error::other)?)?
+        }
+        None => server.bind(options.listen)?,
+    };
     let addresses = server.addrs();
     Ok(Listening { addresses, server: server.run() })
 }

@@ -172,7 +172,10 @@ async fn a_log_that_cannot_be_read_ends_a_stream_with_its_reason_and_breaks_line
 #[actix_web::test]
 async fn a_reader_that_takes_nothing_is_cut_off_and_the_log_is_not_read_ahead() {
     let bus = Arc::new(Log { head: 1_000_000, bytes: 10_000, ..Log::default() });
-    let listening = serve(Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1 }, gateway(&bus)).await.unwrap();
+    let listening =
+        serve(Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Options::default() }, gateway(&bus))
+            .await
+            .unwrap();
     let handle = listening.server.handle();
     let server = actix_web::rt::spawn(listening.server);
     let mut socket = actix_web::rt::net::TcpStream::connect(listening.addresses[0]).await.unwrap();

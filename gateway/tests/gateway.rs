@@ -16,7 +16,7 @@ use switchback_bus::{
     Refusal, RefusalKind, ReplyEvent, Wait, message,
 };
 use switchback_events::{AccountId, CommandId, Id, Origin, Position};
-use switchback_gateway::{Caller, FixedTokens, Gateway, Options, Tokens, serve};
+use switchback_gateway::{Caller, FixedTokens, Gateway, Limits, Options, Tokens, serve};
 
 #[derive(Default)]
 struct FakeBus {
@@ -25,6 +25,8 @@ struct FakeBus {
     reads: Mutex<Vec<(String, Value)>>,
     refusal: Mutex<Option<Refusal>>,
     broken: bool,
+    /// Commands with the reason `wait` wait for it.
+    gate: tokio::sync::Notify,
 }
 
 #[async_trait]
@@ -33,6 +35,9 @@ impl Bus for FakeBus {
         request.caller.may_send(message(&request.name)?)?;
         self.refused().await?;
         assert_ne!(request.reason.as_deref(), Some("panic"), "asked to");
+        if request.reason.as_deref() == Some("wait") {
+            self.gate.notified().await;
+        }
         let command_id = request.command_id.unwrap_or_default();
         self.commands.lock().unwrap().push(request);
         Ok(CommandReply {
@@ -138,7 +143,10 @@ async fn ask(bus: &Arc<FakeBus>, request: TestRequest) -> Answer {
 }
 
 async fn ask_as(bus: &Arc<FakeBus>, request: TestRequest) -> Answer {
-    let gateway = gateway(bus);
+    ask_of(&gateway(bus), request).await
+}
+
+async fn ask_of(gateway: &Gateway, request: TestRequest) -> Answer {
     let app = test::init_service(App::new().configure(|config| gateway.configure(config))).await;
     let response = match app.call(request.to_request()).await {
         Ok(response) => response,
@@ -194,7 +202,7 @@ async fn what_is_not_said_is_as_usual() {
     let cases = [
         ("/v1/commands/CreateZone", None, Wait::Applied, false),
         ("/v1/commands/CreateZone?wait=applied&dryRun=false", None, Wait::Applied, false),
-        ("/v1/commands/CreateZone", Some(("Prefer", "return=minimal, respond-async")), Wait::Durable, false),
+        ("/v1/commands/CreateZone", Some(("Prefer", "return=minimal")), Wait::Applied, false),
         ("/v1/commands/CreateZone?dryRun", None, Wait::Applied, true),
     ];
     for (uri, header, wait, dry_run) in cases {
@@ -393,7 +401,7 @@ async fn what_is_not_there_is_404_and_so_is_what_only_the_system_may_send() {
     for uri in ["/v1", "/v2/queries/QueryZone", "/v1/commands/", "/v1/queries/QueryZone/", "/zstack/v2/zones", "//"] {
         ask(&bus, TestRequest::get().uri(uri)).await.problem(404, "SYS.1003");
     }
-    for uri in ["/metrics", "/docs", "/v1/routers/00000000000000000000000000000000/explain?src=10.0.0.1"] {
+    for uri in ["/docs", "/v1/routers/00000000000000000000000000000000/explain?src=10.0.0.1"] {
         ask(&bus, TestRequest::get().uri(uri)).await.problem(501, "SYS.1104");
     }
     assert!(bus.commands.lock().unwrap().is_empty());
@@ -455,6 +463,85 @@ async fn readiness_names_the_component_that_is_not() {
 }
 
 #[actix_web::test]
+async fn who_does_not_want_to_wait_gets_a_job_to_ask_for() {
+    let bus = Arc::new(FakeBus::default());
+    let gateway = gateway(&bus);
+    let send = async |reason: &'static str, key: &'static str| {
+        let request = command("CreateZone", json!({"name": "z"})).insert_header(("Prefer", "respond-async; x, wait=3"));
+        let request = request.insert_header(("Idempotency-Key", key)).insert_header(("X-Reason", reason));
+        ask_of(&gateway, request.insert_header(("Authorization", "Bearer secret"))).await
+    };
+    let poll = async |job: &str, token: &'static str| {
+        ask_of(&gateway, TestRequest::get().uri(job).insert_header(("Authorization", token))).await
+    };
+    let accepted = send("wait", "one").await;
+    let job = format!("/v1/jobs/{}", Id::of_name("one"));
+    assert_eq!((accepted.status.as_u16(), accepted.header("location")), (202, job.as_str()));
+    assert_eq!((accepted.header("preference-applied"), accepted.header("retry-after")), ("respond-async", "1"));
+    assert_eq!(accepted.json(), json!({"commandId": Id::of_name("one"), "location": job}));
+    let running = poll(&job, "Bearer secret").await;
+    assert_eq!((running.status.as_u16(), running.json()), (202, accepted.json()));
+    poll(&job, "Bearer bobs").await.problem(404, "SYS.1003");
+    poll("/v1/jobs/x", "Bearer secret").await.problem(404, "SYS.1003");
+    poll(&format!("{job}?at=3"), "Bearer secret").await.problem(400, "SYS.1007");
+    let ended = async |job: &str| loop {
+        bus.gate.notify_waiters();
+        match poll(job, "Bearer secret").await {
+            running if running.status == 202 => tokio::task::yield_now().await,
+            ended => break ended,
+        }
+    };
+    let answer = ended(&job).await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, "\"2\""));
+    assert_eq!(answer.json()["commandId"], Id::of_name("one").to_string());
+    // How it failed is how it is answered.
+    *bus.refusal.lock().unwrap() = Some(Refusal::operation("no"));
+    assert_eq!(send("", "two").await.status, 202);
+    let problem = ended(&format!("/v1/jobs/{}", Id::of_name("two"))).await.problem(409, "SYS.1006");
+    assert_eq!(problem["commandId"], Id::of_name("two").to_string());
+}
+
+#[actix_web::test]
+async fn requests_that_take_too_long_or_are_too_many_are_told_so() {
+    let bus = Arc::new(FakeBus::default());
+    let limits = Limits { answer_time: std::time::Duration::from_millis(1), requests: 1, ..Limits::default() };
+    let hanging = command("CreateZone", json!({"name": "z"})).insert_header(("X-Reason", "wait"));
+    let hanging = hanging.insert_header(("Authorization", "Bearer secret"));
+    let late = ask_of(&gateway(&bus).with_limits(limits), hanging).await.problem(504, "SYS.1001");
+    assert!(late["hint"].as_str().unwrap().contains("Idempotency-Key"), "{late}");
+    let full = gateway(&bus).with_limits(Limits { requests: 0, ..Limits::default() });
+    let read = || TestRequest::get().uri("/v1/queries/QueryZone").insert_header(("Authorization", "Bearer secret"));
+    let answer = ask_of(&full, read()).await;
+    answer.problem(503, "SYS.1100");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(ask_of(&full, TestRequest::get().uri("/healthz")).await.status, 200, "who looks after it is answered");
+    let small = gateway(&bus).with_limits(Limits { body: 8, ..Limits::default() });
+    let large = command("CreateZone", json!({"name": "zone"})).insert_header(("Authorization", "Bearer secret"));
+    ask_of(&small, large).await.problem(413, "SYS.1007");
+}
+
+#[actix_web::test]
+async fn what_is_measured_is_for_administrators_unless_told_otherwise() {
+    let bus = Arc::new(FakeBus::default());
+    let gateway = gateway(&bus);
+    let metrics = || TestRequest::get().uri("/metrics");
+    ask_of(&gateway, metrics()).await.problem(401, "ID.1002");
+    ask_of(&gateway, metrics().insert_header(("Authorization", "Bearer bobs"))).await.problem(403, "ID.1001");
+    let shown = ask_of(&gateway, metrics().insert_header(("Authorization", "Bearer secret"))).await;
+    assert_eq!(shown.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    for line in [
+        "switchback_http_requests_total{route=\"/metrics\",method=\"GET\",status=\"401\"} 1",
+        "switchback_http_requests_total{route=\"/metrics\",method=\"GET\",status=\"403\"} 1",
+        "switchback_jobs 0",
+        "switchback_http_requests_in_flight 0",
+    ] {
+        assert!(shown.text.lines().any(|shown| shown == line), "{line}\n{}", shown.text);
+    }
+    let open = gateway.with_open_metrics(true).with_limits(Limits { requests: 0, ..Limits::default() });
+    assert_eq!(ask_of(&open, metrics()).await.status, 200);
+}
+
+#[actix_web::test]
 async fn a_panic_is_an_answer() {
     let bus = Arc::new(FakeBus::default());
     let request = command("CreateZone", json!({"name": "z"})).insert_header(("X-Reason", "panic"));
@@ -467,7 +554,7 @@ async fn a_panic_is_an_answer() {
 async fn bytes_that_are_no_request_do_not_end_the_server() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let bus = Arc::new(FakeBus::default());
-    let options = Options { listen: "127.0.0.1:0".parse().unwrap(), workers: 1 };
+    let options = Options { listen: "127.0.0.1:0".parse().unwrap(), workers: 1, ..Options::default() };
     let listening = serve(options, gateway(&bus)).await.unwrap();
     let handle = listening.server.handle();
     let server = actix_web::rt::spawn(listening.server);

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod completions;
+pub mod config;
 pub mod copies;
 pub mod doctor;
 pub mod lab;

@@ -1,20 +1,27 @@
 //! `switchback serve`: the server.
 
+use crate::{client::Environment, failure::Failure};
 use anyhow::Context;
 use clap::Args;
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc};
-use switchback::node::{DataDir, Node, NodeOptions};
-use switchback_gateway::{Caller, FixedTokens, Gateway, Options, Tokens};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use switchback::{
+    config::{Flags, Settings},
+    node::{DataDir, Node, NodeOptions},
+};
+use switchback_gateway::{Caller, Certificate, FixedTokens, Gateway, Limits, Options, Tokens};
 
-/// How to serve.
-#[derive(Args)]
+/// How to serve. What is not said here, the environment or the file says, or it is the default.
+#[derive(Args, Default)]
 pub struct ServeArguments {
-    /// Where everything is kept; made if it is not there.
-    #[arg(long, default_value = "switchback-data", env = "SWITCHBACK_DATA")]
-    data: PathBuf,
-    /// Address and port of the HTTP interface.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// The configuration file; `switchback config default` prints one [env: SWITCHBACK_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept; made if it is not there [env: SWITCHBACK_DATA] [default: switchback-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address and port of the HTTP interface [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// Simulate all hosts and appliances in this process: no root needed.
     #[arg(long)]
     simulate: bool,
@@ -24,6 +31,21 @@ pub struct ServeArguments {
     /// Log as JSON lines.
     #[arg(long)]
     log_json: bool,
+}
+
+impl ServeArguments {
+    /// The settings that these flags say.
+    fn flags(&self) -> Flags {
+        let path = |path: &PathBuf| path.display().to_string();
+        let said = [
+            ("data", "directory", self.data.as_ref().map(path), "--data"),
+            ("listen", "address", self.listen.map(|address| address.to_string()), "--listen"),
+            ("agents", "simulate", self.simulate.then(|| "true".to_string()), "--simulate"),
+            ("agents", "netns", self.agent_netns.clone(), "--agent-netns"),
+            ("log", "format", self.log_json.then(|| "json".to_string()), "--log-json"),
+        ];
+        said.into_iter().filter_map(|(section, key, value, flag)| Some((section, key, value?, flag))).collect()
+    }
 }
 
 /// The ways in: the token of the data directory, and sessions.
@@ -42,34 +64,55 @@ impl Tokens for Doors {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(arguments: ServeArguments) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SWITCHBACK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sled=warn,actix_server=warn"));
+pub fn run(arguments: &ServeArguments, environment: &Environment) -> Result<(), Failure> {
+    let configuration = super::config::load(arguments.config.as_deref(), environment, &arguments.flags())?;
+    let settings = configuration.settings().map_err(super::config::failure)?;
+    let certificate = super::config::certificate(&settings)?;
+    let filter = tracing_subscriber::EnvFilter::new(&settings.log.filter);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
     let log = log.with_writer(std::io::stderr);
-    if arguments.log_json {
+    if settings.log.format == "json" {
         log.json().init();
     } else {
         log.init();
     }
-    actix_web::rt::System::new().block_on(serve(arguments))
+    Ok(actix_web::rt::System::new().block_on(serve(&settings, certificate))?)
 }
 
-async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
-    let directory = DataDir::open(&arguments.data)?;
+async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> anyhow::Result<()> {
+    let directory = DataDir::open(&settings.data.directory)?;
     let token = directory.admin_token()?;
-    let options =
-        NodeOptions { simulate: arguments.simulate, agent_netns: arguments.agent_netns, ..NodeOptions::default() };
+    let options = NodeOptions {
+        simulate: settings.agents.simulate,
+        agent_netns: settings.agents.netns.clone(),
+        ..NodeOptions::default()
+    };
     let node = Arc::new(Node::open(&directory, &options)?);
     let doors = Doors { token: FixedTokens::new([(token, "admin")]), node: node.clone() };
-    let gateway = Gateway::new(node.clone(), Arc::new(doors));
-    let listening =
-        switchback_gateway::serve(Options { listen: arguments.listen, ..Options::default() }, gateway.clone())
-            .await
-            .with_context(|| format!("listen on {}", arguments.listen))?;
+    let limits = Limits {
+        body: settings.limits.body_bytes,
+        body_time: Duration::from_secs(settings.limits.body_seconds),
+        answer_time: Duration::from_secs(settings.limits.answer_seconds),
+        requests: settings.limits.requests,
+    };
+    let gateway = Gateway::new(node.clone(), Arc::new(doors)).with_limits(limits);
+    let gateway = gateway.with_open_metrics(settings.metrics.open);
+    let listen = Options {
+        listen: settings.listen.address,
+        workers: settings.listen.workers,
+        connections: settings.limits.connections,
+        head: Duration::from_secs(settings.limits.head_seconds),
+        stop: Duration::from_secs(settings.limits.stop_seconds),
+        tls: certificate.clone(),
+    };
+    let listening = switchback_gateway::serve(listen, gateway.clone())
+        .await
+        .with_context(|| format!("listen on {}", settings.listen.address))?;
     for address in &listening.addresses {
-        tracing::info!(%address, data = %arguments.data.display(), position = node.journal().durable(), "ready");
+        let (data, tls) = (settings.data.directory.display(), certificate.is_some());
+        tracing::info!(%address, %data, tls, position = node.journal().durable(), "ready");
     }
+    let renewal = certificate.map(|certificate| actix_web::rt::spawn(renew(certificate)));
     let handle = listening.server.handle();
     let stop = async {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -83,9 +126,28 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     };
     let (served, stopped) = tokio::join!(listening.server, stop);
     served.and(stopped).context("serve")?;
+    if let Some(renewal) = renewal {
+        renewal.abort();
+    }
     if let Some(node) = Arc::into_inner(node) {
         node.close();
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How often the files of the certificate are looked at.
+const LOOK_SECONDS: u64 = 10;
+
+/// Takes over a new certificate, on SIGHUP and when its files have changed. One that is not right changes nothing.
+async fn renew(certificate: Arc<Certificate>) {
+    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
+    loop {
+        let told = tokio::time::timeout(Duration::from_secs(LOOK_SECONDS), hangup.recv()).await.is_ok();
+        match certificate.renew(told) {
+            Ok(true) => tracing::info!("the certificate was read again"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the certificate stays what it was"),
+        }
+    }
 }

@@ -3,7 +3,10 @@
 use super::{Node, history::CATCH_UP, inventory::shown};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use switchback_actors::{
     entity::{Decided, Execute, refusal_of},
     reconcilers::Settled,
@@ -20,7 +23,9 @@ impl Bus for Node {
     async fn command(&self, request: CommandRequest) -> Result<CommandReply, Refusal> {
         let id = request.command_id.unwrap_or_else(|| CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
         let span = tracing::info_span!("command", name = %request.name, id = %id, principal = %request.caller.name);
+        let (begin, name) = (Instant::now(), request.name.clone());
         let result = self.carry_out(id, request).instrument(span.clone()).await;
+        self.commands.note(&name, &result, begin.elapsed());
         let _inside = span.enter();
         match result {
             Ok(reply) => {
@@ -54,6 +59,10 @@ impl Bus for Node {
         caller.may_send(message(name)?)?;
         itself_only(caller, name, &parameters)?;
         self.look_up(name, &parameters).await
+    }
+
+    async fn metrics(&self) -> Vec<Sample> {
+        self.measured().await
     }
 
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {

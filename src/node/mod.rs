@@ -17,6 +17,7 @@ mod history;
 mod holders;
 mod inventory;
 mod keys;
+mod measures;
 mod reads;
 mod rebuild;
 mod replay;
@@ -70,6 +71,8 @@ pub struct Node {
     fleet: Arc<Fleet>,
     secrets: Secrets,
     sessions: Sessions,
+    commands: measures::Commands,
+    writes: Arc<measures::Writes>,
     /// Where the reconcilers run.
     runtime: Option<tokio::runtime::Runtime>,
     /// Dropped last: the inventories of a node in memory are in a temporary folder.
@@ -142,6 +145,8 @@ impl Node {
         clock: Arc<dyn Clock>,
         scratch: Option<Scratch>,
     ) -> anyhow::Result<Node> {
+        let writes: Arc<measures::Writes> = Arc::default();
+        let store = Arc::new(measures::Measured::new(store, writes.clone()));
         let journal = Journal::open(store, Options::default()).context("open the log")?;
         let mut states = States::open(journal.clone(), snapshots).context("read the log")?.with_providers(providers);
         if journal.version(StreamKey::new(StreamKind::Account, ADMIN_ACCOUNT)) == 0 {
@@ -164,8 +169,19 @@ impl Node {
             let _inside = runtime.enter();
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)
         };
-        let runtime = Some(runtime);
-        Ok(Node { journal, registry, projections, reconcilers, fleet, secrets, sessions, runtime, _scratch: scratch })
+        Ok(Node {
+            journal,
+            registry,
+            projections,
+            reconcilers,
+            fleet,
+            secrets,
+            sessions,
+            commands: measures::Commands::default(),
+            writes,
+            runtime: Some(runtime),
+            _scratch: scratch,
+        })
     }
 
     /// The log.

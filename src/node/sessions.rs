@@ -128,6 +128,11 @@ fn live(states: &States) -> Result<HashMap<Id, AccountId>, Refusal> {
 }
 
 impl Node {
+    /// How many sessions there are, at most: those that have expired are not looked for.
+    pub(super) fn live_sessions(&self) -> u64 {
+        self.sessions.accounts.lock().accounts.len() as u64
+    }
+
     /// The account whose session `session` is, if it has not expired.
     pub fn session(&self, session: &str) -> Option<(AccountId, Arc<Account>)> {
         let digest = session_id(session);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, mpsc};
 use switchback_bus::*;
 use switchback_events::Position;
-use switchback_gateway::{FixedTokens, Gateway, Options, serve};
+use switchback_gateway::{Certificate, FixedTokens, Gateway, Options, serve};
 
 #[derive(Default)]
 pub struct FakeBus {
@@ -122,12 +122,16 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Server {
+        Server::start_with(None)
+    }
+
+    pub fn start_with(tls: Option<Arc<Certificate>>) -> Server {
         let bus = Arc::new(FakeBus::default());
         let gateway = Gateway::new(bus.clone(), Arc::new(FixedTokens::new([("secret", "admin")])));
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let options = Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1 };
+                let options = Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1, tls, ..Options::default() };
                 let listening = serve(options, gateway).await.unwrap();
                 sender.send((listening.addresses[0], listening.server.handle())).unwrap();
                 listening.server.await.unwrap();

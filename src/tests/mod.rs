@@ -1,6 +1,8 @@
 //! The command line from its words to its exit code, against the real gateway before a bus that the test fills.
 
+mod config;
 mod fake;
+mod tls;
 
 use crate::{client::Environment, output::Output, run};
 use fake::Server;

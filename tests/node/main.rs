@@ -13,6 +13,7 @@ mod invariants;
 mod ip_ranges;
 mod l2_networks;
 mod l3_settings;
+mod measures;
 mod nics;
 mod offerings;
 mod one_holder;

@@ -6,14 +6,11 @@
 //!
 //! **Invariant:** whatever is answered below the prefix is ZStack's: `inventory`, `inventories`, `error`.
 
-mod jobs;
 mod reply;
 mod request;
 mod routes;
 
-pub(crate) use jobs::Jobs;
-
-use crate::{Caller, Gateway, Problem, command, message, parameters::Parameters, query};
+use crate::{Caller, Gateway, Problem, command, jobs, message, parameters::Parameters, query};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode},
@@ -22,7 +19,7 @@ use actix_web::{
 use routes::{Found, Meaning, Target};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use switchback_bus::{CommandReply, CommandRequest, MessageKind, QueryRequest, Refusal};
+use switchback_bus::{CommandRequest, MessageKind, QueryRequest, Refusal};
 use switchback_events::{CommandId, Id};
 
 /// Where it begins.
@@ -129,7 +126,7 @@ async fn change(
     targets: &[Target],
     values: &[String],
 ) -> Result<HttpResponse, Problem> {
-    let mut body = command::object(request, payload).await?;
+    let mut body = command::object(gateway, request, payload).await?;
     let mut pairs = Parameters::of(request)?;
     let mut delete_mode = None;
     let (target, mut given) = if *request.method() == Method::DELETE {
@@ -165,62 +162,28 @@ async fn change(
     asked.command_id = Some(id);
     asked.reason = command::reason(request)?;
     asked.if_match = command::if_match(request)?;
-    run(gateway, caller, request, asked, id).await
+    run(gateway, request, asked, id).await
 }
 
 /// Sends the command, and answers its reply, or where its reply will be.
 async fn run(
     gateway: &Gateway,
-    caller: &Caller,
     request: &HttpRequest,
     asked: CommandRequest,
     id: CommandId,
 ) -> Result<HttpResponse, Problem> {
-    let bus = gateway.bus.clone();
-    let mut work = tokio::spawn(async move { bus.command(asked).await });
-    // Who is about to log in could not ask for a job afterwards, and waits.
-    let Some(owner) = caller.account else { return Ok(HttpResponse::Ok().json(outcome(id, work.await)?)) };
-    let soon = match command::prefers_async(request) {
-        true => None,
-        false => tokio::time::timeout(AT_ONCE, &mut work).await.ok(),
-    };
-    let ended = match soon {
-        Some(ended) => ended,
-        // No room for one more: then the client waits.
-        None if !gateway.jobs.begin(owner, id.0) => work.await,
-        None => {
-            let jobs = gateway.jobs.clone();
-            tokio::spawn(async move {
-                jobs.end(owner, id.0, outcome(id, work.await));
-            });
-            return Ok(HttpResponse::Accepted().json(json!({"location": location(request, id.0)})));
-        }
-    };
-    Ok(HttpResponse::Ok().json(outcome(id, ended)?))
-}
-
-type Ended = Result<Result<CommandReply, Refusal>, tokio::task::JoinError>;
-
-fn outcome(id: CommandId, ended: Ended) -> Result<Value, Refusal> {
-    match ended {
-        Ok(Ok(reply)) => Ok(reply::of_command(reply)),
-        Ok(Err(refusal)) => Err(Refusal { command_id: Some(id), ..refusal }),
-        Err(failure) => {
-            tracing::error!(%failure, "a command did not end");
-            Err(command::without_answer())
-        }
+    let patience = if command::prefers_async(request) { Duration::ZERO } else { AT_ONCE };
+    match jobs::carry_out(gateway, asked, Some(patience)).await {
+        Some(ended) => Ok(HttpResponse::Ok().json(reply::of_command(ended?))),
+        None => Ok(HttpResponse::Accepted().json(json!({"location": location(request, id.0)}))),
     }
 }
 
 fn job(gateway: &Gateway, caller: &Caller, id: &str) -> Result<HttpResponse, Problem> {
-    let found = id.parse().ok().zip(caller.account).and_then(|(id, owner)| gateway.jobs.look(owner, id));
-    match found {
-        None => Err(Refusal::not_found("uuid", "job", id)
-            .hint("what ended an hour ago, or many jobs ago, is forgotten; query the resource instead")
-            .into()),
-        Some(None) => Ok(HttpResponse::build(StatusCode::ACCEPTED).json(json!({}))),
-        Some(Some(Ok(reply))) => Ok(HttpResponse::Ok().json(reply)),
-        Some(Some(Err(refusal))) => Err(Problem::from(refusal).of_job()),
+    match jobs::ask(gateway, caller, id)? {
+        None => Ok(HttpResponse::build(StatusCode::ACCEPTED).json(json!({}))),
+        Some(Ok(reply)) => Ok(HttpResponse::Ok().json(reply::of_command(reply))),
+        Some(Err(refusal)) => Err(Problem::from(refusal).of_job()),
     }
 }
 

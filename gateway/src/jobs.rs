@@ -1,16 +1,17 @@
-//! Commands that took too long to be answered at once, by account and command id: under way, or how they ended.
+//! Commands that were not answered at once, by account and command id: under way, or how they ended. Both interfaces begin
+//! them, and either can be asked for them.
 //!
 //! **Invariant:** there are never more than [`MOST`], and none that ended more than [`KEPT`] ago; what is under way is
 //! never forgotten.
 
-use serde_json::Value;
+use crate::{Caller, Gateway, Problem, command};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use switchback_bus::Refusal;
-use switchback_events::{AccountId, Id};
+use switchback_bus::{CommandReply, CommandRequest, Refusal};
+use switchback_events::{AccountId, CommandId, Id};
 use tokio::time::Instant;
 
 /// The most that are remembered.
@@ -18,8 +19,8 @@ const MOST: usize = 10_000;
 /// How long after its end.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// How it ended: the reply's body, or why not.
-pub(crate) type Outcome = Result<Value, Refusal>;
+/// How it ended: the reply, or why not.
+pub(crate) type Outcome = Result<CommandReply, Refusal>;
 type Key = (AccountId, Id);
 
 /// All that are remembered.
@@ -70,9 +71,62 @@ impl Jobs {
         }
     }
 
+    /// How many are remembered, those that ended among them.
+    pub(crate) fn count(&self) -> usize {
+        self.locked().len()
+    }
+
     fn locked(&self) -> MutexGuard<'_, BTreeMap<Key, Option<(Instant, Outcome)>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends a command, and waits as long as `patience` says; none for until it ends. Nothing where it became a job.
+///
+/// It goes on in a task of its own: a client that goes away does not take its half-done command with it.
+pub(crate) async fn carry_out(gateway: &Gateway, asked: CommandRequest, patience: Option<Duration>) -> Option<Outcome> {
+    let (bus, id, name) = (gateway.bus.clone(), asked.command_id, asked.name.clone());
+    let owner = asked.caller.account;
+    let mut work = tokio::spawn(async move { bus.command(asked).await });
+    // Who is about to log in could not ask for a job afterwards, and waits.
+    let (Some(CommandId(job)), Some(owner), Some(patience)) = (id, owner, patience) else {
+        return Some(outcome(id, &name, work.await));
+    };
+    let soon = match patience.is_zero() {
+        true => None,
+        false => tokio::time::timeout(patience, &mut work).await.ok(),
+    };
+    if let Some(ended) = soon {
+        return Some(outcome(id, &name, ended));
+    }
+    // No room for one more: then the client waits.
+    if !gateway.jobs.begin(owner, job) {
+        return Some(outcome(id, &name, work.await));
+    }
+    let jobs = gateway.jobs.clone();
+    tokio::spawn(async move { jobs.end(owner, job, outcome(id, &name, work.await)) });
+    None
+}
+
+fn outcome(id: Option<CommandId>, name: &str, ended: Result<Outcome, tokio::task::JoinError>) -> Outcome {
+    match ended {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(refusal)) => Err(Refusal { command_id: refusal.command_id.or(id), ..refusal }),
+        Err(failure) => {
+            tracing::error!(command = name, %failure, "a command did not end");
+            Err(Refusal { command_id: id, ..command::without_answer() })
+        }
+    }
+}
+
+/// What became of a job of the caller's: nothing while it is under way.
+pub(crate) fn ask(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Option<Outcome>, Problem> {
+    let found = id.parse().ok().zip(caller.account).and_then(|(id, owner)| gateway.jobs.look(owner, id));
+    found.ok_or_else(|| {
+        let shown: String = id.chars().take(120).collect();
+        let refusal = Refusal::not_found("uuid", "job", shown);
+        refusal.hint("what ended an hour ago, or many jobs ago, is forgotten; query the resource instead").into()
+    })
 }
 
 #[cfg(test)]
@@ -81,6 +135,11 @@ mod tests {
     use serde_json::json;
 
     const ADMIN: AccountId = switchback_events::ADMIN_ACCOUNT;
+
+    fn done() -> Outcome {
+        let reply = json!({"commandId": Id::NIL, "position": 1, "version": 1, "applied": true, "events": []});
+        Ok(serde_json::from_value(reply).unwrap())
+    }
 
     fn id(number: usize) -> Id {
         Id((number as u128).to_be_bytes())
@@ -93,9 +152,9 @@ mod tests {
         tokio::time::advance(2 * KEPT).await;
         assert_eq!(jobs.look(ADMIN, id(1)), Some(None));
         assert_eq!(jobs.look(AccountId(id(2)), id(1)), None);
-        jobs.end(ADMIN, id(1), Ok(json!({})));
+        jobs.end(ADMIN, id(1), done());
         tokio::time::advance(KEPT - Duration::from_secs(1)).await;
-        assert_eq!(jobs.look(ADMIN, id(1)), Some(Some(Ok(json!({})))));
+        assert_eq!(jobs.look(ADMIN, id(1)), Some(Some(done())));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(jobs.look(ADMIN, id(1)), None);
     }
@@ -108,7 +167,7 @@ mod tests {
         }
         assert!(!jobs.begin(ADMIN, id(MOST)), "all are under way");
         for number in 0..10 {
-            jobs.end(ADMIN, id(number), Ok(json!(number)));
+            jobs.end(ADMIN, id(number), done());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!(jobs.begin(ADMIN, id(MOST)));

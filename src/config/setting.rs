@@ -1,0 +1,248 @@
+//! The table of settings: what can be set, what values are right, what it is when nobody says anything.
+//!
+//! **Invariant:** what is in the table is a field of [`Settings`] and the other way round, so no key can be set that nobody reads.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+/// One thing that can be set.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its section.
+    pub section: &'static str,
+    /// Its name in the section.
+    pub key: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Its value when nobody says anything.
+    pub default: &'static str,
+    /// What values are right.
+    pub right: Right,
+    /// The flag of `switchback serve` that says the same; empty for none.
+    pub flag: &'static str,
+}
+
+/// What values are right.
+#[derive(Clone, Copy, Debug)]
+pub enum Right {
+    /// An address with its port.
+    Address,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number in a closed range.
+    Number(u64, u64),
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A file or directory.
+    Path,
+    /// The same, or nothing.
+    PathOrNone,
+    /// The name of a network namespace, or nothing.
+    NameOrNone,
+    /// Which lines the program's log has.
+    Filter,
+}
+
+/// The most bytes of a path.
+const PATH_MAX: usize = 1024;
+/// The most bytes of a name.
+const NAME_MAX: usize = 64;
+/// The most bytes of a filter.
+const FILTER_MAX: usize = 512;
+
+impl Right {
+    /// Whether this value is.
+    pub fn accepts(&self, text: &str) -> bool {
+        let path = text.len() <= PATH_MAX && !text.chars().any(char::is_control);
+        match self {
+            Right::Address => text.parse::<SocketAddr>().is_ok(),
+            Right::Flag => matches!(text, "true" | "false"),
+            Right::Number(min, max) => {
+                text.bytes().all(|c| c.is_ascii_digit()) && text.parse().is_ok_and(|n: u64| (*min..=*max).contains(&n))
+            }
+            Right::Words(words) => words.contains(&text),
+            Right::Path => !text.is_empty() && path,
+            Right::PathOrNone => path,
+            Right::NameOrNone => {
+                let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+                text.len() <= NAME_MAX && text.bytes().all(known) && !matches!(text, "." | "..")
+            }
+            Right::Filter => text.len() <= FILTER_MAX && tracing_subscriber::EnvFilter::try_new(text).is_ok(),
+        }
+    }
+
+    /// In words: what would be right.
+    pub fn words(&self) -> String {
+        match self {
+            Right::Address => "an address and port such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_string(),
+            Right::Flag => "true or false".to_string(),
+            Right::Number(min, max) => format!("a whole number from {min} to {max}"),
+            Right::Words(words) => {
+                format!("one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "))
+            }
+            Right::Path => format!("a path of 1 to {PATH_MAX} bytes without control characters"),
+            Right::PathOrNone => {
+                format!("a path of at most {PATH_MAX} bytes without control characters; \"\" for none")
+            }
+            Right::NameOrNone => {
+                format!("at most {NAME_MAX} letters, digits, dots, dashes and underscores; \"\" for none")
+            }
+            Right::Filter => {
+                "levels (error, warn, info, debug, trace), for parts too, such as \"info,sled=warn\"".to_string()
+            }
+        }
+    }
+
+    /// A right value as it is written in a file.
+    pub fn toml(&self, value: &str) -> String {
+        match self {
+            Right::Flag | Right::Number(..) => value.to_string(),
+            // JSON's escapes are TOML's, too.
+            _ => serde_json::Value::from(value).to_string(),
+        }
+    }
+}
+
+impl Setting {
+    /// Section and key.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// The variable of the environment that says the same.
+    pub fn variable(&self) -> String {
+        format!("{}{}__{}", super::VARIABLE, self.section.to_uppercase(), self.key.to_uppercase())
+    }
+}
+
+/// The setting of this name.
+pub fn setting(section: &str, key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| (setting.section, setting.key) == (section, key))
+}
+
+/// Types that a setting may have.
+trait Typed: Sized {
+    fn of(text: &str) -> Option<Self>;
+}
+
+macro_rules! parsed {
+    ($($type:ty),*) => {$(impl Typed for $type {
+        fn of(text: &str) -> Option<$type> {
+            text.parse().ok()
+        }
+    })*};
+}
+
+parsed!(SocketAddr, bool, u64, usize, u32, String, PathBuf);
+
+impl<T: Typed> Typed for Option<T> {
+    fn of(text: &str) -> Option<Option<T>> {
+        if text.is_empty() { Some(None) } else { T::of(text).map(Some) }
+    }
+}
+
+/// Defines the sections: a struct for each with its settings, and the table.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident $section:ident {
+        $($(#[doc = $key_doc:literal])+ $key:ident: $type:ty = $default:literal, $right:expr $(, $flag:literal)?;)*
+    })*) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct $name {
+            $($(#[doc = $key_doc])+ pub $key: $type,)*
+        })*
+
+        /// All settings.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $section: $name,)*
+        }
+
+        impl Settings {
+            /// From texts that are right.
+            pub(super) fn of<'a>(value: &dyn Fn(&str, &str) -> &'a str) -> Result<Settings, &'static str> {
+                Ok(Settings {
+                    $($section: $name {
+                        $($key: Typed::of(value(stringify!($section), stringify!($key)))
+                            .ok_or(concat!(stringify!($section), ".", stringify!($key)))?,)*
+                    },)*
+                })
+            }
+        }
+
+        /// The sections, each with what it is about.
+        pub const SECTIONS: &[(&str, &str)] = &[$((stringify!($section), settings!(@lines $($doc)+)),)*];
+
+        /// Everything that can be set.
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
+            section: stringify!($section),
+            key: stringify!($key),
+            doc: settings!(@lines $($key_doc)+),
+            default: $default,
+            right: $right,
+            flag: settings!(@flag $($flag)?),
+        },)*)*];
+    };
+    (@flag) => { "" };
+    (@flag $flag:literal) => { $flag };
+    (@lines $first:literal $($more:literal)*) => { concat!($first $(, "\n", $more)*) };
+}
+
+settings! {
+    /// Where the HTTP interface listens.
+    Listen listen {
+        /// Address and port; port 0 for any free one.
+        address: SocketAddr = "127.0.0.1:8080", Right::Address, "--listen";
+        /// Take plain HTTP from other machines, too: passwords and tokens go over the network in clear then.
+        insecure: bool = "false", Right::Flag;
+        /// Threads that serve requests.
+        workers: usize = "2", Right::Number(1, 256);
+    }
+    /// Encryption of the HTTP interface. The files are read again on SIGHUP and when they have changed.
+    Tls tls {
+        /// The certificate and those between it and its authority, as PEM; none for plain HTTP.
+        certificate: Option<PathBuf> = "", Right::PathOrNone;
+        /// Its private key, as PEM.
+        key: Option<PathBuf> = "", Right::PathOrNone;
+    }
+    /// What is kept.
+    Data data {
+        /// The directory of the log, the inventories, keys and tokens; made if it is not there.
+        directory: PathBuf = "switchback-data", Right::Path, "--data";
+    }
+    /// The agents of hosts and routers.
+    Agents agents {
+        /// Simulate all hosts and appliances in this process: no root needed.
+        simulate: bool = "false", Right::Flag, "--simulate";
+        /// The network namespace that connections to agents start from; none for the server's own.
+        netns: Option<String> = "", Right::NameOrNone, "--agent-netns";
+    }
+    /// What one client may cost.
+    Limits limits {
+        /// The most bytes of a request's body; more is answered 413.
+        body_bytes: usize = "1048576", Right::Number(1024, 67108864);
+        /// Seconds for a client to send the head of its request.
+        head_seconds: u64 = "10", Right::Number(1, 3600);
+        /// Seconds for a client to send the body of its request; more is answered 408.
+        body_seconds: u64 = "30", Right::Number(1, 3600);
+        /// Seconds until an answer begins; later it is 504. What reads the whole log may take longer.
+        answer_seconds: u64 = "120", Right::Number(1, 86400);
+        /// Requests that are answered at a time; more are answered 503.
+        requests: usize = "1000", Right::Number(1, 1000000);
+        /// Connections at a time; more wait until others end.
+        connections: usize = "10000", Right::Number(1, 1000000);
+        /// Seconds for requests in flight when the server is told to stop.
+        stop_seconds: u64 = "10", Right::Number(0, 3600);
+    }
+    /// What is measured, at `/metrics`.
+    Metrics metrics {
+        /// Show it without a token, too.
+        open: bool = "false", Right::Flag;
+    }
+    /// The program's own log, on stderr.
+    Log log {
+        /// For people, or JSON lines.
+        format: String = "text", Right::Words(&["text", "json"]), "--log-json";
+        /// Which lines.
+        filter: String = "info,sled=warn,actix_server=warn", Right::Filter;
+    }
+}
