@@ -111,6 +111,8 @@ pub struct Environment {
     pub variables: Vec<(String, String)>,
     /// `SWITCHBACK_DATA`.
     pub data: Option<PathBuf>,
+    /// `SWITCHBACK_COMPLETION_TIMEOUT`: how long completion waits for the server.
+    pub completion: Option<Duration>,
     /// Where the data directory of a server on this machine may be.
     pub data_directories: Vec<PathBuf>,
 }
@@ -130,6 +132,8 @@ impl Environment {
                 .filter(|(name, _)| name.starts_with("SWITCHBACK"))
                 .collect(),
             data: path("SWITCHBACK_DATA"),
+            completion: text("SWITCHBACK_COMPLETION_TIMEOUT")
+                .and_then(|milliseconds| milliseconds.parse().ok().map(Duration::from_millis)),
             data_directories: vec!["switchback-data".into(), "/var/lib/switchback".into()],
         }
     }

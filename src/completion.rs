@@ -40,7 +40,7 @@ pub enum Offer {
     Files,
 }
 
-/// How long the server may take: longer, and a shell seems to hang.
+/// How long the server may take unless the environment says it: longer, and a shell seems to hang.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How many resources are asked for.
 const MOST: usize = 500;
@@ -59,7 +59,11 @@ fn open(text: impl Into<String>, help: impl Into<String>) -> Candidate {
 pub fn offer(mut line: Command, words: &[String], current: &str, environment: &Environment) -> Offer {
     line.build();
     let walked = walk(&line, words);
-    let live = Live { flags: walked.flags.clone(), environment, end: Instant::now() + PATIENCE };
+    let live = Live {
+        flags: walked.flags.clone(),
+        environment,
+        end: Instant::now() + environment.completion.unwrap_or(PATIENCE),
+    };
     let mut offer = if let Some(argument) = walked.awaited {
         values(argument, current, &live)
     } else if let (Some((name, begun)), true) = (current.split_once('='), current.starts_with("--")) {

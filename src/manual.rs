@@ -25,6 +25,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SWITCHBACK_SERVER", "The server; --server goes before it. http://127.0.0.1:8080 when neither is given."),
     ("SWITCHBACK_TOKEN", "The token; --token goes before it."),
     ("SWITCHBACK_DATA", "The data directory: for serve, and where the token of a server on this machine is found."),
+    ("SWITCHBACK_COMPLETION_TIMEOUT", "Milliseconds that completion waits for the server: 300."),
     ("COLUMNS", "How wide tables may be, where the terminal does not say it."),
     ("NO_COLOR", "No colours."),
 ];
@@ -52,22 +53,21 @@ fn commands(path: &str, command: &Command, pages: &mut Vec<(String, String)>) ->
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
         let name = format!("{path}-{}", inner.get_name());
         let mut page = vec![];
-        Man::new(inner.clone().disable_help_subcommand(true))
-            .title(name.to_uppercase())
-            .manual("Switchback")
-            .render(&mut page)?;
+        Man::new(inner.clone().disable_help_subcommand(true)).render(&mut page)?;
         let mut page = String::from_utf8_lossy(&page).into_owned();
         see_also(&mut page, &["switchback".to_string()]);
-        pages.push((name.clone(), tidy(&page)));
+        let page = tidy(&name.to_uppercase(), &page);
+        pages.push((name.clone(), page));
         commands(&name, inner, pages)?;
     }
     Ok(())
 }
 
-/// What groff and mandoc have no need of.
-fn tidy(page: &str) -> String {
-    let mut lines: Vec<&str> = vec![];
-    for line in page.lines().map(str::trim_end) {
+/// The page under its own head, without what groff and mandoc have no need of.
+fn tidy(name: &str, page: &str) -> String {
+    let head = format!(".TH \"{}\" 1 \"\" \"switchback {}\" \"Switchback\"", escape(name), env!("CARGO_PKG_VERSION"));
+    let mut lines: Vec<&str> = vec![&head, ".ad l"];
+    for line in page.lines().map(str::trim_end).filter(|line| !line.starts_with(".TH ")) {
         let after_break = lines.last().is_some_and(|last| last.starts_with(".SH") || *last == ".br");
         if line.is_empty() || [".br", ".PP"].contains(&line) && after_break {
             continue;
@@ -85,9 +85,8 @@ fn plain(text: &str) -> String {
 }
 
 fn main(line: &Command) -> Result<String, Failure> {
-    let man = Man::new(line.clone().disable_help_subcommand(true)).title("SWITCHBACK").manual("Switchback");
+    let man = Man::new(line.clone().disable_help_subcommand(true));
     let mut page = vec![];
-    man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     let mut page = String::from_utf8_lossy(&page).into_owned();
@@ -127,7 +126,7 @@ fn main(line: &Command) -> Result<String, Failure> {
         example(&mut page, line);
     }
     see_also(&mut page, &["switchback-messages".to_string(), "switchback-CreateL3Network".to_string()]);
-    Ok(tidy(&page))
+    Ok(tidy("SWITCHBACK", &page))
 }
 
 fn of_message(message: &Message) -> String {
@@ -173,7 +172,7 @@ fn of_message(message: &Message) -> String {
         );
     }
     see_also(&mut page, &["switchback".to_string()]);
-    tidy(&page)
+    tidy(message.name, &page)
 }
 
 fn parameters(page: &mut String, message: &Message) {

@@ -165,19 +165,19 @@ pub fn resolve(
     one(field, kinds, given, found)
 }
 
-/// The same; the beginning of a uuid will do too.
-pub fn resolve_or_prefix(asked: &dyn Asked, kind: &str, given: &str, at: Option<&str>) -> Result<String, Failure> {
+/// The same for a virtual router; the beginning of its uuid will do too.
+pub fn resolve_router(asked: &dyn Asked, given: &str, at: Option<&str>) -> Result<String, Failure> {
+    const KIND: &str = "virtualRouter";
     if !is_name(given) {
         return Ok(given.to_string());
     }
     let is_prefix = given.len() < 32 && given.bytes().all(|c| c.is_ascii_hexdigit());
-    let resolved = resolve(asked, &words(kind), &[kind], given, at);
-    match (resolved, query_of(kind)) {
+    let resolved = resolve(asked, "router", &[KIND], given, at);
+    match (resolved, query_of(KIND)) {
         (Err(failure), Some(query)) if failure.exit == Exit::NotFound && is_prefix => {
             let condition = format!("uuid~={}%", given.to_ascii_lowercase());
-            let found = called(asked, query, &condition, name_of(kind).unwrap_or("uuid"), at)?;
-            let found = found.into_iter().map(|(uuid, name)| (words(kind), uuid, name)).collect();
-            one(&words(kind), &[kind], given, found)
+            let found = called(asked, query, &condition, "name", at)?;
+            one("router", &[KIND], given, found.into_iter().map(|(uuid, name)| (words(KIND), uuid, name)).collect())
         }
         (resolved, _) => resolved,
     }

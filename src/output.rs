@@ -105,6 +105,12 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Writes text in lines that fit.
+    pub fn paragraph(&mut self, text: &str) -> io::Result<()> {
+        let lines = table::wrapped(&table::clean(text), self.width.map_or(MEANINGS_WIDTH, usize::from));
+        self.text(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+    }
+
     /// Writes words, each with what it means beside or below it.
     pub fn meanings(&mut self, items: &[(String, String)]) -> io::Result<()> {
         let width = self.width.map_or(MEANINGS_WIDTH, usize::from);

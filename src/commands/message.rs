@@ -284,7 +284,7 @@ pub fn list(arguments: MessagesArguments, outer: &ClientArguments, output: &mut 
     }
     let row = |message: &Message| json!({"name": message.name, "kind": kind(message), "doc": message.doc.trim()});
     let rows: Vec<Value> = messages().filter(|message| !message.internal).map(row).collect();
-    output.data(&json!(rows), |output| output.rows(&rows, &["name", "kind", "doc"]))
+    output.data(&json!(rows), |output| output.rows(&rows, &["name", "doc"]))
 }
 
 /// Shows one message.
@@ -300,7 +300,7 @@ pub fn describe(message: &Message, output: &mut Output) -> Result<(), Failure> {
         "name": message.name, "kind": kind(message), "doc": message.doc.trim(), "parameters": rows,
     });
     output.data(&whole, |output| {
-        output.text(&format!("{} ({}): {}\n", message.name, kind(message), message.doc.trim()))?;
+        output.paragraph(&format!("{} ({}): {}", message.name, kind(message), message.doc.trim()))?;
         if message.kind == MessageKind::Query {
             return query_words(message, output);
         }
@@ -334,7 +334,8 @@ fn query_words(message: &Message, output: &mut Output) -> io::Result<()> {
             .map(|to| (format!("{}.", to.name), format!("the fields of {}", naming::words_of(&[to.to])))),
     );
     output.meanings(&items)?;
-    output.text("\nBesides: fields=a,b sort=+field|-field start=N limit=N count=true replyWithCount=true\n")
+    output.text("\n")?;
+    output.paragraph("Besides: fields=a,b sort=+field|-field start=N limit=N count=true replyWithCount=true")
 }
 
 /// What values of a parameter are right on the command line, in words.

@@ -133,5 +133,5 @@ pub fn diff(
 
 /// The uuid of the one router that is meant, as routers were named at `at`.
 fn resolve(client: &dyn Asked, router: &str, at: Option<&str>) -> Result<String, Failure> {
-    naming::resolve_or_prefix(client, "virtualRouter", router, at)
+    naming::resolve_router(client, router, at)
 }

@@ -61,6 +61,8 @@ impl Server {
     pub fn shell(&self, name: &str) -> Command {
         let mut command = shell(name, self.folder.path());
         command.env("SWITCHBACK_SERVER", &self.address).env("SWITCHBACK_TOKEN", &self.token);
+        // A busy machine is no reason to offer nothing.
+        command.env("SWITCHBACK_COMPLETION_TIMEOUT", "60000");
         command
     }
 

@@ -185,3 +185,56 @@ fn the_global_configuration_has_the_printed_defaults_and_takes_the_printed_choic
         assert_eq!(value(), other, "{category} {name}");
     }
 }
+
+#[test]
+fn the_same_goes_over_the_references_rest_api() {
+    let server = Server::start().with_a_site();
+    let [management, public, guest] =
+        ["systemL3Network", "public", "web"].map(|name| server.uuid("QueryL3Network", name));
+    let (zone, image) = (server.uuid("QueryZone", "east"), server.uuid("QueryImage", "newVirtualRouterImage"));
+    let asked = |method: &str, path: &str, body: Value| {
+        let script = format!(
+            "curl -sS -X {method} -H \"Authorization: OAuth $SWITCHBACK_TOKEN\" -H 'Content-Type: application/json' \
+             -d '{body}' --globoff \"http://$SWITCHBACK_SERVER/zstack/v1/{path}\""
+        );
+        serde_json::from_str::<Value>(&server.ends(&script, 0).0).unwrap()
+    };
+    let offering = asked(
+        "POST",
+        "instance-offerings/virtual-routers",
+        json!({"params": {
+            "name": "small", "cpuNum": 1, "cpuSpeed": 1000, "memorySize": 1_073_741_824, "isDefault": true,
+            "managementNetworkUuid": management, "publicNetworkUuid": public, "zoneUuid": zone, "imageUuid": image,
+        }}),
+    );
+    let offering = text(&offering["inventory"], "uuid");
+    for tag in [format!("guestL3Network::{guest}"), "commandsParallelismDegree::100".to_string()] {
+        let body = json!({"params": {"resourceType": "InstanceOfferingVO", "resourceUuid": offering, "tag": tag}});
+        assert_eq!(text(&asked("POST", "system-tags", body)["inventory"], "tag"), tag);
+    }
+    let query = "managementL3Network.name=systemL3Network&q=image.name=newVirtualRouterImage";
+    let found = asked("GET", &format!("instance-offerings/virtual-routers?q={query}"), json!({}));
+    assert_eq!(text(&found["inventories"][0], "uuid"), offering);
+
+    server.inventory("CreateVmInstance name=vm l3NetworkUuids=web");
+    let router = &server.rows("QueryVirtualRouterVm")[0];
+    let (uuid, mac) = (text(router, "uuid"), text(&router["vmNics"][0], "mac"));
+    for condition in [format!("defaultRouteL3NetworkUuid={public}"), format!("vmNics.mac={mac}")] {
+        let found = asked("GET", &format!("vm-instances/appliances/virtual-routers?q={condition}"), json!({}));
+        assert_eq!(text(&found["inventories"][0], "uuid"), uuid, "{condition}");
+    }
+    let path = format!("vm-instances/appliances/virtual-routers/{uuid}/actions");
+    assert_eq!(text(&asked("PUT", &path, json!({"reconnectVirtualRouter": {}}))["inventory"], "status"), "Connected");
+    let path = format!("vm-instances/{uuid}/actions");
+    for (action, state) in
+        [("stopVmInstance", "Stopped"), ("startVmInstance", "Running"), ("rebootVmInstance", "Running")]
+    {
+        let answer = asked("PUT", &path, json!({action: {}}));
+        assert!(answer.get("error").is_none(), "{answer}");
+        assert_eq!(text(&server.rows("QueryVirtualRouterVm")[0], "state"), state, "{action}");
+    }
+    let path = "global-configurations/virtualRouter/command.parallelismDegree/actions";
+    assert_eq!(asked("PUT", path, json!({"updateGlobalConfig": {"value": "7"}}))["inventory"]["value"], "7");
+    assert_eq!(asked("DELETE", &format!("vm-instances/{uuid}"), json!({})), json!({}));
+    assert_eq!(server.rows("QueryVirtualRouterVm").len(), 0);
+}
