@@ -130,8 +130,7 @@ fn main(line: &Command) -> Result<String, Failure> {
 }
 
 fn of_message(message: &Message) -> String {
-    let mut page =
-        format!(".TH \"{}\" 1 \"\" \"switchback {}\" \"Switchback\"\n.ad l\n", message.name, env!("CARGO_PKG_VERSION"));
+    let mut page = String::new();
     section(&mut page, "NAME");
     let doc = message.doc.trim();
     let _ =
