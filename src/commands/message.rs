@@ -9,7 +9,11 @@ use crate::{
 };
 use clap::{Args, Parser};
 use serde_json::{Map, Value, json};
-use std::{ffi::OsString, io};
+use sha2::{Digest, Sha512};
+use std::{
+    ffi::OsString,
+    io::{self, BufRead},
+};
 use switchback_bus::{COMMON, Check, DELETE_MODE, Message, MessageKind, Parameter, creates, messages, nearest};
 use switchback_projections::catalogue;
 
@@ -118,6 +122,7 @@ fn body(message: &Message, arguments: &[String]) -> Result<Map<String, Value>, F
         let (name, text) = split(argument)?;
         let check = check(message, name);
         let value = match check {
+            Some(Check::Password) => Value::String(password(text, &mut io::stdin().lock())?),
             Some(check) => check.read(text),
             // The server refuses it, and knows what is near.
             None => Value::String(text.to_string()),
@@ -131,6 +136,23 @@ fn body(message: &Message, arguments: &[String]) -> Result<Map<String, Value>, F
         }
     }
     Ok(body)
+}
+
+/// A password as it travels: the SHA-512 of its text in hexadecimal. `-` reads it from the first line of `input`, so that
+/// it stands in no list of processes; what is such a digest already is sent as it is.
+fn password(text: &str, input: &mut impl BufRead) -> Result<String, Failure> {
+    let mut line = String::new();
+    let text = if text == "-" {
+        input.read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n'])
+    } else {
+        text
+    };
+    if text.is_empty() {
+        return Err(Failure::usage("the password is empty".to_string()));
+    }
+    let digest = text.len() == 128 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    Ok(if digest { text.to_string() } else { format!("{:x}", Sha512::digest(text)) })
 }
 
 fn check(message: &Message, name: &str) -> Option<Check> {
@@ -341,6 +363,7 @@ fn query_words(message: &Message, output: &mut Output) -> io::Result<()> {
 /// What values of a parameter are right on the command line, in words.
 pub fn value(message: &Message, parameter: &Parameter) -> String {
     match (parameter.check, message.kinds_of(parameter)) {
+        (Check::Password, _) => "the password; `-` reads it from the input".to_string(),
         (_, []) => parameter.check.right(),
         (Check::List(_), kinds) => format!("names or uuids, of {}", naming::words_of(kinds)),
         (_, kinds) => format!("the name or uuid of {}", naming::words_of(kinds)),
@@ -362,6 +385,19 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn a_password_is_sent_as_its_digest() {
+        let digest = "b109f3bbbc244eb82441917ed06d618b9008dd09b3befd1b5e07394c706a8bb9\
+                      80b1d7785e5976ec049b46df5f1326af5a2ea6d103fd07c95385ffab0cacbc86";
+        let sent = |text: &str, typed: &str| password(text, &mut typed.as_bytes());
+        for (text, typed) in [("password", ""), (digest, ""), ("-", "password\n"), ("-", "password\r\nmore\n")] {
+            assert_eq!(sent(text, typed).unwrap(), digest);
+        }
+        for (text, typed) in [("", ""), ("-", ""), ("-", "\n")] {
+            assert_eq!(sent(text, typed).unwrap_err().exit, Exit::Usage);
+        }
     }
 
     #[test]
