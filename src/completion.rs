@@ -146,6 +146,7 @@ fn remember(flags: &mut ClientArguments, argument: &Arg, text: &str) {
     match argument.get_id().as_str() {
         "server" => flags.server = Some(text.to_string()),
         "token" => flags.token = Some(text.to_string()),
+        "ca_file" => flags.ca_file = Some(text.into()),
         _ => {}
     }
 }
@@ -237,8 +238,9 @@ fn parameter_or_value(message: &'static Message, given: &[String], current: &str
         return known.iter().filter(is_open).map(|known| open(format!("{}=", known.api_name()), help(known))).collect();
     };
     let Some(known) = known.into_iter().find(|parameter| parameter.api_name() == name) else { return vec![] };
-    let kinds = naming::kinds(message, known, given.get("resourceType").copied());
-    prefixed(&format!("{name}="), value(message, known, kinds, &given, begun, live))
+    let kinds = naming::kinds(message, known, &|name| given.get(name).copied());
+    let kinds: Vec<&str> = kinds.into_iter().collect();
+    prefixed(&format!("{name}="), value(message, known, &kinds, &given, begun, live))
 }
 
 fn value(
@@ -439,6 +441,10 @@ impl Live<'_> {
 
     /// Values that a field has, by a path.
     fn of_field(&self, mut of: &'static Kind, path: &str, begun: &str) -> Vec<Candidate> {
+        let kinds = naming::kinds_of_path(of, path);
+        if !kinds.is_empty() {
+            return self.resources(&kinds, begun);
+        }
         let (relations, name) = path.rsplit_once('.').unwrap_or(("", path));
         for relation in relations.split('.').filter(|name| !name.is_empty()) {
             match of.relation(relation) {
@@ -455,12 +461,6 @@ impl Live<'_> {
         else {
             return vec![];
         };
-        // A uuid says little: beside it stands the name of what it is of.
-        if name == "uuid" {
-            let all = self.rows(query.name, "uuid,name", "uuid", Some(begun).filter(|begun| !begun.is_empty()));
-            let text = |row: &Value, member: &str| row[member].as_str().unwrap_or_default().to_string();
-            return all.iter().map(|row| word(text(row, "uuid"), text(row, "name"))).collect();
-        }
         let like = Some(begun).filter(|begun| !begun.is_empty() && field.ty != Ty::Int);
         let rows = self.rows(query.name, name, name, like);
         let shown = |row: &Value| match &row[name] {

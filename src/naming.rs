@@ -11,8 +11,10 @@ use crate::{
     table,
 };
 use serde_json::{Map, Value};
-use switchback_bus::{Check, Message, Parameter, QUERIES};
+use std::collections::BTreeSet;
+use switchback_bus::{Check, ConfigEntry, GLOBAL_CONFIGS, Message, Parameter, QUERIES};
 use switchback_events::Id;
+use switchback_projections::catalogue::{self, Kind, Link, Relation};
 
 /// The most candidates that are shown where several match.
 const SHOWN: usize = 10;
@@ -73,11 +75,71 @@ pub fn kinds_of_type(resource_type: &str) -> &'static [&'static str] {
 }
 
 /// Of which kinds a parameter of a line may be, given what else the line says.
-pub fn kinds(message: &Message, known: &Parameter, resource_type: Option<&str>) -> &'static [&'static str] {
-    match resource_type {
-        Some(resource_type) if known.field == "resource_uuid" => kinds_of_type(resource_type),
-        _ => message.kinds_of(known),
+pub fn kinds<'g>(
+    message: &Message,
+    known: &Parameter,
+    given: &dyn Fn(&str) -> Option<&'g str>,
+) -> BTreeSet<&'static str> {
+    if known.field != "resource_uuid" {
+        return message.kinds_of(known).iter().copied().collect();
     }
+    if let Some(resource_type) = given("resourceType") {
+        return kinds_of_type(resource_type).iter().copied().collect();
+    }
+    let is = |entry: &&ConfigEntry| {
+        given("category") == Some(entry.category) && given("name").is_none_or(|name| name == entry.name)
+    };
+    let entries = GLOBAL_CONFIGS.iter().filter(|_| message.parameter("category").is_some()).filter(is);
+    entries.flat_map(|entry| entry.bindable).flat_map(|of| kinds_of_type(of)).copied().collect()
+}
+
+/// Of which kinds the field at the end of a path is a uuid.
+pub fn kinds_of_path(mut of: &'static Kind, path: &str) -> Vec<&'static str> {
+    let (relations, name) = path.rsplit_once('.').unwrap_or(("", path));
+    for relation in relations.split('.').filter(|name| !name.is_empty()) {
+        match of.relation(relation) {
+            Some(relation) => of = relation.target(),
+            None => return vec![],
+        }
+    }
+    if name == "uuid" {
+        return vec![of.name];
+    }
+    let holds = |relation: &&Relation| matches!(relation.link, Link::One(field) | Link::Each(field) if field == name);
+    let kinds: BTreeSet<&str> = of.relations.iter().filter(holds).map(|relation| relation.to).collect();
+    kinds.into_iter().collect()
+}
+
+/// Puts uuids where the conditions of a query compare a uuid with a name, and says on stderr which.
+pub fn resolve_conditions(
+    message: &Message,
+    parameters: &mut [(String, String)],
+    asked: &dyn Asked,
+    at: Option<&str>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let Some(of) = catalogue::kind(message.inventory) else { return Ok(()) };
+    for (_, condition) in parameters.iter_mut().filter(|(name, _)| name == "q") {
+        let Some(end) = condition.find(['=', '<', '>', '!', '?', '~']) else { continue };
+        let (path, rest) = condition.split_at(end);
+        let value = rest.trim_start_matches(['=', '<', '>', '!', '?', '~']);
+        let operator = &rest[..rest.len() - value.len()];
+        let kinds = kinds_of_path(of, path);
+        let given: Vec<&str> = match operator {
+            "=" | "!=" if value != "null" => vec![value],
+            "?=" | "!?=" => value.split(',').collect(),
+            _ => continue,
+        };
+        if kinds.is_empty() || !given.iter().any(|given| is_name(given)) {
+            continue;
+        }
+        let mut uuids = vec![];
+        for given in given {
+            uuids.push(if is_name(given) { said(asked, path, &kinds, given, at, output)? } else { given.to_string() });
+        }
+        *condition = format!("{path}{operator}{}", uuids.join(","));
+    }
+    Ok(())
 }
 
 /// Puts uuids where the parameters of a message have names, and says on stderr which.
@@ -89,10 +151,11 @@ pub fn resolve_all(
     at: Option<&str>,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let resource_type = values.get("resourceType").and_then(Value::as_str).map(str::to_string);
+    let given = values.clone();
     for known in parameters {
         let name = known.api_name();
-        let kinds = kinds(message, known, resource_type.as_deref());
+        let kinds = kinds(message, known, &|name| given.get(name).and_then(Value::as_str));
+        let kinds: Vec<&str> = kinds.into_iter().collect();
         let (Some(value), false) = (values.get_mut(&name), kinds.is_empty()) else { continue };
         let texts: Vec<&mut Value> = match (known.check, value) {
             (Check::Uuid, value) => vec![value],
@@ -101,9 +164,7 @@ pub fn resolve_all(
         };
         for text in texts {
             let Some(given) = text.as_str().filter(|given| is_name(given)) else { continue };
-            let uuid = resolve(asked, &name, kinds, given, at)?;
-            output.note(&format!("{name}: `{given}` is {uuid}"));
-            *text = Value::String(uuid);
+            *text = Value::String(said(asked, &name, &kinds, given, at, output)?);
         }
     }
     Ok(())
@@ -117,9 +178,11 @@ pub fn resolve_texts(
     at: Option<&str>,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let all = parameters.to_vec();
+    let given = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
     for (name, text) in parameters {
         let Some(known) = message.parameter(name) else { continue };
-        let kinds = message.kinds_of(known);
+        let kinds: Vec<&str> = kinds(message, known, &given).into_iter().collect();
         let list = matches!(known.check, Check::List(Check::Uuid)) && !text.starts_with('[');
         if kinds.is_empty() || !(list || matches!(known.check, Check::Uuid)) {
             continue;
@@ -127,22 +190,30 @@ pub fn resolve_texts(
         let given: Vec<&str> = if list { text.split(',').collect() } else { vec![text] };
         let mut uuids = vec![];
         for given in given {
-            if !is_name(given) {
-                uuids.push(given.to_string());
-                continue;
-            }
-            let uuid = resolve(asked, name, kinds, given, at)?;
-            output.note(&format!("{name}: `{given}` is {uuid}"));
-            uuids.push(uuid);
+            uuids.push(if is_name(given) { said(asked, name, &kinds, given, at, output)? } else { given.to_string() });
         }
         *text = uuids.join(",");
     }
     Ok(())
 }
 
+/// The uuid of what is called `given`, said on stderr.
+fn said(
+    asked: &dyn Asked,
+    field: &str,
+    kinds: &[&str],
+    given: &str,
+    at: Option<&str>,
+    output: &mut Output,
+) -> Result<String, Failure> {
+    let uuid = resolve(asked, field, kinds, given, at)?;
+    output.note(&format!("{field}: `{given}` is {uuid}"));
+    Ok(uuid)
+}
+
 /// Whether a text can be a name and is no uuid.
 pub fn is_name(text: &str) -> bool {
-    !text.trim().is_empty() && text.parse::<Id>().is_err()
+    !text.trim().is_empty() && text.to_ascii_lowercase().parse::<Id>().is_err()
 }
 
 /// The uuid of the one resource of these kinds that is called `given`, as it was called at `at`.

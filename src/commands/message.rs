@@ -110,8 +110,10 @@ pub fn query(
     environment: &Environment,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let (parameters, asked) = query_parameters(arguments, client)?;
-    let reply = Client::new(client, environment)?.read(message.name, &parameters)?;
+    let (mut parameters, asked) = query_parameters(arguments, client)?;
+    let server = Client::new(client, environment)?;
+    naming::resolve_conditions(message, &mut parameters, &server, client.at.as_deref(), output)?;
+    let reply = server.read(message.name, &parameters)?;
     views::query(message, &reply, &asked, output)
 }
 

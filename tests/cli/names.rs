@@ -46,3 +46,24 @@ fn a_name_that_several_have_or_none_has_changes_nothing() {
     server.ends(&format!("switchback UpdateZone uuid={} name=other", uuids[0]), 0);
     server.ends("switchback DeleteZone uuid=dup", 0);
 }
+
+#[test]
+fn a_condition_on_a_uuid_takes_a_name_too() {
+    let server = Server::start().with_a_site();
+    let l2 = server.uuid("QueryL2Network", "lan");
+    let (_, said) = server.ends("switchback QueryL3Network l2NetworkUuid=lan", 0);
+    assert_eq!(said, format!("l2NetworkUuid: `lan` is {l2}\n1 row\n"));
+    assert_eq!(server.rows("QueryL3Network 'l2NetworkUuid!=lan'").len(), 2);
+    assert_eq!(server.rows("QueryL3Network 'l2NetworkUuid?=lan,outside' l2Network.zoneUuid=east").len(), 2);
+    assert_eq!(server.rows(&format!("QueryL3Network l2NetworkUuid={}", l2.to_uppercase())).len(), 1);
+    assert_eq!(server.rows("QueryL2Network attachedClusterUuids=rack").len(), 3);
+    assert_eq!(server.rows("QueryL3Network l2NetworkUuid=null").len(), 0);
+    let (_, said) = server.ends("switchback QueryL3Network l2NetworkUuid=lane", 5);
+    assert!(said.starts_with("error: l2NetworkUuid = `lane`: that is not the name of an L2 network\n"), "{said}");
+
+    // Values of the configuration that resources have of their own: of what the entry says.
+    server.json("UpdateResourceConfig category=host name=ping.interval value=30 resourceUuid=rack");
+    let rows = server.rows("QueryResourceConfig name=ping.interval");
+    assert_eq!(rows[0]["resourceUuid"].as_str(), Some(server.uuid("QueryCluster", "rack").as_str()));
+    assert_eq!(server.json("GetResourceConfig category=host name=ping.interval resourceUuid=host-1")["value"], "30");
+}
