@@ -28,6 +28,8 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "tag" => &["uuid", "type", "tag", "resourceType", "resourceUuid"],
         "resourceConfig" => &["category", "name", "value", "resourceType", "resourceUuid"],
         "account" => &["uuid", "name", "type", "description"],
+        "accessKey" => &["uuid", "AccessKeyID", "state", "accountUuid", "description"],
+        "apiToken" => &["uuid", "name", "scopes", "expirationDate", "accountUuid"],
         "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
         _ => &["uuid", "name", "state", "status"],
     }

@@ -1,6 +1,9 @@
 //! Account: who may ask. Its name is what it logs in with, so no two accounts have the same at the same time.
 
-use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules};
+use crate::{
+    access_key::AccessKey, api_token::ApiToken, context::Context, decision::Decision, directory::Relation,
+    facts::Facts, rules,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchback_bus::{CreateAccount, DeleteAccount, Refusal, ReportLogIn, ReportLogOut, Secret, UpdateAccount};
@@ -16,6 +19,8 @@ pub struct Account {
     pub password: Option<PasswordHash>,
     /// When each session expires, by the digest of its secret.
     pub sessions: BTreeMap<Id, Micros>,
+    pub access_keys: BTreeMap<AccessKeyId, AccessKey>,
+    pub api_tokens: BTreeMap<ApiTokenId, ApiToken>,
     pub deleted: bool,
 }
 
@@ -39,6 +44,8 @@ impl Account {
             AccountEvent::Deleted {} => {
                 (self.deleted, self.password) = (true, None);
                 self.sessions.clear();
+                self.access_keys.clear();
+                self.api_tokens.clear();
             }
             AccountEvent::LoggedIn { session, expires, ended } => {
                 self.sessions.retain(|session, _| !ended.contains(session));
@@ -47,6 +54,26 @@ impl Account {
             AccountEvent::LogInRefused {} => {}
             AccountEvent::LoggedOut { session } => {
                 self.sessions.remove(session);
+            }
+            AccountEvent::AccessKeyCreated { access_key, key_id, secret, description: _ } => {
+                let (key_id, secret) = (key_id.clone(), secret.clone());
+                self.access_keys.insert(*access_key, AccessKey { key_id, secret, state: Enabled::Enabled });
+            }
+            AccountEvent::AccessKeyStateChanged { access_key, state } => {
+                if let Some(key) = self.access_keys.get_mut(access_key) {
+                    key.state = *state;
+                }
+            }
+            AccountEvent::AccessKeyDeleted { access_key } => {
+                self.access_keys.remove(access_key);
+            }
+            AccountEvent::ApiTokenCreated { api_token, name, digest, scopes, expires, description: _ } => {
+                let (name, scopes) = (name.clone(), scopes.clone());
+                let token = ApiToken { name, digest: *digest, scopes, expires: *expires };
+                self.api_tokens.insert(*api_token, token);
+            }
+            AccountEvent::ApiTokenDeleted { api_token } => {
+                self.api_tokens.remove(api_token);
             }
         }
     }

@@ -142,9 +142,16 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::UpdateAccount(c) => account::update(c, facts),
         Command::DeleteAccount(c) => account::delete(c, facts),
         // The node has verified these and put its report in their place; what it knows nothing of changes nothing.
-        Command::LogInByAccount(_) | Command::LogOut(_) => Ok(Decision::about(StreamKind::Account, ADMIN_ACCOUNT)),
+        Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
+            Ok(Decision::about(StreamKind::Account, ADMIN_ACCOUNT))
+        }
         Command::ReportLogIn(c) => account::log_in(c, facts, context),
         Command::ReportLogOut(c) => account::log_out(c, facts),
+        Command::ReportAccessKey(c) => access_key::create(c, facts, context),
+        Command::ChangeAccessKeyState(c) => access_key::change_state(c, facts),
+        Command::DeleteAccessKey(c) => access_key::delete(c, facts),
+        Command::ReportApiToken(c) => api_token::create(c, facts, context),
+        Command::DeleteApiToken(c) => api_token::delete(c, facts),
     }
 }
 
@@ -245,9 +252,17 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::CreateAccount(_) => (Account, made),
         Command::UpdateAccount(c) => (Account, c.uuid.0),
         Command::DeleteAccount(c) => (Account, c.uuid.0),
-        Command::LogInByAccount(_) | Command::LogOut(_) => (Account, ADMIN_ACCOUNT.0),
+        Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
+            (Account, ADMIN_ACCOUNT.0)
+        }
         Command::ReportLogIn(c) => (Account, c.uuid.0),
         Command::ReportLogOut(c) => (Account, c.uuid.0),
+        Command::ReportAccessKey(c) => (Account, c.uuid.0),
+        // Whose they are the decision finds.
+        Command::ChangeAccessKeyState(c) => (Account, c.uuid.0),
+        Command::DeleteAccessKey(c) => (Account, c.uuid.0),
+        Command::ReportApiToken(c) => (Account, c.uuid.0),
+        Command::DeleteApiToken(c) => (Account, c.uuid.0),
     };
     StreamKey::new(kind, id)
 }

@@ -38,8 +38,14 @@ impl Decision {
     }
 
     /// The same with an inventory in the reply.
-    pub fn show(mut self, kind: &'static str) -> Decision {
-        self.inventories.push((kind, self.target.id));
+    pub fn show(self, kind: &'static str) -> Decision {
+        let id = self.target.id;
+        self.show_other(kind, id)
+    }
+
+    /// The same with the inventory of something in the target.
+    pub fn show_other(mut self, kind: &'static str, id: impl Into<Id>) -> Decision {
+        self.inventories.push((kind, id.into()));
         self
     }
 }

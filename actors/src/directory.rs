@@ -4,6 +4,7 @@
 
 use crate::{account::name_owner, decide::deletes};
 use std::collections::{BTreeSet, HashMap};
+use switchback_bus::key_owner;
 use switchback_events::*;
 use switchback_journal::EventHead;
 
@@ -42,6 +43,12 @@ pub enum Relation {
     ResourceOfTag,
     /// Accounts with a name; the owner is [`crate::account::name_owner`].
     AccountsNamed,
+    /// The account of an access key or API token.
+    AccountOfCredential,
+    /// Access keys with an id; the owner is [`switchback_bus::key_owner`].
+    KeysWithId,
+    /// The API token that a digest stands for.
+    TokensWithDigest,
     /// The tags whose text names a resource.
     TagsNaming,
 }
@@ -144,6 +151,7 @@ impl Directory {
                 StreamKind::L2Network | StreamKind::TagSet => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
+                StreamKind::Account if head.name.starts_with("AccessKey") || head.name.starts_with("ApiToken") => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
                 StreamKind::VmInstance if matches!(head.name, "NicChanged" | "Recovered") => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name.starts_with("Nic") => true,
@@ -159,6 +167,12 @@ impl Directory {
             self.add(All(recorded.stream.kind), Id::NIL, id);
         }
         match &recorded.event {
+            Event::Account(AccountEvent::Deleted {}) => {
+                let keys = self.memberships.get(&id).into_iter().flatten();
+                let keys: Vec<Id> = keys.filter(|key| key.0 == AccountOfCredential).map(|key| key.1).collect();
+                keys.into_iter().for_each(|key| self.forget(key));
+                self.forget(id);
+            }
             event if deletes(event) => self.forget(id),
             Event::VmInstance(VmInstanceEvent::Destroyed { .. }) | Event::Router(RouterEvent::Destroyed { .. }) => {
                 self.forget(id);
@@ -232,6 +246,22 @@ impl Directory {
             Event::Account(AccountEvent::Created { name, .. }) => self.add(AccountsNamed, name_owner(name), id),
             Event::Account(AccountEvent::Updated { name: Some(name), .. }) => {
                 self.move_to(AccountsNamed, name_owner(name), id);
+            }
+            Event::Account(AccountEvent::AccessKeyCreated { access_key, key_id, .. }) => {
+                self.add(AccountOfCredential, *access_key, id);
+                self.add(KeysWithId, key_owner(key_id), access_key.0);
+            }
+            Event::Account(AccountEvent::AccessKeyDeleted { access_key }) => {
+                self.remove((AccountOfCredential, access_key.0), id);
+                self.forget(access_key.0);
+            }
+            Event::Account(AccountEvent::ApiTokenCreated { api_token, digest, .. }) => {
+                self.add(AccountOfCredential, *api_token, id);
+                self.add(TokensWithDigest, *digest, api_token.0);
+            }
+            Event::Account(AccountEvent::ApiTokenDeleted { api_token }) => {
+                self.remove((AccountOfCredential, api_token.0), id);
+                self.forget(api_token.0);
             }
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
                 self.add(ResourceOfTag, *tag, id);

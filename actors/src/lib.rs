@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_key;
 pub mod account;
 pub mod agents;
+pub mod api_token;
 mod cascade;
 pub mod cluster;
 pub mod context;
@@ -39,7 +41,9 @@ pub mod tag_set;
 pub mod vm_instance;
 pub mod zone;
 
+pub use access_key::AccessKey;
 pub use account::Account;
+pub use api_token::ApiToken;
 pub use cluster::Cluster;
 pub use global_config::GlobalConfig;
 pub use host::Host;

@@ -1,7 +1,8 @@
 //! Who asks, as every way in says it to the bus; and whether such a one may send a message at all.
 
-use crate::{Access, Message, Refusal, RefusalKind, code};
-use switchback_events::{ADMIN_ACCOUNT, AccountId};
+use crate::{Access, Message, Refusal, RefusalKind, code, in_scope};
+use std::sync::Arc;
+use switchback_events::{ADMIN_ACCOUNT, AccountId, Id};
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,17 +13,35 @@ pub struct Caller {
     pub account: Option<AccountId>,
     /// It may do everything.
     pub admin: bool,
+    /// The access key or API token that it came in by.
+    pub credential: Option<Id>,
+    /// The messages that it may send, where that is less than what its account may.
+    pub scopes: Option<Arc<[String]>>,
+    /// No limit of requests holds it up.
+    pub unlimited: bool,
 }
 
 impl Caller {
+    /// An account.
+    pub fn new(name: impl Into<String>, account: AccountId, admin: bool) -> Caller {
+        let (name, account) = (name.into(), Some(account));
+        Caller { name, account, admin, credential: None, scopes: None, unlimited: false }
+    }
+
     /// Somebody who has not logged in.
     pub fn nobody() -> Caller {
-        Caller { name: "system:log-in".to_string(), account: None, admin: false }
+        Caller { account: None, ..Caller::new("system:log-in", AccountId::default(), false) }
+    }
+
+    /// Why nobody comes in, of a token or session that nobody knows.
+    pub fn unknown() -> Refusal {
+        let detail = "the token or session is not known, or has expired";
+        Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail)
     }
 
     /// The administrator, under this name.
     pub fn administrator(name: impl Into<String>) -> Caller {
-        Caller { name: name.into(), account: Some(ADMIN_ACCOUNT), admin: true }
+        Caller::new(name, ADMIN_ACCOUNT, true)
     }
 
     /// The account whose eyes a reply is for; none for an administrator, who sees everything.
@@ -35,6 +54,7 @@ impl Caller {
     /// # Errors
     /// ID.1002 for who has not logged in, else ID.1001.
     pub fn may_send(&self, message: &Message) -> Result<(), Refusal> {
+        self.in_scope(message)?;
         match message.access {
             Access::Anyone => Ok(()),
             Access::Account if self.admin || self.account.is_some() => Ok(()),
@@ -57,6 +77,29 @@ impl Caller {
         }
         let name = &self.name;
         let detail = format!("account `{name}` may not use {what}: only an account of type SystemAdmin may");
+        Err(Refusal::new(RefusalKind::Forbidden, code::PERMISSION_DENIED, detail))
+    }
+
+    /// Refuses a message that the API token it came in by is not for.
+    fn in_scope(&self, message: &Message) -> Result<(), Refusal> {
+        let Some(scopes) = self.scopes.as_ref().filter(|scopes| !in_scope(scopes, message.name, message.kind)) else {
+            return Ok(());
+        };
+        let (token, scopes) = (self.credential.unwrap_or_default(), scopes.join(", "));
+        let detail = format!("the API token {token} may not send {}: its scopes are {scopes}", message.name);
+        let refusal = Refusal::new(RefusalKind::Forbidden, code::PERMISSION_DENIED, detail);
+        Err(refusal.hint("CreateApiToken makes one with other scopes"))
+    }
+
+    /// Refuses `what`, which is no message, to a token that is not for everything.
+    ///
+    /// # Errors
+    /// ID.1001.
+    pub fn in_every_scope(&self, what: &str) -> Result<(), Refusal> {
+        if self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope == "*")) {
+            return Ok(());
+        }
+        let detail = format!("an API token may not have {what} unless `*` is among its scopes");
         Err(Refusal::new(RefusalKind::Forbidden, code::PERMISSION_DENIED, detail))
     }
 }

@@ -135,6 +135,13 @@ commands!(
     LogOut,
     ReportLogIn,
     ReportLogOut,
+    CreateAccessKey,
+    ChangeAccessKeyState,
+    DeleteAccessKey,
+    ReportAccessKey,
+    CreateApiToken,
+    DeleteApiToken,
+    ReportApiToken,
 );
 
 const fn query(
@@ -221,6 +228,8 @@ pub const QUERIES: &[Message] = &[
         "Values that resources have of their own.",
     ),
     query("QueryAccount", "/accounts", "account", Access::Account, "Accounts."),
+    query("QueryAccessKey", "/accesskeys", "accessKey", Access::Account, "Access keys, without their secrets."),
+    query("QueryApiToken", "/api-tokens", "apiToken", Access::Account, "API tokens, without what comes in by them."),
 ];
 
 macro_rules! reads {
@@ -360,8 +369,8 @@ const ENFORCED: &[&str] = &[
 /// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
     let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
-    // A reserved range is a part of its network.
-    let part = message.name == "AddReservedIpRange";
+    // A reserved range is a part of its network, keys and tokens are of their account.
+    let part = matches!(message.name, "AddReservedIpRange" | "CreateAccessKey" | "CreateApiToken");
     message.kind == MessageKind::Command && message.method == "POST" && makes && !part
 }
 
@@ -501,6 +510,8 @@ mod tests {
             Check::Uuid => json!(Id::NIL),
             Check::Password => json!("0".repeat(128)),
             Check::Session => json!("0".repeat(32)),
+            Check::Key(length) => json!("0".repeat(*length)),
+            Check::KeySecret => json!("0".repeat(KEY_SECRET)),
             Check::Bool => json!(true),
             Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
             Check::List(of) => json!([sample(of)]),

@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+mod access_key;
 mod account;
+mod api_token;
 mod caller;
 mod catalogue;
 mod cluster;
@@ -32,7 +34,9 @@ mod transport;
 mod vm_instance;
 mod zone;
 
+pub use access_key::*;
 pub use account::*;
+pub use api_token::*;
 pub use caller::Caller;
 pub use catalogue::*;
 pub use cluster::*;
@@ -44,7 +48,9 @@ pub use l2_network::*;
 pub use l3_network::*;
 pub use measure::*;
 pub(crate) use message::messages;
-pub use message::{Access, Check, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest};
+pub use message::{
+    Access, Check, KEY_ID, KEY_SECRET, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest,
+};
 pub use network_service_provider::*;
 pub use nic::*;
 pub use offering::*;

@@ -68,7 +68,7 @@ pub struct Message {
 /// One parameter.
 #[derive(Debug)]
 pub struct Parameter {
-    /// The field's name in Rust; [`Parameter::api_name`] is what the outside sees.
+    /// The field's name in Rust, or its own for the outside; [`Parameter::api_name`] is what the outside sees.
     pub field: &'static str,
     /// What it means.
     pub doc: &'static str,
@@ -103,6 +103,10 @@ pub enum Check {
     Password,
     /// The uuid of a session, which is its secret; its value is never shown.
     Session,
+    /// So many ASCII letters and digits.
+    Key(usize),
+    /// The secret of an access key; its value is never shown.
+    KeySecret,
     /// A list of values that are right by another check.
     List(&'static Check),
     /// From a provider's uuid or type to a list of service types.
@@ -146,6 +150,7 @@ uuids! {
     TagId = ["tag"],
     NetworkServiceProviderId = ["networkServiceProvider"],
     AccountId = ["account"],
+    ApiTokenId = ["apiToken"],
 }
 
 macro_rules! required {
@@ -166,6 +171,8 @@ required!(
     Id,
     Value,
     Map<String, Value>,
+    switchback_events::AccessKeyId,
+    switchback_events::SealedSecret,
     crate::Secret,
     std::collections::BTreeMap<String, Vec<String>>
 );
@@ -202,7 +209,7 @@ pub fn camel(field: &str) -> String {
 impl Check {
     /// Whether values are secrets.
     pub fn is_secret(&self) -> bool {
-        matches!(self, Check::Password | Check::Session)
+        matches!(self, Check::Password | Check::Session | Check::KeySecret)
     }
 
     /// In words: what would be right.
@@ -218,6 +225,8 @@ impl Check {
             Check::Ip => "an IP address such as 10.0.0.1".to_string(),
             Check::Password => "the SHA-512 of the password as 128 lower-case hexadecimal digits".to_string(),
             Check::Session => "the uuid of a session, 32 lower-case hexadecimal digits".to_string(),
+            Check::Key(length) => format!("{length} ASCII letters and digits"),
+            Check::KeySecret => format!("{KEY_SECRET} ASCII letters and digits"),
             Check::List(of) => format!("a list, each of it {}", of.right()),
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
@@ -250,6 +259,8 @@ impl Check {
                 text.len() == 128 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
             }
             (Check::Session, Value::String(text)) => text.parse::<Id>().is_ok(),
+            (Check::Key(length), Value::String(text)) => is_key(text, *length),
+            (Check::KeySecret, Value::String(text)) => is_key(text, KEY_SECRET),
             (Check::List(of), Value::Array(items)) => {
                 if items.len() > MAX_LIST {
                     return Err(Refusal::argument(
@@ -307,6 +318,16 @@ impl Check {
         }
     }
 }
+
+fn is_key(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// How long the id of an access key is.
+pub const KEY_ID: usize = 20;
+
+/// How long the secret of an access key is.
+pub const KEY_SECRET: usize = 40;
 
 /// The most items that a list in a command may have.
 pub const MAX_LIST: usize = 1000;
@@ -395,13 +416,13 @@ fn distance(a: &str, b: &str) -> usize {
 /// Defines messages: a struct for the parameters of each, and its entry in the catalogue.
 macro_rules! messages {
     ($($(#[doc = $doc:literal])+ $kind:ident $name:ident $method:literal $path:literal => $inventory:literal $(for $access:ident)? $([$internal:ident])? {
-        $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty = $check:expr),* $(,)?
+        $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty $(as $api_name:literal)? = $check:expr),* $(,)?
     })*) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub struct $name {
-            $($(#[doc = $field_doc])+ pub $field: $type,)*
+            $($(#[doc = $field_doc])+ $(#[serde(rename = $api_name)])? pub $field: $type,)*
         }
 
         impl $name {
@@ -413,7 +434,7 @@ macro_rules! messages {
                 method: $method,
                 path: $path,
                 parameters: &[$($crate::Parameter {
-                    field: stringify!($field),
+                    field: messages!(@name $field $($api_name)?),
                     doc: concat!($($field_doc),+),
                     required: <$type as $crate::ParameterType>::REQUIRED,
                     check: $check,
@@ -425,6 +446,8 @@ macro_rules! messages {
             };
         }
     )*};
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $api_name:literal) => { $api_name };
     (@internal) => { false };
     (@internal internal) => { true };
     // There is no arm for a message that says nothing: it does not compile.

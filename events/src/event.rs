@@ -224,6 +224,15 @@ impl Event {
                 }
                 TagSetEvent::Deleted { tag } => vec![tag.0],
             },
+            Event::Account(event) => match event {
+                AccountEvent::AccessKeyCreated { access_key, .. }
+                | AccountEvent::AccessKeyStateChanged { access_key, .. }
+                | AccountEvent::AccessKeyDeleted { access_key } => vec![access_key.0],
+                AccountEvent::ApiTokenCreated { api_token, .. } | AccountEvent::ApiTokenDeleted { api_token } => {
+                    vec![api_token.0]
+                }
+                _ => vec![],
+            },
             _ => vec![],
         };
         let mut seen = std::collections::BTreeSet::new();

@@ -158,6 +158,10 @@ ids! {
     TagId;
     /// An account: who may ask.
     AccountId;
+    /// A key that an account signs requests with.
+    AccessKeyId;
+    /// A token by which a machine comes in as an account.
+    ApiTokenId;
     /// One command, chosen by its sender: the key of idempotence.
     CommandId;
 }

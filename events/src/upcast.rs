@@ -34,6 +34,8 @@ const STEPS: &[Step] = &[
     (StreamKind::TagSet, 1, same),
     // Providers of network services come and go, and the VLAN may change.
     (StreamKind::L2Network, 1, same),
+    // An account may have access keys and API tokens.
+    (StreamKind::Account, 1, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

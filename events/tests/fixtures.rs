@@ -316,6 +316,27 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("full", AccountEvent::LoggedIn { session: id(1), expires: 7, ended: vec![id(2)] }.into());
     add("full", AccountEvent::LogInRefused {}.into());
     add("full", AccountEvent::LoggedOut { session: id(1) }.into());
+    let key = |description| AccountEvent::AccessKeyCreated {
+        access_key: id(2),
+        key_id: text("AKID0123456789abcdef"),
+        secret: SealedSecret::new([0, 1, 255]),
+        description,
+    };
+    add("full", key(some("d")).into());
+    add("sparse", key(None).into());
+    add("full", AccountEvent::AccessKeyStateChanged { access_key: id(2), state: Enabled::Disabled }.into());
+    add("full", AccountEvent::AccessKeyDeleted { access_key: id(2) }.into());
+    let token = |description, scopes: &[&str]| AccountEvent::ApiTokenCreated {
+        api_token: id(3),
+        name: text("ci"),
+        description,
+        digest: id(4),
+        scopes: scopes.iter().map(|scope| scope.to_string()).collect(),
+        expires: 7,
+    };
+    add("full", token(some("d"), &["read", "Create*"]).into());
+    add("sparse", token(None, &[]).into());
+    add("full", AccountEvent::ApiTokenDeleted { api_token: id(3) }.into());
 
     let offering = |description, router| OfferingEvent::Created {
         name: text("o"),

@@ -1,6 +1,6 @@
 //! What stands around every request: who asks, and that a panic is an answer.
 
-use crate::{Caller, Gateway, Limits, Problem, limits, rules, zstack};
+use crate::{Caller, Credentials, Gateway, Limits, Problem, limits, rules, zstack};
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
@@ -65,10 +65,7 @@ async fn answer<B: MessageBody + 'static>(
     let path = request.path();
     let open = OPEN.contains(&path) || (gateway.open_metrics && path == METRICS);
     if !open {
-        let caller = match caller(gateway, &request) {
-            Err(_) if rules::open(request.method(), path) => Caller::nobody(),
-            caller => caller?,
-        };
+        let caller = known(gateway, &request)?;
         if caller.account.is_some() {
             rules::allow(&caller, path)?;
         }
@@ -91,18 +88,41 @@ async fn answer<B: MessageBody + 'static>(
     }
 }
 
-fn caller(gateway: &Gateway, request: &ServiceRequest) -> Result<Caller, Problem> {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = given.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        // ZStack's clients send what they logged in with as `OAuth`.
-        let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth");
-        known.then(|| token.trim())
-    });
-    let refuse = |detail: &str| Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail);
-    let Some(token) = token else {
-        return Err(refuse("no token").hint("send the header Authorization: Bearer <token>").into());
+/// Who asks, counted: who has logged in as an account, anybody else by the address.
+fn known(gateway: &Gateway, request: &ServiceRequest) -> Result<Caller, Problem> {
+    let caller = match caller(gateway, request) {
+        Err(_) if rules::open(request.method(), request.path()) => Ok(Caller::nobody()),
+        caller => caller,
     };
-    let refused = || refuse("the token or session is not known, or has expired").into();
-    gateway.tokens.caller(token).ok_or_else(refused)
+    match &caller {
+        Ok(Caller { unlimited: true, .. }) => {}
+        Ok(Caller { account: Some(account), name, .. }) => gateway.asked.of_account(*account, name)?,
+        _ => gateway.asked.of_address(request.peer_addr().map(|peer| peer.ip()))?,
+    }
+    caller
+}
+
+fn caller(gateway: &Gateway, request: &ServiceRequest) -> Result<Caller, Problem> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let given = header(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+    let refuse = |detail: &str| Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail);
+    let credentials = match given {
+        // ZStack's clients send what they logged in with as `OAuth`.
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth") => {
+            Credentials::Token(token.trim())
+        }
+        Some((scheme, signed)) if scheme.eq_ignore_ascii_case("zstack") => {
+            let parts = signed.trim().split_once(':').zip(header(header::DATE));
+            let Some(((key_id, signature), date)) = parts else {
+                return Err(refuse("no signature that could be verified")
+                    .hint("send Authorization: ZStack <access key id>:<signature>, and the header Date that was signed")
+                    .into());
+            };
+            let path = request.uri().path();
+            let path = if zstack::owns(path) { path.strip_prefix(zstack::CONTEXT).unwrap_or(path) } else { path };
+            Credentials::Signature { key_id, signature, method: request.method().as_str(), date, path }
+        }
+        _ => return Err(refuse("no token").hint("send the header Authorization: Bearer <token>").into()),
+    };
+    gateway.tokens.caller(&credentials).map_err(Problem::from)
 }

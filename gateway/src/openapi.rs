@@ -4,7 +4,7 @@ use crate::routes::ROUTES;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use switchback_bus::{COMMON, Check, DELETE_MODE, Message, MessageKind, Parameter, creates, messages};
+use switchback_bus::{COMMON, Check, DELETE_MODE, KEY_SECRET, Message, MessageKind, Parameter, creates, messages};
 
 static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
@@ -163,6 +163,10 @@ fn schema(check: &Check) -> Value {
         Check::Uuid => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
         Check::Password => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{128}$"}),
         Check::Session => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{32}$"}),
+        Check::Key(length) => json!({"type": "string", "pattern": format!("^[0-9A-Za-z]{{{length}}}$")}),
+        Check::KeySecret => {
+            json!({"type": "string", "format": "password", "pattern": format!("^[0-9A-Za-z]{{{KEY_SECRET}}}$")})
+        }
         Check::Bool => json!({"type": "boolean"}),
         Check::Ipv4 => json!({"type": "string", "format": "ipv4"}),
         Check::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),

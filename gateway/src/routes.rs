@@ -1,8 +1,8 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
 use crate::{
-    Limits, Problem, StreamTimes, Tokens, audit, command, events, guard, health, jobs, limits::InFlight, metrics,
-    metrics::Requests, openapi, query, zstack,
+    Limits, Problem, Rates, StreamTimes, Tokens, audit, command, events, guard, health, jobs, limits::InFlight,
+    metrics, metrics::Requests, openapi, query, rates::Asked, zstack,
 };
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
@@ -29,6 +29,8 @@ pub struct Gateway {
     pub(crate) requests: Arc<Requests>,
     /// Whether `/metrics` is shown to everyone.
     pub(crate) open_metrics: bool,
+    /// How often everyone has asked.
+    pub(crate) asked: Arc<Asked>,
 }
 
 /// Every route with what it does, for `/` and the OpenAPI document.
@@ -82,6 +84,7 @@ impl Gateway {
             in_flight: InFlight::default(),
             requests: Arc::default(),
             open_metrics: false,
+            asked: Arc::new(Asked::new(Rates::default())),
         }
     }
 
@@ -98,6 +101,11 @@ impl Gateway {
     /// The same with `/metrics` for everyone, where `open`.
     pub fn with_open_metrics(self, open: bool) -> Gateway {
         Gateway { open_metrics: open, ..self }
+    }
+
+    /// The same, letting everyone ask so often.
+    pub fn with_rates(self, rates: Rates) -> Gateway {
+        Gateway { asked: Arc::new(Asked::new(rates)), ..self }
     }
 
     /// Ends all event streams: they would hold up a server that stops. Their readers come again.

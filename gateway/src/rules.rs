@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_route_that_nobody_thought_of_is_closed_to_accounts() {
-        let bob = Caller { name: "bob".to_string(), account: Some(Default::default()), admin: false };
+        let bob = Caller::new("bob", Default::default(), false);
         for path in ["/metrics", "/v1/new", "/docs"] {
             assert!(allow(&bob, path).is_err() && allow(&Caller::administrator("admin"), path).is_ok(), "{path}");
         }

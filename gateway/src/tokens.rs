@@ -1,13 +1,36 @@
-//! Who asks: from a token or session to its account.
+//! Who asks: from what a request comes with to an account.
 
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
-use switchback_bus::Caller;
+use switchback_bus::{Caller, Refusal};
+
+/// What a request comes with.
+#[derive(Clone, Copy)]
+pub enum Credentials<'a> {
+    /// A token or a session: `Bearer`, or `OAuth` as ZStack's clients say.
+    Token(&'a str),
+    /// A signature, `ZStack <id>:<signature>`.
+    Signature {
+        /// The id of the access key.
+        key_id: &'a str,
+        /// The HMAC-SHA1 in base64.
+        signature: &'a str,
+        /// The request's method.
+        method: &'a str,
+        /// Its header `Date`, as it was sent.
+        date: &'a str,
+        /// Its path below the context path, as it was sent.
+        path: &'a str,
+    },
+}
 
 /// Knows whose token it is. Asked for each request, so it must be quick and must not block.
 pub trait Tokens: Send + Sync {
-    /// Whose token or session this is. How long it takes must say nothing about how near a wrong token is.
-    fn caller(&self, token: &str) -> Option<Caller>;
+    /// Who comes in with this. How long it takes must say nothing about how near a wrong token is.
+    ///
+    /// # Errors
+    /// Why nobody does.
+    fn caller(&self, given: &Credentials<'_>) -> Result<Caller, Refusal>;
 }
 
 /// A fixed list of tokens of administrators, kept as SHA-256 digests only.
@@ -27,8 +50,9 @@ impl FixedTokens {
     }
 }
 
-impl Tokens for FixedTokens {
-    fn caller(&self, token: &str) -> Option<Caller> {
+impl FixedTokens {
+    /// Whose token this is. Whoever holds it owns the machine, and no limit holds it up.
+    pub fn find(&self, token: &str) -> Option<Caller> {
         let asked = digest(token);
         let mut found = None;
         for (known, principal) in &self.digests {
@@ -36,7 +60,17 @@ impl Tokens for FixedTokens {
                 found = Some(principal);
             }
         }
-        found.map(Caller::administrator)
+        found.map(|name| Caller { unlimited: true, ..Caller::administrator(name) })
+    }
+}
+
+impl Tokens for FixedTokens {
+    fn caller(&self, given: &Credentials<'_>) -> Result<Caller, Refusal> {
+        match given {
+            Credentials::Token(token) => self.find(token),
+            Credentials::Signature { .. } => None,
+        }
+        .ok_or_else(Caller::unknown)
     }
 }
 
@@ -57,7 +91,7 @@ mod tests {
     #[test]
     fn only_the_whole_token_opens() {
         let tokens = FixedTokens::new([("secret", "admin"), ("other", "eve"), ("", "nobody")]);
-        let name = |token: &str| tokens.caller(token).map(|caller| caller.name);
+        let name = |token: &str| tokens.find(token).map(|caller| caller.name);
         assert_eq!(name("secret").as_deref(), Some("admin"));
         assert_eq!(name("other").as_deref(), Some("eve"));
         for wrong in ["", "secre", "secrets", "Secret", "secret "] {

@@ -16,7 +16,7 @@ use switchback_bus::{
     Refusal, RefusalKind, ReplyEvent, Wait, message,
 };
 use switchback_events::{AccountId, CommandId, Id, Origin, Position};
-use switchback_gateway::{Caller, FixedTokens, Gateway, Limits, Options, Tokens, serve};
+use switchback_gateway::{Caller, Credentials, FixedTokens, Gateway, Limits, Options, Tokens, serve};
 
 #[derive(Default)]
 struct FakeBus {
@@ -97,10 +97,12 @@ impl FakeBus {
 struct TwoTokens;
 
 impl Tokens for TwoTokens {
-    fn caller(&self, token: &str) -> Option<Caller> {
-        let bob = Caller { name: "bob".to_string(), account: Some(AccountId(Id::of_name("bob"))), admin: false };
-        let admin = FixedTokens::new([("secret", "admin")]);
-        admin.caller(token).or_else(|| (token == "bobs").then_some(bob))
+    fn caller(&self, given: &Credentials<'_>) -> Result<Caller, Refusal> {
+        let bob = Caller::new("bob", AccountId(Id::of_name("bob")), false);
+        match given {
+            Credentials::Token("bobs") => Ok(bob),
+            given => FixedTokens::new([("secret", "admin")]).caller(given),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use switchback_bus::{
     Refusal, RefusalKind, Wait,
 };
 use switchback_events::{ADMIN_ACCOUNT, AccountId, CommandId, Id, Position};
-use switchback_gateway::{Caller, Gateway, Tokens};
+use switchback_gateway::{Caller, Credentials, Gateway, Tokens};
 use tokio::sync::Semaphore;
 
 const TIME: &str = "2026-11-20T17:54:12.5Z";
@@ -85,10 +85,13 @@ impl FakeBus {
 struct TwoAdministrators;
 
 impl Tokens for TwoAdministrators {
-    fn caller(&self, token: &str) -> Option<Caller> {
-        let account = [("secret", ADMIN_ACCOUNT), ("other", AccountId(Id::of_name("other")))];
-        let (_, account) = account.into_iter().find(|(known, _)| *known == token)?;
-        Some(Caller { name: "admin".to_string(), account: Some(account), admin: true })
+    fn caller(&self, given: &Credentials<'_>) -> Result<Caller, Refusal> {
+        let account = match given {
+            Credentials::Token("secret") => ADMIN_ACCOUNT,
+            Credentials::Token("other") => AccountId(Id::of_name("other")),
+            _ => return Err(Caller::unknown()),
+        };
+        Ok(Caller::new("admin", account, true))
     }
 }
 

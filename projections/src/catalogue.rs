@@ -185,6 +185,8 @@ pub static KINDS: &[&Kind] = &[
     &GLOBAL_CONFIG,
     &RESOURCE_CONFIG,
     &ACCOUNT,
+    &ACCESS_KEY,
+    &API_TOKEN,
 ];
 
 /// An account.
@@ -192,7 +194,41 @@ pub static ACCOUNT: Kind = Kind {
     name: "account",
     queries: &["QueryAccount"],
     fields: &[UUID, indexed("name", Text), f("description", Text), f("type", Text), CREATED, CHANGED],
-    relations: &[],
+    relations: &[many("accessKeys", "accessKey", "accountUuid"), many("apiTokens", "apiToken", "accountUuid")],
+};
+
+/// What an account's programs sign their requests with.
+pub static ACCESS_KEY: Kind = Kind {
+    name: "accessKey",
+    queries: &["QueryAccessKey"],
+    fields: &[
+        UUID,
+        f("description", Text),
+        indexed("accountUuid", Uuid),
+        f("userUuid", Uuid),
+        indexed("AccessKeyID", Text),
+        f("state", Text),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("account", "account", "accountUuid")],
+};
+
+/// By what a machine comes in as an account.
+pub static API_TOKEN: Kind = Kind {
+    name: "apiToken",
+    queries: &["QueryApiToken"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("accountUuid", Uuid),
+        f("scopes", Texts),
+        f("expirationDate", Time),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("account", "account", "accountUuid")],
 };
 
 /// A zone.

@@ -117,7 +117,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::TagSet(event) => tag_set::changes(id, event),
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),
-        Event::Account(event) => account::changes(id, event),
+        Event::Account(event) => account::changes(id, event, rows)?,
     };
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());
     for change in &mut changes {

@@ -380,7 +380,25 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             (id("router", n), event.into())
         }
         13 => {
-            let event = match random.below(5) {
+            let (access_key, api_token) = (id("key", few(random)), id("token", few(random)));
+            let event = match random.below(9) {
+                4 => AccountEvent::AccessKeyCreated {
+                    access_key: AccessKeyId(access_key),
+                    key_id: name(random),
+                    secret: SealedSecret::new([7]),
+                    description: maybe(random),
+                },
+                5 if random.below(2) == 0 => AccountEvent::AccessKeyDeleted { access_key: AccessKeyId(access_key) },
+                5 => AccountEvent::AccessKeyStateChanged { access_key: AccessKeyId(access_key), state },
+                6 => AccountEvent::ApiTokenCreated {
+                    api_token: ApiTokenId(api_token),
+                    name: name(random),
+                    description: maybe(random),
+                    digest: api_token,
+                    scopes: vec![name(random)],
+                    expires: 7,
+                },
+                7 => AccountEvent::ApiTokenDeleted { api_token: ApiTokenId(api_token) },
                 0 | 1 => AccountEvent::Created {
                     name: name(random),
                     description: maybe(random),

@@ -6,9 +6,9 @@ use clap::Args;
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use switchback::{
     config::{Flags, Settings},
-    node::{DataDir, Node, NodeOptions},
+    node::{DataDir, Doors, Node, NodeOptions},
 };
-use switchback_gateway::{Caller, Certificate, FixedTokens, Gateway, Limits, Options, Tokens};
+use switchback_gateway::{Certificate, FixedTokens, Gateway, Limits, Options, Rates};
 
 /// How to serve. What is not said here, the environment or the file says, or it is the default.
 #[derive(Args, Default)]
@@ -48,21 +48,6 @@ impl ServeArguments {
     }
 }
 
-/// The ways in: the token of the data directory, and sessions.
-struct Doors {
-    token: FixedTokens,
-    node: Arc<Node>,
-}
-
-impl Tokens for Doors {
-    fn caller(&self, token: &str) -> Option<Caller> {
-        self.token.caller(token).or_else(|| {
-            let (account, state) = self.node.session(token)?;
-            Some(Caller { name: state.name.clone(), account: Some(account), admin: state.admin })
-        })
-    }
-}
-
 /// Serves until SIGTERM or SIGINT.
 pub fn run(arguments: &ServeArguments, environment: &Environment) -> Result<(), Failure> {
     let configuration = super::config::load(arguments.config.as_deref(), environment, &arguments.flags())?;
@@ -88,7 +73,7 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         ..NodeOptions::default()
     };
     let node = Arc::new(Node::open(&directory, &options)?);
-    let doors = Doors { token: FixedTokens::new([(token, "admin")]), node: node.clone() };
+    let doors = Doors::new(FixedTokens::new([(token, "admin")]), node.clone());
     let limits = Limits {
         body: settings.limits.body_bytes,
         body_time: Duration::from_secs(settings.limits.body_seconds),
@@ -96,7 +81,13 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         requests: settings.limits.requests,
     };
     let gateway = Gateway::new(node.clone(), Arc::new(doors)).with_limits(limits);
-    let gateway = gateway.with_open_metrics(settings.metrics.open);
+    let rates = Rates {
+        account_per_second: settings.limits.account_per_second,
+        account_burst: settings.limits.account_burst,
+        address_per_second: settings.limits.address_per_second,
+        address_burst: settings.limits.address_burst,
+    };
+    let gateway = gateway.with_open_metrics(settings.metrics.open).with_rates(rates);
     let listen = Options {
         listen: settings.listen.address,
         workers: settings.listen.workers,

@@ -228,6 +228,14 @@ settings! {
         answer_seconds: u64 = "120", Right::Number(1, 86400);
         /// Requests that are answered at a time; more are answered 503.
         requests: usize = "1000", Right::Number(1, 1000000);
+        /// Requests a second of one account; more are answered 429. 0 for no bound.
+        account_per_second: u32 = "10000", Right::Number(0, 1000000);
+        /// Requests of one account at once, after a pause.
+        account_burst: u32 = "20000", Right::Number(1, 1000000);
+        /// Requests a second of one address that has not logged in; more are answered 429. 0 for no bound.
+        address_per_second: u32 = "100", Right::Number(0, 1000000);
+        /// Requests of one such address at once, after a pause.
+        address_burst: u32 = "400", Right::Number(1, 1000000);
         /// Connections at a time; more wait until others end.
         connections: usize = "10000", Right::Number(1, 1000000);
         /// Seconds for requests in flight when the server is told to stop.

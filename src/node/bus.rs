@@ -46,11 +46,13 @@ impl Bus for Node {
     }
 
     async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
+        caller.may_send(message("GetEvents")?)?;
         caller.must_be_admin("the events")?;
         self.history().stream(&request)
     }
 
     async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
+        caller.in_every_scope("a copy of the log")?;
         caller.must_be_admin("the log")?;
         self.history().copy(form, after)
     }
@@ -88,16 +90,22 @@ impl Node {
         }
         request.caller.may_send(message)?;
         itself_only(&request.caller, message.name, &request.parameters)?;
-        let (mut command, common) = command(&request.name, &request.parameters)?;
+        let (mut command, mut common) = command(&request.name, &request.parameters)?;
         let body = self.secrets.body_of(message, &request.parameters);
         if let Command::LogInByAccount(asked) = &command {
             return self.log_in(id, body, request, asked).await;
         }
+        // Made before it is looked whether the command was answered before: what it made then nobody knows any more.
+        let made = self.credential(&mut command, &mut common, &request.caller)?;
+        let reveal = |commit: &Commit, mut reply: CommandReply| match &made {
+            Some(made) => made.reveal(commit, &mut reply).map(|()| reply),
+            None => Ok(reply),
+        };
         if !request.dry_run
             && let Some(appended) = self.journal.lookup(id, body).map_err(refusal_of)?
         {
             let commit = appended.durable().await.map_err(|lost| refusal_of(read_only(lost.0)))?;
-            return self.reply(id, message, &commit, request.wait).await;
+            return reveal(&commit, self.reply(id, message, &commit, request.wait).await?);
         }
         self.secrets.keep(&mut command).await?;
         let mut principal = request.caller.name;
@@ -134,7 +142,7 @@ impl Node {
         match decided {
             Decided::Appended(appended) => {
                 let commit = appended.durable().await.map_err(|lost| refusal_of(read_only(lost.0)))?;
-                self.reply(id, message, &commit, request.wait).await
+                reveal(&commit, self.reply(id, message, &commit, request.wait).await?)
             }
             Decided::Unchanged(decision) => {
                 let head = self.all_durable().await?;
@@ -219,7 +227,9 @@ impl Node {
 fn itself_only(caller: &Caller, name: &str, parameters: &Value) -> Result<(), Refusal> {
     let own = caller.account.is_some_and(|account| parameters["uuid"] == account.to_string());
     let open = message(name)?.access == Access::Anyone;
-    if open || name == "UpdateAccount" && own { Ok(()) } else { caller.must_be_admin(name) }
+    const KEYS: [&str; 5] =
+        ["CreateAccessKey", "ChangeAccessKeyState", "DeleteAccessKey", "CreateApiToken", "DeleteApiToken"];
+    if open || KEYS.contains(&name) || name == "UpdateAccount" && own { Ok(()) } else { caller.must_be_admin(name) }
 }
 
 pub(super) fn read_only(why: String) -> switchback_journal::AppendError {
@@ -314,7 +324,7 @@ mod tests {
                 store.clone(),
                 snapshots,
                 &inventories,
-                (fleet, Default::default(), Secrets::in_memory()),
+                (fleet, Default::default(), Secrets::in_memory().unwrap()),
                 1,
                 clock,
                 Some(scratch),

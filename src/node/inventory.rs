@@ -3,8 +3,8 @@
 use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
-    Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, ResourceConfigEvent, StreamKind, TagSetEvent,
-    TagType, VmInstanceEvent,
+    AccountEvent, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, ResourceConfigEvent, StreamKind,
+    TagSetEvent, TagType, VmInstanceEvent,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -37,6 +37,13 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     if let Event::ResourceConfig(ResourceConfigEvent::Changed { category, name, .. }) = &first.event {
         return vec![("resourceConfig", switchback_actors::resource_config::row_id(id, category, name))];
+    }
+    match &first.event {
+        Event::Account(
+            AccountEvent::AccessKeyCreated { access_key, .. } | AccountEvent::AccessKeyStateChanged { access_key, .. },
+        ) => return vec![("accessKey", access_key.0)],
+        Event::Account(AccountEvent::ApiTokenCreated { api_token, .. }) => return vec![("apiToken", api_token.0)],
+        _ => {}
     }
     let ranges: Vec<_> = commit
         .events

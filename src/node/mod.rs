@@ -9,8 +9,10 @@
 mod at_rest;
 mod bus;
 mod changes;
+mod credentials;
 mod data_dir;
 mod diff;
+mod doors;
 mod events;
 mod fleet;
 mod history;
@@ -23,9 +25,12 @@ mod rebuild;
 mod replay;
 mod secrets;
 mod sessions;
+mod signed_date;
 
 pub use at_rest::{AtRest, Progress, locked as unused_log};
+pub use credentials::Signed;
 pub use data_dir::DataDir;
+pub use doors::Doors;
 pub use fleet::Fleet;
 pub use keys::{KEYS, copy_keys, put_keys};
 pub use rebuild::rebuild;
@@ -132,7 +137,7 @@ impl Node {
         let fleet = Fleet::simulated(options);
         let store = Arc::new(MemoryStore::default());
         let inventories = scratch.0.join("inventories.db");
-        let world = (fleet, options.providers.clone(), Secrets::in_memory());
+        let world = (fleet, options.providers.clone(), Secrets::in_memory()?);
         Node::start(store, Snapshots::memory(), &inventories, world, 1, Arc::new(SystemClock), Some(scratch))
     }
 
@@ -169,7 +174,7 @@ impl Node {
             let _inside = runtime.enter();
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)
         };
-        Ok(Node {
+        let node = Node {
             journal,
             registry,
             projections,
@@ -181,7 +186,12 @@ impl Node {
             writes,
             runtime: Some(runtime),
             _scratch: scratch,
-        })
+        };
+        let lost = node.sealed_elsewhere().context("read the access keys")?;
+        if lost > 0 {
+            tracing::warn!(keys = lost, "access keys were sealed with another secrets.key: nobody comes in by them");
+        }
+        Ok(node)
     }
 
     /// The log.

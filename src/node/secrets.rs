@@ -1,4 +1,7 @@
-//! Passwords: what is kept of them, and how they are hidden in the record of commands.
+//! Passwords and keys: what is kept of them, and how they are hidden in the record of commands.
+//!
+//! The secret of an access key is needed again, to verify what was signed with it: it is kept sealed (ChaCha20-Poly1305)
+//! under a key that is drawn from this data directory's.
 //!
 //! **Invariant:** behind this file there is no password as it was sent: the log holds an argon2id hash with a salt of its
 //! own, and the digest by which a command is known again has the password under a key of this data directory, so that
@@ -13,12 +16,17 @@ use argon2::{
         rand_core::{OsRng, RngCore},
     },
 };
+use base64::Engine;
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use std::sync::Arc;
 use switchback_appliance::hex;
-use switchback_bus::{Command, Message, Refusal, Secret};
-use switchback_events::{Id, PasswordHash};
+use switchback_bus::{Command, Message, Refusal, Secret, TOKEN_PREFIX};
+use switchback_events::{Id, PasswordHash, SealedSecret};
 use tokio::sync::Semaphore;
 
 /// How many hashes are made at a time: each takes a core for some hundredths of a second, and 19 MiB.
@@ -27,6 +35,8 @@ const HASHES: usize = 2;
 /// What a node needs for passwords.
 pub(super) struct Secrets {
     key: [u8; 32],
+    /// What secrets are sealed under.
+    sealing: LessSafeKey,
     /// Where the administrator's first password is put; none: there is none.
     directory: Option<DataDir>,
     hashes: Arc<Semaphore>,
@@ -35,15 +45,21 @@ pub(super) struct Secrets {
 impl Secrets {
     /// Those of a data directory.
     pub fn open(directory: &DataDir) -> anyhow::Result<Secrets> {
-        let key = directory.secrets_key()?;
-        Ok(Secrets { key, directory: Some(directory.clone()), hashes: Arc::new(Semaphore::new(HASHES)) })
+        Secrets::of(directory.secrets_key()?, Some(directory.clone()))
     }
 
     /// Those of a node that keeps nothing.
-    pub fn in_memory() -> Secrets {
-        let mut key = [0; 32];
-        OsRng.fill_bytes(&mut key);
-        Secrets { key, directory: None, hashes: Arc::new(Semaphore::new(HASHES)) }
+    pub fn in_memory() -> anyhow::Result<Secrets> {
+        Secrets::of(random(), None)
+    }
+
+    fn of(key: [u8; 32], directory: Option<DataDir>) -> anyhow::Result<Secrets> {
+        // Another key for another purpose.
+        let drawn = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"switchback: sealed secrets, 1");
+        let sealing = UnboundKey::new(&CHACHA20_POLY1305, drawn.as_ref());
+        let sealing = sealing.map_err(|_| anyhow::anyhow!("a key for sealed secrets has a wrong length"))?;
+        let hashes = Arc::new(Semaphore::new(HASHES));
+        Ok(Secrets { key, sealing: LessSafeKey::new(sealing), directory, hashes })
     }
 
     /// The administrator's first password, whose text is in a file of the data directory.
@@ -109,10 +125,61 @@ impl Secrets {
 
     /// The uuid of a new session: 128 random bits.
     pub fn session(&self) -> String {
-        let mut random = [0; 16];
-        OsRng.fill_bytes(&mut random);
-        hex(&random)
+        hex(&random::<16>())
     }
+
+    /// A new API token: 256 random bits.
+    pub fn api_token(&self) -> String {
+        format!("{TOKEN_PREFIX}{}", hex(&random::<32>()))
+    }
+
+    /// So many random letters and digits.
+    pub fn letters(&self, length: usize) -> String {
+        const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut letters = String::with_capacity(length);
+        while letters.len() < length {
+            // 248 is 4 times 62: so is none drawn more often than another.
+            let drawn = random::<64>().into_iter().filter(|byte| *byte < 248);
+            letters.extend(drawn.map(|byte| char::from(LETTERS[usize::from(byte) % 62])).take(length - letters.len()));
+        }
+        letters
+    }
+
+    /// Seals a secret, bound to what it is about.
+    ///
+    /// # Errors
+    /// A fault of ours.
+    pub fn seal(&self, about: &str, secret: &str) -> Result<SealedSecret, Refusal> {
+        let nonce = random::<NONCE_LEN>();
+        let mut sealed = secret.as_bytes().to_vec();
+        let bound = Aad::from(about.as_bytes());
+        if self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut sealed).is_err() {
+            return Err(Refusal::internal("seal the secret of an access key"));
+        }
+        Ok(SealedSecret::new([&nonce[..], &sealed].concat()))
+    }
+
+    /// The secret that was sealed; nothing where another key has sealed it, or it was about something else.
+    pub fn unseal(&self, about: &str, sealed: &SealedSecret) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.bytes().split_first_chunk::<NONCE_LEN>()?;
+        let mut bytes = sealed.to_vec();
+        let bound = Aad::from(about.as_bytes());
+        let secret = self.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), bound, &mut bytes).ok()?;
+        Some(secret.to_vec())
+    }
+}
+
+/// Whether `given` is the HMAC-SHA1 of `text` in base64. How long it takes says nothing about where it is wrong.
+pub(super) fn signature_is(secret: &[u8], text: &str, given: &str) -> bool {
+    let Ok(given) = base64::engine::general_purpose::STANDARD.decode(given) else { return false };
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
+    hmac::verify(&key, text.as_bytes(), &given).is_ok()
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut random = [0; N];
+    OsRng.fill_bytes(&mut random);
+    random
 }
 
 /// A hash of no password, as long to verify as any.
@@ -124,5 +191,46 @@ fn hash(sent: &str) -> Result<PasswordHash, String> {
     match Argon2::default().hash_password(sent.as_bytes(), &salt) {
         Ok(hash) => Ok(PasswordHash::new(hash.to_string())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_secret_opens_where_it_was_sealed_for_what_it_is_about_and_nowhere_else() {
+        let (ours, other) = (Secrets::in_memory().unwrap(), Secrets::in_memory().unwrap());
+        let sealed = ours.seal("bob/k", "secret").unwrap();
+        assert_eq!(ours.unseal("bob/k", &sealed).as_deref(), Some(&b"secret"[..]));
+        assert_eq!((ours.unseal("eve/k", &sealed), other.unseal("bob/k", &sealed)), (None, None));
+        let mut bytes = sealed.bytes().to_vec();
+        bytes[NONCE_LEN] ^= 1;
+        for bad in [&bytes[..], &[], &sealed.bytes()[..NONCE_LEN]] {
+            assert_eq!(ours.unseal("bob/k", &SealedSecret::new(bad)), None);
+        }
+        assert_ne!(ours.seal("bob/k", "secret").unwrap(), sealed);
+    }
+
+    #[test]
+    fn letters_are_letters_and_digits_and_never_the_same() {
+        let secrets = Secrets::in_memory().unwrap();
+        let (one, two) = (secrets.letters(40), secrets.letters(40));
+        assert!(one != two && one.len() == 40 && one.bytes().all(|c| c.is_ascii_alphanumeric()));
+        let all: std::collections::BTreeSet<char> = secrets.letters(10_000).chars().collect();
+        assert_eq!(all.len(), 62);
+    }
+
+    #[test]
+    fn a_signature_is_that_of_rfc_2202() {
+        let good = "7/zfauXrL6LSdBbV8YTfnCWafHk=";
+        assert!(signature_is(b"Jefe", "what do ya want for nothing?", good));
+        for bad in ["", "x", "7/zfauXrL6LSdBbV8YTfnCWafHg=", "7/zfauXrL6LSdBbV8YTfnCWafHk"] {
+            assert!(!signature_is(b"Jefe", "what do ya want for nothing?", bad), "{bad}");
+        }
+        assert!(
+            !signature_is(b"Jefe", "what do ya want", good)
+                && !signature_is(b"jefe", "what do ya want for nothing?", good)
+        );
     }
 }

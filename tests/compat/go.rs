@@ -31,9 +31,12 @@ fn the_go_sdk_does_its_work() {
     let zone = made("v1/zones", json!({"name": "east"}));
     let cluster = made("v1/clusters", json!({"zoneUuid": zone, "name": "c", "hypervisorType": "Simulator"}));
     made("v1/hosts/simulators", json!({"name": "h", "managementIp": "192.168.0.10", "clusterUuid": cluster}));
+    let key = client.post("v1/accesskeys", json!({"description": "sdk"})).unwrap();
     let mut tests = go(module, &["test", "-count=1", "-v", "./..."]);
     tests.env("SWITCHBACK_COMPAT_PORT", client.port()).env("SWITCHBACK_COMPAT_PASSWORD", client.password());
     tests.env("SWITCHBACK_COMPAT_ZONE", zone).env("SWITCHBACK_COMPAT_CLUSTER", cluster);
+    tests.env("SWITCHBACK_COMPAT_KEY_ID", key["AccessKeyID"].as_str().unwrap());
+    tests.env("SWITCHBACK_COMPAT_KEY_SECRET", key["AccessKeySecret"].as_str().unwrap());
     succeed(tests);
 }
 

@@ -266,3 +266,43 @@ fn what_is_wrong_is_said_as_the_sdks_read_it() {
     let version = client.raw("PUT", "v1/management-nodes/actions", &json!({"getVersion": {}})).unwrap();
     assert_eq!(version, json!({"version": env!("CARGO_PKG_VERSION")}));
 }
+
+#[test]
+fn what_is_signed_with_an_access_key_comes_in_and_the_rest_is_refused_in_words_that_the_sdks_know() {
+    let client = Client::start();
+    let created = client.post("v1/accesskeys", json!({"description": "", "userUuid": "", "accountUuid": ""})).unwrap();
+    let key = uuid(&created);
+    assert_eq!(created["accountUuid"], created["userUuid"]);
+    let sent = |method: &str, path: &str, body: Option<&Value>| client.send_signed(&created, method, path, body);
+    let (status, zone) = sent("POST", "/zstack/v1/zones", Some(&json!({"params": {"name": "signed"}})));
+    assert_eq!((status, &zone["inventory"]["name"]), (200, &json!("signed")));
+    // With the two slashes of one SDK.
+    let one = format!("/zstack/v1/zones//{}?replyWithCount=true", uuid(&zone["inventory"]));
+    assert_eq!(sent("GET", &one, None).1["total"], 1);
+    let listed = client.get("v1/accesskeys", &key).unwrap();
+    assert!(listed["AccessKeyID"] == created["AccessKeyID"] && listed.get("AccessKeySecret").is_none(), "{listed}");
+
+    let wrong = |field: &str, value: &str| {
+        let mut other = created.clone();
+        other[field] = json!(value);
+        let (status, answer) = client.send_signed(&other, "GET", "/zstack/v1/zones", None);
+        assert_eq!((status, &answer["error"]["code"]), (503, &json!("ID.1002")));
+        answer["error"]["details"].as_str().unwrap().to_string()
+    };
+    assert!(wrong("AccessKeySecret", "wrong").contains("wrong accessKey signature"));
+    assert!(wrong("AccessKeyID", "nobody").contains("access key id"));
+    let disabled = client.put("v1/accesskeys", &key, "changeAccessKeyState", json!({"stateEvent": "disable"})).unwrap();
+    assert_eq!(disabled["state"], "Disabled");
+    assert_eq!(sent("GET", "/zstack/v1/zones", None).0, 503);
+    client.put("v1/accesskeys", &key, "changeAccessKeyState", json!({"stateEvent": "enable"})).unwrap();
+    assert_eq!(sent("GET", "/zstack/v1/zones", None).0, 200);
+    assert_eq!(client.delete("v1/accesskeys", &key, "").unwrap(), json!({}));
+    assert_eq!(sent("GET", "/zstack/v1/zones", None).0, 503);
+
+    let token = json!({"name": "ci", "scopes": ["read"]});
+    let token = client.post("v1/api-tokens", token).unwrap();
+    let token = token["token"].as_str().unwrap();
+    assert_eq!(client.as_holder_of(token, "GET", "/v1/queries/QueryZone", None).0, 200);
+    let (status, refused) = client.as_holder_of(token, "POST", "/v1/commands/CreateZone", Some(&json!({"name": "no"})));
+    assert_eq!((status, &refused["code"]), (403, &json!("ID.1001")));
+}

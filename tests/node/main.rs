@@ -3,6 +3,7 @@
 
 mod accounts;
 mod creation;
+mod credentials;
 mod failures;
 mod flow;
 mod harness;

@@ -7,7 +7,7 @@ mod nics;
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use switchback_bus::{COMMANDS, Check, creates};
+use switchback_bus::{COMMANDS, Check, KEY_SECRET, creates};
 use switchback_events::{Id, built_in_provider};
 
 /// A data centre with something in every state that commands refuse.
@@ -654,6 +654,8 @@ fn sample(check: &Check) -> Value {
         Check::Uuid => json!(nobody()),
         Check::Password => json!("0".repeat(128)),
         Check::Session => json!("0".repeat(32)),
+        Check::Key(length) => json!("0".repeat(*length)),
+        Check::KeySecret => json!("0".repeat(KEY_SECRET)),
         Check::Bool => json!(true),
         Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
         Check::List(of) => json!([sample(of)]),
@@ -677,6 +679,8 @@ fn bad_values(check: &Check) -> Vec<Value> {
         Check::Enum(_) => vec![json!("nonsense"), json!(7), json!("")],
         Check::Password => vec![json!("x"), json!("F".repeat(128)), json!("0".repeat(127)), json!(7)],
         Check::Uuid | Check::Session => vec![json!("x"), json!(7), json!("F".repeat(32)), json!("0".repeat(31))],
+        Check::Key(length) => vec![json!("0".repeat(length - 1)), json!("-".repeat(*length)), json!(7)],
+        Check::KeySecret => vec![json!("0".repeat(KEY_SECRET + 1)), json!("ö".repeat(KEY_SECRET / 2)), json!(7)],
         Check::Bool => vec![json!("yes"), json!(1)],
         Check::Ipv4 => vec![json!("10.0.0"), json!("10.0.0.256"), json!("fd00::1"), json!(7)],
         Check::Ip => vec![json!("10.0.0"), json!("fd00:::1"), json!(7)],

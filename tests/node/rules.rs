@@ -15,7 +15,7 @@ fn nothing_of() -> GetEvents {
 #[actix_rt::test]
 async fn who_may_not_is_told_so_before_anything_is_looked_at() {
     let world = World::new();
-    let bob = Caller { name: "bob".to_string(), account: Some(Id::of_name("bob").into()), admin: false };
+    let bob = Caller::new("bob", Id::of_name("bob").into(), false);
     for (caller, refused) in [(Caller::nobody(), code::INVALID_SESSION), (bob, code::PERMISSION_DENIED)] {
         let command = CommandRequest::new("CreateZone", json!({"bad": 1}), caller.clone(), Origin::Api);
         let query = QueryRequest { name: "QueryGlobalConfig".to_string(), ..QueryRequest::default() };

@@ -55,6 +55,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("src/node/history.rs", "run the query: ‹error›", "only when a thread of ours panics"),
     ("src/node/history.rs", "verify the log: ‹error›", "only when a thread of ours panics"),
     ("src/node/secrets.rs", "make a hash of the password", "only when a thread of ours panics"),
+    ("src/node/secrets.rs", "seal the secret", "the cipher seals every text that short"),
     ("src/node/reads.rs", "‹lost.0›", "the disk fails while a read waits for it"),
     ("src/node/replay.rs", "fold the log again", "no room for temporary files, or the disk fails"),
     ("src/node/replay.rs", "show a state as JSON", "every state has a form in JSON"),

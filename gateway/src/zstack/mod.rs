@@ -24,6 +24,8 @@ use switchback_events::{CommandId, Id};
 
 /// Where it begins.
 pub(crate) const PREFIX: &str = "/zstack/v1";
+/// What its clients are told as context path: they sign what is below it.
+pub(crate) const CONTEXT: &str = "/zstack";
 /// A command that takes longer becomes a job.
 const AT_ONCE: Duration = Duration::from_secs(2);
 

@@ -106,6 +106,27 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// What is signed with an access key needs no log-in: reading, creating, paging, and what goes wrong.
+func TestAccessKey(t *testing.T) {
+	id, secret := given(t, "KEY_ID"), given(t, "KEY_SECRET")
+	cli := client.NewZSClient(config(t).AccessKey(id, secret))
+	zone, err := cli.GetZone(given(t, "ZONE"))
+	done(t, "GetZone", err)
+	equal(t, "the zone's name", zone.Name, "east")
+	query := param.NewQueryParam()
+	query.AddQ("name=east")
+	zones, err := cli.QueryZone(query)
+	done(t, "QueryZone", err)
+	equal(t, "zones", len(zones), 1)
+	l2, err := vlan(cli, given(t, "ZONE"), "signed", 77)
+	done(t, "CreateL2VlanNetwork", err)
+	done(t, "DeleteL2Network", cli.DeleteL2Network(l2, param.DeleteModePermissive))
+	_, err = client.NewZSClient(config(t).AccessKey(id, "wrong")).QueryZone(param.NewQueryParam())
+	refused(t, "a wrong secret", "InvalidAccessKey", err)
+	_, err = client.NewZSClient(config(t).AccessKey("nobody", secret)).QueryZone(param.NewQueryParam())
+	refused(t, "an unknown key", "InvalidAccessKey", err)
+}
+
 func asAny[T any](value T, err error) (any, error) { return value, err }
 
 func vlan(cli *client.ZSClient, zone, name string, id int) (string, error) {
