@@ -303,3 +303,33 @@ fn one(field: &str, kinds: &[&str], given: &str, mut found: Vec<(String, String,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchback_bus::messages;
+
+    /// Parameters that may be of any kind, or of one that nobody calls by a name.
+    const OF_ANY_KIND: &[&str] =
+        &["resource_uuid", "resource_uuids", "resource", "correlation", "verified", "used_ip_uuids", "session"];
+
+    #[test]
+    fn every_uuid_of_a_message_says_what_it_is_of() {
+        for message in messages().filter(|message| !message.internal) {
+            for known in message.parameters {
+                let kinds = message.kinds_of(known);
+                assert!(kinds.iter().all(|kind| query_of(kind).is_some()), "{}.{}", message.name, known.field);
+                let is_uuid = matches!(known.check, Check::Uuid | Check::List(Check::Uuid));
+                assert!(is_uuid || kinds.is_empty(), "{}.{}", message.name, known.field);
+                let any = OF_ANY_KIND.contains(&known.field)
+                    || ["DeleteReservedIpRange", "ReplayResource"].contains(&message.name);
+                assert!(
+                    !is_uuid || any || !kinds.is_empty(),
+                    "{}.{}: add its type to uuids!",
+                    message.name,
+                    known.field
+                );
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns of each kind of inventory, the most useful first. A column that no row has is left out.
 pub fn columns(inventory: &str) -> &'static [&'static str] {
@@ -69,7 +70,7 @@ fn fit(names: &[&str], cells: &[Vec<String>], width: usize) -> Vec<(usize, usize
     let mut fitted: Vec<(usize, usize)> = vec![];
     let mut used = 0;
     for at in 0..names.len() {
-        let widest = cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(names[at].len());
+        let widest = cells.iter().map(|row| wide(&row[at])).max().unwrap_or(0).max(names[at].len());
         let gap = if fitted.is_empty() { 0 } else { GAP };
         let room = width.saturating_sub(used + gap);
         if fitted.is_empty() || widest <= room {
@@ -139,7 +140,7 @@ pub fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => *line += &format!(" {word}"),
+            Some(line) if wide(line) + 1 + wide(word) <= room => *line += &format!(" {word}"),
             _ => lines.push(word.to_string()),
         }
     }
@@ -149,17 +150,31 @@ pub fn wrapped(text: &str, room: usize) -> Vec<String> {
 /// A line, cut where there is no more room.
 pub fn cut(text: &str, room: usize) -> String {
     let text = text.lines().next().unwrap_or_default();
-    if text.chars().count() <= room {
+    if wide(text) <= room {
         return text.to_string();
     }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    let mut left = room.saturating_sub(1);
+    let fits = |c: &char| {
+        let has_room = UnicodeWidthChar::width(*c).unwrap_or(0) <= left;
+        left = left.saturating_sub(UnicodeWidthChar::width(*c).unwrap_or(0));
+        has_room
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+/// How many columns of a terminal a text takes: Chinese signs take two.
+fn wide(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
 }
 
 /// Lines with what stands below each other aligned.
 pub fn aligned(cells: &[Vec<String>]) -> Vec<String> {
-    let widest = |at: usize| cells.iter().filter_map(|row| row.get(at)).map(|text| text.chars().count()).max();
+    let widest = |at: usize| cells.iter().filter_map(|row| row.get(at)).map(|text| wide(text)).max();
     let line = |row: &Vec<String>| {
-        let padded = row.iter().enumerate().map(|(at, text)| format!("{text:<0$}", widest(at).unwrap_or(0)));
+        let padded = row.iter().enumerate().map(|(at, text)| {
+            let gap = widest(at).unwrap_or(0).saturating_sub(wide(text));
+            format!("{text}{:gap$}", "")
+        });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
     cells.iter().map(line).collect()
@@ -251,6 +266,18 @@ position  event         name
 1         zone.Created  z
 ";
         assert_eq!((rendered.text.as_str(), rendered.left_out), (expected, vec!["reason".to_string()]));
+    }
+
+    #[test]
+    fn signs_that_take_two_columns_are_counted_so() {
+        let zone = |name: &str| json!({"name": name, "state": "Enabled", "description": "生产网络生产网络"});
+        let rendered = rows(&[zone("上海"), zone("east")], &["name", "state", "description"], Some(29));
+        let expected = "\
+name  state    description
+上海  Enabled  生产网络生产…
+east  Enabled  生产网络生产…
+";
+        assert_eq!(rendered.text, expected);
     }
 
     #[test]
