@@ -29,6 +29,7 @@ pub fn name_of(kind: &str) -> Option<&'static str> {
     match kind {
         "nic" => Some("internalName"),
         "usedIp" => Some("ip"),
+        "accessKey" => Some("AccessKeyID"),
         "tag" | "systemTag" | "userTag" | "resourceConfig" | "globalConfig" | "networkServiceL3NetworkRef" => None,
         _ => query_of(kind).map(|_| "name"),
     }

@@ -3,7 +3,7 @@
 use crate::{audit_views, client::inventories, failure::Failure, output::Output, table, yaml};
 use serde_json::{Value, json};
 use std::io;
-use switchback_bus::{Message, creates};
+use switchback_bus::{Message, creates, message};
 
 /// A command's reply: what it made or changed; what happened is said on stderr.
 pub fn command(message: &Message, reply: &Value, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
@@ -92,8 +92,28 @@ pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failur
         "GetVirtualRouterConfig" => config(reply, output),
         "GetVirtualRouterDiff" => diff(reply, output),
         "GetVirtualRouterDrift" => drift(reply, output),
-        _ => output.data(reply, |output| output.pairs(reply)),
+        _ => match reply["inventories"].as_array() {
+            Some(rows) => listed(name, reply, rows, output),
+            None => output.data(reply, |output| output.pairs(reply)),
+        },
     }
+}
+
+/// A read's rows: as those of a query where they are of a kind, else with every member that they have.
+fn listed(name: &str, reply: &Value, rows: &[Value], output: &mut Output) -> Result<(), Failure> {
+    let inventory = message(name).map_or("", |message| message.inventory);
+    let mut columns: Vec<&str> = match inventory {
+        "" => rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect(),
+        inventory => table::columns(inventory).to_vec(),
+    };
+    if inventory.is_empty() {
+        let rank = |name: &str| ["uuid", "name", "ip"].iter().position(|first| *first == name).unwrap_or(usize::MAX);
+        columns.sort_by_key(|name| (rank(name), *name));
+        columns.dedup();
+    }
+    output.data(reply, |output| output.rows(rows, &columns))?;
+    output.note(&count(rows.len(), "row"));
+    Ok(())
 }
 
 fn events(reply: &Value, output: &mut Output) -> Result<(), Failure> {

@@ -150,6 +150,7 @@ uuids! {
     TagId = ["tag"],
     NetworkServiceProviderId = ["networkServiceProvider"],
     AccountId = ["account"],
+    AccessKeyId = ["accessKey"],
     ApiTokenId = ["apiToken"],
 }
 
@@ -171,7 +172,6 @@ required!(
     Id,
     Value,
     Map<String, Value>,
-    switchback_events::AccessKeyId,
     switchback_events::SealedSecret,
     crate::Secret,
     std::collections::BTreeMap<String, Vec<String>>
@@ -343,7 +343,12 @@ impl Message {
             "uuid" if self.name.ends_with("VmInstance") => VMS,
             _ => &[],
         };
-        if parameter.of.is_empty() { about() } else { parameter.of }
+        match parameter.field {
+            // What shall be the uuid of something new is nobody's yet.
+            "resource_uuid" => &[],
+            _ if parameter.of.is_empty() => about(),
+            _ => parameter.of,
+        }
     }
 
     /// The parameter that the outside calls `name`.

@@ -41,17 +41,31 @@ pub fn run(
     let name = line.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let message = find(&name, known)?;
     // The message's name stands where clap expects the program's.
-    let line = Line::try_parse_from(line).map_err(|error| {
-        let text = error.to_string();
-        let detail = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
-        Failure::usage(detail).hint(format!("switchback messages {} shows its parameters", message.name))
-    })?;
+    let line = Line::try_parse_from(line).map_err(|error| wrong_flag(message, &error))?;
     let client = line.client.over(outer);
     output.format = client.format();
     if line.help {
         return describe(message, output);
     }
     send(message, &line.arguments, &client, environment, output).map_err(|failure| failure.usage_of(|| usage(message)))
+}
+
+/// What clap says of a flag, without its usage, which is not that of a message.
+fn wrong_flag(message: &Message, error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim);
+    let mut detail = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    if let Some(values) = lines.next().filter(|line| line.starts_with("[possible values")) {
+        detail += &format!(" {values}");
+    }
+    let flag = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let flag = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
+    let words = ["fields", "sort", "start", "limit", "count", "replyWithCount"];
+    let is_word = message.kind == MessageKind::Query && words.contains(&flag);
+    if is_word || parameters(message).iter().any(|parameter| parameter.api_name() == flag) {
+        return Failure::usage(detail).hint(format!("{flag} has no dashes: {flag}=…")).usage_of(|| usage(message));
+    }
+    Failure::usage(detail).hint(format!("switchback help {} shows its parameters", message.name))
 }
 
 fn send(

@@ -1,4 +1,4 @@
-# Completion of switchback for bash (4.4 or later): source it, or put it into /etc/bash_completion.d.
+# Completion of switchback for bash: source it, or put it into /etc/bash_completion.d.
 _switchback() {
     local candidate
     COMPREPLY=()
@@ -10,4 +10,5 @@ _switchback() {
         COMPREPLY+=("$candidate")
     done < <("${COMP_WORDS[0]/#\~/$HOME}" complete bash "$COMP_WORDBREAKS" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
 }
-complete -o nospace -o nosort -F _switchback switchback
+# Before 4.4 bash sorts by itself.
+complete -o nospace -o nosort -F _switchback switchback 2>/dev/null || complete -o nospace -F _switchback switchback

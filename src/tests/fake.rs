@@ -90,6 +90,9 @@ impl Bus for FakeBus {
                 "revision": 5,
                 "items": [{"section": "snat", "item": "rule 1", "expected": "masquerade", "observed": null}],
             }),
+            "GetFreeIp" => json!({
+                "inventories": [{"netmask": "255.255.255.0", "gateway": "10.0.0.1", "ip": "10.0.0.10"}],
+            }),
             "GetAuditHead" => json!({"position": 9, "hash": "ab"}),
             "VerifyAudit" if *self.broken.lock().unwrap() => {
                 json!({"ok": false, "position": 3, "events": 3, "hash": "ab", "brokenAt": 4, "why": "hash"})

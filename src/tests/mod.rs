@@ -183,6 +183,31 @@ fn a_wrong_line_is_usage_and_sends_nothing() {
 }
 
 #[test]
+fn a_parameter_with_dashes_gets_advice() {
+    let server = Server::start();
+    let cases = [
+        (["CreateZone", "--name"], "hint: name has no dashes: name=…\nusage: switchback CreateZone name=TEXT"),
+        (["QueryZone", "--limit"], "hint: limit has no dashes: limit=…"),
+        (["QueryZone", "--nothing"], "hint: switchback help QueryZone shows its parameters"),
+        (["QueryZone", "--output=xml"], "[possible values: table, json, yaml]"),
+    ];
+    for (line, expected) in cases {
+        let done = switchback(&server.environment, &line);
+        assert_eq!(done.code, "2");
+        assert!(done.stderr.contains(expected), "{line:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn the_rows_of_a_read_are_a_table() {
+    let server = Server::start();
+    let done = switchback(&server.environment, &["GetFreeIp"]);
+    let expected = "ip         gateway   netmask\n10.0.0.10  10.0.0.1  255.255.255.0\n";
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), (expected, "1 row\n"));
+    assert_eq!(switchback(&server.environment, &["GetFreeIp", "--json"]).json()["inventories"][0]["ip"], "10.0.0.10");
+}
+
+#[test]
 fn without_a_server_or_a_token_it_says_what_to_do() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap().to_string();
