@@ -1,6 +1,6 @@
 //! What stands around every request: who asks, and that a panic is an answer.
 
-use crate::{Caller, Credentials, Gateway, Limits, Problem, limits, rules, zstack};
+use crate::{Caller, Credentials, Gateway, Limits, Problem, limits, rules, viewer, zstack};
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
@@ -17,7 +17,7 @@ use std::{
 use switchback_bus::{Refusal, RefusalKind, code};
 
 /// What is answered without a token.
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
+const OPEN: [&str; 5] = ["/healthz", "/readyz", "/openapi.json", "/docs", viewer::SCRIPT_PATH];
 
 /// What is answered without a token where the configuration says so.
 const METRICS: &str = "/metrics";

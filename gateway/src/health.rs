@@ -3,7 +3,7 @@
 use crate::{Gateway, Problem, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 /// A component that has not answered by then is not ready.
 const READY_SECONDS: u64 = 5;
@@ -34,9 +34,25 @@ pub(crate) async fn readyz(gateway: web::Data<Gateway>, request: HttpRequest) ->
             .collect::<Map<String, Value>>()
             .into();
     }
+    let plain = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let plain = plain.collect::<Vec<_>>().join(",");
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !ready {
         response.insert_header((header::RETRY_AFTER, "1"));
     }
+    if plain.trim_start().starts_with("text/plain") {
+        return Ok(response.content_type("text/plain; charset=utf-8").body(lines(&body)));
+    }
     Ok(response.json(body))
+}
+
+/// The same for people: a line for each component, then the whole.
+fn lines(body: &Value) -> String {
+    let mut text = String::new();
+    for (component, found) in body["components"].as_object().into_iter().flatten() {
+        let sign = if found["ready"] == true { "+" } else { "-" };
+        let _ = writeln!(text, "[{sign}] {component}: {}", found["detail"].as_str().unwrap_or_default());
+    }
+    let _ = writeln!(text, "{}", body["status"].as_str().unwrap_or_default());
+    text
 }

@@ -29,6 +29,7 @@ mod rules;
 mod server;
 mod tls;
 mod tokens;
+mod viewer;
 mod zstack;
 
 pub use error::Problem;

@@ -2,7 +2,7 @@
 
 use crate::{
     Limits, Problem, Rates, StreamTimes, Tokens, audit, command, events, guard, health, jobs, limits::InFlight,
-    metrics, metrics::Requests, openapi, query, rates::Asked, zstack,
+    metrics, metrics::Requests, openapi, query, rates::Asked, viewer, zstack,
 };
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
@@ -54,6 +54,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/healthz", "Whether the process answers."),
     ("GET", "/readyz", "Whether the system is ready; with `verbose`, by component."),
     ("GET", "/metrics", "What is measured, in Prometheus' text format."),
+    ("GET", "/docs", "This interface as a page that can send requests."),
     ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
     ("GET", "/", "The routes."),
 ];
@@ -139,7 +140,8 @@ impl Gateway {
             .service(get("/readyz").route(web::get().to(health::readyz)))
             .service(get("/openapi.json").route(web::get().to(openapi::get)))
             .service(get("/metrics").route(web::get().to(metrics::get)))
-            .service(get("/docs").route(web::get().to(|| not_supported("/docs"))))
+            .service(get("/docs").route(web::get().to(viewer::page)))
+            .service(get(viewer::SCRIPT_PATH).route(web::get().to(viewer::script)))
             .service(get("/").route(web::get().to(index)))
             .default_service(web::to(|request: HttpRequest| async move { refuse(Problem::no_route(request.path())) }));
         config.app_data(web::Data::new(self.clone())).service(everything);

@@ -403,7 +403,7 @@ async fn what_is_not_there_is_404_and_so_is_what_only_the_system_may_send() {
     for uri in ["/v1", "/v2/queries/QueryZone", "/v1/commands/", "/v1/queries/QueryZone/", "/zstack/v2/zones", "//"] {
         ask(&bus, TestRequest::get().uri(uri)).await.problem(404, "SYS.1003");
     }
-    for uri in ["/docs", "/v1/routers/00000000000000000000000000000000/explain?src=10.0.0.1"] {
+    for uri in ["/v1/routers/00000000000000000000000000000000/explain?src=10.0.0.1"] {
         ask(&bus, TestRequest::get().uri(uri)).await.problem(501, "SYS.1104");
     }
     assert!(bus.commands.lock().unwrap().is_empty());
@@ -462,6 +462,10 @@ async fn readiness_names_the_component_that_is_not() {
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.json()["components"]["journal"], json!({"ready": false, "detail": "read only"}));
     assert_eq!(answer.json()["components"]["projections"]["ready"], true);
+    let plain = TestRequest::get().uri("/readyz?verbose").insert_header(("Accept", "text/plain"));
+    let plain = ask_as(&broken, plain).await;
+    assert_eq!((plain.status.as_u16(), plain.header("content-type")), (503, "text/plain; charset=utf-8"));
+    assert_eq!(plain.text, "[-] journal: read only\n[+] projections: at 7\nnot ready\n");
 }
 
 #[actix_web::test]
@@ -544,6 +548,26 @@ async fn what_is_measured_is_for_administrators_unless_told_otherwise() {
 }
 
 #[actix_web::test]
+async fn the_viewer_is_a_page_that_asks_nobody_else() {
+    let bus = Arc::new(FakeBus::default());
+    let page = ask_as(&bus, TestRequest::get().uri("/docs")).await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("http"), "{policy}");
+    assert!(!page.text.contains("://"), "all of it is here: {}", page.text);
+    let script = page.text.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
+    let gateway = gateway(&bus);
+    let app = test::init_service(App::new().configure(|config| gateway.configure(config))).await;
+    let answer = app.call(TestRequest::get().uri(script).to_request()).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers().get("content-encoding").unwrap().as_bytes()),
+        (200, &b"gzip"[..])
+    );
+    let bytes = to_bytes(answer.into_body()).await.unwrap();
+    assert!(bytes.len() > 100_000 && bytes.starts_with(&[0x1f, 0x8b]));
+}
+
+#[actix_web::test]
 async fn a_panic_is_an_answer() {
     let bus = Arc::new(FakeBus::default());
     let request = command("CreateZone", json!({"name": "z"})).insert_header(("X-Reason", "panic"));
@@ -603,7 +627,7 @@ async fn bytes_that_are_no_request_do_not_end_the_server() {
 async fn an_account_that_is_no_administrator_sends_what_is_for_accounts_and_nothing_else() {
     let bus = Arc::new(FakeBus::default());
     let bob = |request: TestRequest| ask_as(&bus, request.insert_header(("Authorization", "OAuth bobs")));
-    for path in ["/v1/events", "/v1/queries/QueryGlobalConfig", "/v1/audit/export", "/v1/audit/head", "/v2", "/docs"] {
+    for path in ["/v1/events", "/v1/queries/QueryGlobalConfig", "/v1/audit/export", "/v1/audit/head", "/v2"] {
         let problem = bob(TestRequest::get().uri(path)).await.problem(403, "ID.1001");
         assert!(problem["detail"].as_str().unwrap().contains("`bob`"), "{problem}");
     }
