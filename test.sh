@@ -41,6 +41,9 @@ cargo test --workspace --locked --quiet
 step "refusals that no test reaches"
 cargo test --test tidy --locked --quiet -- --ignored every_refusal_is_reached_by_a_test
 if $full; then
+    step "the interface against its document"
+    cargo build --locked --quiet
+    tests/schemathesis/run.sh
     step "licences, bans and sources of the dependencies"
     command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
     cargo fetch --locked

@@ -7,7 +7,9 @@ use crate::routes::ROUTES;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use switchback_bus::{Access, COMMON, Check, DELETE_MODE, KEY_SECRET, Message, MessageKind, Parameter, creates, messages};
+use switchback_bus::{
+    Access, COMMON, Check, DELETE_MODE, KEY_SECRET, Message, MessageKind, Parameter, creates, messages,
+};
 
 static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
 

@@ -6,6 +6,7 @@ mod creation;
 mod credentials;
 mod failures;
 mod flow;
+mod fuzz;
 mod harness;
 mod hosts;
 #[allow(dead_code, reason = "other tests ask the rest")]
