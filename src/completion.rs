@@ -123,7 +123,8 @@ fn walk<'c>(line: &'c Command, words: &[String]) -> Walked<'c> {
             };
             match (arguments(walked.command).find(is).filter(|argument| argument.get_action().takes_values()), value) {
                 (Some(argument), Some(value)) => remember(&mut walked.flags, argument, value),
-                (argument, _) => walked.awaited = argument,
+                // `-ojson` has its value already.
+                (argument, _) => walked.awaited = argument.filter(|_| name.starts_with('-') || name.len() == 1),
             }
         } else if let Some(command) = walked.command.find_subcommand(text).filter(|_| walked.message.is_none()) {
             walked.command = command;
@@ -482,5 +483,42 @@ impl Live<'_> {
             vec![parameter("fields", fields), parameter("limit", MOST), parameter("sort", format!("+{name}"))];
         parameters.extend(like.map(|like| parameter("q", format!("{name}~={like}%"))));
         client.glance(query, &parameters, left).map(|reply| inventories(&reply).to_vec()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(line: &str, current: &str) -> Vec<String> {
+        let nowhere = Environment { server: Some("127.0.0.1:1".to_string()), ..Environment::default() };
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        match offer(crate::line(), &words, current, &nowhere) {
+            Offer::Words(words) => words.into_iter().map(|word| word.text).collect(),
+            Offer::Files => vec![":files".to_string()],
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_line_has_an_answer_that_begins_with_it() {
+        let lines = [
+            "-o json --token=ä CreateL3Network l2NetworkUuid=größe name=上海 --reason=x -ojson description=",
+            "QueryVirtualRouterVm vmNics.l3Network.ipRanges.startIp!?=1,2 zone.nöthing.uuid=x sort=-name fields=a,b =x",
+            "audit log --resource --kind zone.Created -- router config 上海",
+            "UpdateGlobalConfig category=virtualRouter name=agent.deployOnStart value=true",
+        ];
+        for line in lines {
+            for (at, _) in line.char_indices().chain([(line.len(), ' ')]) {
+                let (words, current) = line[..at].rsplit_once(' ').unwrap_or(("", &line[..at]));
+                for text in texts(words, current) {
+                    assert!(text == ":files" || begins(&text, current), "{text} after {words} {current}");
+                }
+            }
+        }
+        assert_eq!(texts("-ojson", "CreateZ"), ["CreateZone"]);
+        assert_eq!(texts("-o", "j"), ["json"]);
+        assert_eq!(texts("--nothing", "CreateZ"), ["CreateZone"]);
+        assert_eq!(texts("QueryZone", "clusters.hosts.vmInstances.hostn"), ["clusters.hosts.vmInstances.hostname="]);
+        assert_eq!(texts("QueryZone", "nothing.na"), [""; 0]);
     }
 }
