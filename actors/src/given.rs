@@ -40,6 +40,7 @@ impl Given {
             command: "Given".to_string(),
             body: Id::NIL,
             principal: "test".to_string(),
+            credential: None,
             origin: Origin::System,
             causation: None,
             correlation: command_id.0,

@@ -211,6 +211,7 @@ impl States {
             command: "Found".to_string(),
             body: Id::NIL,
             principal: "system:founding".to_string(),
+            credential: None,
             origin: Origin::System,
             causation: None,
             correlation: command_id.0,

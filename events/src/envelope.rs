@@ -111,6 +111,9 @@ pub struct Provenance {
     pub body: Id,
     /// The account or the component that asked: `admin`, `system:router-reconciler`.
     pub principal: String,
+    /// The access key or API token that it came in by, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Id>,
     /// The way in.
     pub origin: Origin,
     /// The command or event that caused this command, where there is one.
@@ -209,6 +212,8 @@ fn shown<S: serde::Serializer>(provenance: &Provenance, serializer: S) -> Result
         command_id: CommandId,
         command: &'a str,
         principal: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credential: Option<Id>,
         origin: Origin,
         #[serde(skip_serializing_if = "Option::is_none")]
         causation: Option<Id>,
@@ -216,11 +221,13 @@ fn shown<S: serde::Serializer>(provenance: &Provenance, serializer: S) -> Result
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     }
-    let Provenance { command_id, command, principal, origin, causation, correlation, reason, body: _ } = provenance;
+    let Provenance { command_id, command, principal, credential, origin, causation, correlation, reason, body: _ } =
+        provenance;
     let shown = Shown {
         command_id: *command_id,
         command,
         principal,
+        credential: *credential,
         origin: *origin,
         causation: *causation,
         correlation: *correlation,

@@ -133,6 +133,7 @@ fn proposal(journal: &Journal, client: u64, at: u64, round: u64) -> Proposal {
         command: "StartVmInstance".to_string(),
         body: id(3, at),
         principal: "account:operations".to_string(),
+        credential: None,
         origin: Origin::Bus,
         causation: None,
         correlation: command_id.0,

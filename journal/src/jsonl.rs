@@ -103,8 +103,11 @@ fn lines(commit: &Commit, record: &Record) -> Vec<Value> {
         .envelopes()
         .map(|envelope| {
             let provenance = &envelope.provenance;
-            let optional =
-                [("causationid", provenance.causation.map(|id| id.to_string())), ("reason", provenance.reason.clone())];
+            let optional = [
+                ("causationid", provenance.causation.map(|id| id.to_string())),
+                ("credential", provenance.credential.map(|id| id.to_string())),
+                ("reason", provenance.reason.clone()),
+            ];
             let mut line = json!({
                 "specversion": "1.0",
                 "id": envelope.position.to_string(),

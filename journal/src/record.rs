@@ -79,6 +79,8 @@ struct Body<'a> {
     body: Id,
     #[serde(rename = "u")]
     principal: &'a str,
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    credential: Option<Id>,
     #[serde(rename = "o")]
     origin: Origin,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +142,7 @@ impl<'a> Body<'a> {
             command: &provenance.command,
             body: provenance.body,
             principal: &provenance.principal,
+            credential: provenance.credential,
             origin: provenance.origin,
             causation: provenance.causation,
             correlation,
@@ -163,6 +166,7 @@ impl<'a> Body<'a> {
             command: self.command.to_string(),
             body: self.body,
             principal: self.principal.to_string(),
+            credential: self.credential,
             origin: self.origin,
             causation: self.causation,
             correlation: self.correlation.unwrap_or(self.command_id.0),
@@ -520,6 +524,7 @@ mod tests {
             command: "DeleteZone".to_string(),
             body: Id([2; 16]),
             principal: "admin".to_string(),
+            credential: Some(Id([4; 16])),
             origin: Origin::Cli,
             causation: Some(Id([3; 16])),
             correlation: Id([4; 16]),

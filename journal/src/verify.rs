@@ -369,6 +369,7 @@ mod tests {
             command: "DeleteZone".to_string(),
             body: Id::NIL,
             principal: principal.to_string(),
+            credential: None,
             origin: Origin::Api,
             causation: None,
             correlation: Id::NIL,

@@ -20,6 +20,7 @@ fn provenance(causes: bool) -> Provenance {
         command: "CreateZone".to_string(),
         body: id(2),
         principal: "admin".to_string(),
+        credential: None,
         origin: if causes { Origin::System } else { Origin::Cli },
         causation: causes.then_some(id(3)),
         correlation: if causes { id(4) } else { id(1) },

@@ -52,6 +52,7 @@ impl Log {
             command: "Test".to_string(),
             body: Id::NIL,
             principal: "test".to_string(),
+            credential: None,
             origin: Origin::System,
             causation: None,
             correlation: Id::NIL,

@@ -246,6 +246,7 @@ fn provenance(command: &str, command_id: CommandId) -> Provenance {
         command: command.to_string(),
         body: Id::NIL,
         principal: "admin".to_string(),
+        credential: None,
         origin: Origin::Bus,
         causation: None,
         correlation: command_id.0,

@@ -122,6 +122,7 @@ impl Node {
                 command: request.name,
                 body,
                 principal,
+                credential: request.caller.credential,
                 origin: request.origin,
                 causation: None,
                 correlation: id.0,

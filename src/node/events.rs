@@ -11,7 +11,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
 use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal};
-use switchback_events::{Commit, Envelope, Id, Micros, Position, Recorded, StreamKey, StreamKind, Version};
+use switchback_events::{
+    AccountEvent, Commit, Envelope, Event, Id, Micros, Position, Recorded, StreamKey, StreamKind, Version,
+};
 use switchback_journal::{Journal, ReadError, Subscription};
 
 /// How many events a page has unless asked otherwise.
@@ -257,7 +259,9 @@ fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
             commit.map(|commit| commit.events.clone()).unwrap_or_default()
         }
     };
-    let named = recorded.iter().filter(|recorded| recorded.stream == stream);
+    // An account's token has a name of its own.
+    let own = |event: &Event| !matches!(event, Event::Account(AccountEvent::ApiTokenCreated { .. }));
+    let named = recorded.iter().filter(|recorded| recorded.stream == stream && own(&recorded.event));
     named.filter_map(|event| Some((event.version, event.event.to_json()["name"].as_str()?.to_string()))).collect()
 }
 

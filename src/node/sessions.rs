@@ -192,6 +192,7 @@ impl Node {
             command: request.name,
             body,
             principal: if verified { state.name.clone() } else { request.caller.name },
+            credential: None,
             origin: request.origin,
             causation: None,
             correlation: id.0,

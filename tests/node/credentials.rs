@@ -191,6 +191,9 @@ async fn an_api_token_is_for_its_messages_and_its_time_and_goes_with_its_account
     assert!(text(&made, "expirationDate") > text(&made, "createDate"), "{made}");
     let shown = world.one("QueryApiToken", &["name=ci"]).await;
     assert!(shown.get("token").is_none() && shown["expirationDate"] == made["expirationDate"], "{shown}");
+    let events = world.read("GetEvents", json!({"resource": bob})).await;
+    let last = events["events"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((text(&last, "kind"), text(&last, "name")), ("account.ApiTokenCreated".into(), "bob".into()));
     world.close();
 
     assert_eq!(holding(directory.path(), &token), Vec::<String>::new());
@@ -283,7 +286,12 @@ async fn a_token_sends_the_messages_of_its_scopes_and_reads_what_they_read() {
     assert_eq!((refusal.kind, refusal.code.as_str()), (RefusalKind::Forbidden, "ID.1001"));
     assert!(refusal.detail.contains("CreateZone") && refusal.detail.contains("read, UpdateZone"), "{refusal}");
     create.caller = with("Create*");
-    assert!(world.node.command(create).await.is_ok());
+    let made = world.node.command(create).await.unwrap().inventory.unwrap();
+    let events = world.read("GetEvents", json!({"resource": uuid(&made)})).await;
+    let event = &events["events"][0];
+    assert_eq!((&event["principal"], &event["credential"]), (&json!("admin"), &json!(Id::of_name("token"))));
+    let events = world.read("GetEvents", json!({"kind": "account.Created"})).await;
+    assert!(events["events"][0].get("credential").is_none(), "{events}");
     let query = || QueryRequest { name: "QueryZone".to_string(), ..QueryRequest::default() };
     assert!(world.node.query(&reader, query()).await.is_ok());
     assert!(world.node.query(&with("Create*"), query()).await.is_err());

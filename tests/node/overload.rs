@@ -31,6 +31,7 @@ fn execute(name: &str, parameters: serde_json::Value, command_id: CommandId) -> 
         command: name.to_string(),
         body: Id::NIL,
         principal: "test".to_string(),
+        credential: None,
         origin: Origin::Api,
         causation: None,
         correlation: command_id.0,

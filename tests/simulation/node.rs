@@ -181,6 +181,7 @@ impl World {
                 command: sent.name.to_string(),
                 body,
                 principal: "client".to_string(),
+                credential: None,
                 origin: Origin::Bus,
                 causation: None,
                 correlation: sent.id.0,

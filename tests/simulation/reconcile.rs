@@ -163,6 +163,7 @@ impl World {
             command: command.message().name.to_string(),
             body: Id::of_name(&format!("{command:?}")),
             principal: "system:reconciler".to_string(),
+            credential: None,
             origin: Origin::System,
             causation: None,
             correlation: command_id.0,

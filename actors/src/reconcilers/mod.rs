@@ -289,6 +289,7 @@ impl Reconcilers {
                 command: command.message().name.to_string(),
                 body: Id::of_name(&format!("{command:?}")),
                 principal: format!("system:{component}"),
+                credential: None,
                 origin: Origin::System,
                 causation: cause.map(|(command, _)| command),
                 correlation: cause.map_or(command_id.0, |(_, correlation)| correlation),

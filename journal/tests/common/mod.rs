@@ -39,6 +39,7 @@ pub fn proposal(command: &str, events: Vec<(StreamKey, Event)>) -> Proposal {
         command: "CreateZone".to_string(),
         body: Id::of_name("body"),
         principal: "admin".to_string(),
+        credential: None,
         origin: Origin::Api,
         causation: None,
         correlation: command_id.0,

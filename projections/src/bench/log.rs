@@ -93,6 +93,7 @@ impl Writer<'_> {
             command: draft.command.to_string(),
             body: world.random_id(),
             principal: if by_user { "admin" } else { "system:router-reconciler" }.to_string(),
+            credential: None,
             origin: draft.origin,
             causation: None,
             correlation: command,

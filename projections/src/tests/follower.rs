@@ -24,6 +24,7 @@ async fn create_zone(journal: &Journal, n: u64) -> Position {
         command: "CreateZone".to_string(),
         body: id,
         principal: "test".to_string(),
+        credential: None,
         origin: Origin::Cli,
         causation: None,
         correlation: id,
