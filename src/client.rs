@@ -357,8 +357,12 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error, seconds: u64) -> Failure {
         if error.is_connect() {
-            let hint = "is the server running? `switchback serve` starts one; --server names another";
-            Failure::new(Exit::Other, format!("cannot connect to `{}`: {}", self.base, root(error))).hint(hint)
+            let why = root(error);
+            let hint = match why.contains("certificate") {
+                true => "--ca-file names the authority of the server's certificate; one that is its own says CA:FALSE",
+                false => "is the server running? `switchback serve` starts one; --server names another",
+            };
+            Failure::new(Exit::Other, format!("cannot connect to `{}`: {why}", self.base)).hint(hint)
         } else if error.is_timeout() {
             let detail = format!("`{}` did not answer within {seconds} seconds", self.base);
             Failure::new(Exit::Timeout, detail).hint("with the same --idempotency-key a command can be sent again")

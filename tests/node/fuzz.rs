@@ -242,8 +242,9 @@ impl Fuzz {
         }
     }
 
-    fn request(&mut self, all: &[&Message]) -> Request {
-        let message = self.pick(all);
+    /// Each message in its turn, by either interface.
+    fn request(&mut self, all: &[&Message], number: usize) -> Request {
+        let message = all[number % all.len()];
         let mut headers =
             vec![("authorization", b"Bearer secret".to_vec()), ("content-type", b"application/json".to_vec())];
         const HEADERS: [&str; 8] = [
@@ -364,7 +365,7 @@ async fn whatever_is_sent_is_answered_and_the_node_goes_on() {
         if number % 500 == 0 {
             fuzz.known = ids(&world).await;
         }
-        let request = fuzz.request(&all);
+        let request = fuzz.request(&all, number);
         let Ok(uri) = request.uri.parse::<actix_web::http::Uri>() else { continue };
         let mut asked = test::TestRequest::default().method(request.method.clone()).uri(&uri.to_string());
         for (name, value) in &request.headers {

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+root=$PWD
 binary=${1:-target/debug/switchback}
 examples=${2:-20}
 seed=${3:-$RANDOM}
@@ -50,7 +51,9 @@ done
 
 echo "schemathesis with seed $seed and $examples examples an operation" >&2
 failed=0
-"$venv/bin/schemathesis" --config-file tests/schemathesis/schemathesis.toml run "http://$address/openapi.json" \
+# It leaves notes where it runs.
+cd "$folder"
+"$root/$venv/bin/schemathesis" --config-file "$root/tests/schemathesis/schemathesis.toml" run "http://$address/openapi.json" \
     --header "Authorization: Bearer $(cat "$folder/data/admin.token")" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --phases examples,coverage,fuzzing --max-examples "$examples" --seed "$seed" --request-timeout 60 --no-color || failed=$?
