@@ -41,3 +41,8 @@ impl fmt::Debug for Secret {
         f.write_str("(secret)")
     }
 }
+
+/// Whether the reply of the command `name` shows a secret, once: it is given to who waits for it, and kept for nobody.
+pub fn shows_secret(name: &str) -> bool {
+    matches!(name, "LogInByAccount" | "CreateAccessKey" | "CreateApiToken")
+}

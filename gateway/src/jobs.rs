@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use switchback_bus::{CommandReply, CommandRequest, Refusal};
+use switchback_bus::{CommandReply, CommandRequest, Refusal, shows_secret};
 use switchback_events::{AccountId, CommandId, Id};
 use tokio::time::Instant;
 
@@ -86,7 +86,8 @@ impl Jobs {
 /// It goes on in a task of its own: a client that goes away does not take its half-done command with it.
 pub(crate) async fn carry_out(gateway: &Gateway, asked: CommandRequest, patience: Option<Duration>) -> Option<Outcome> {
     let (bus, id, name) = (gateway.bus.clone(), asked.command_id, asked.name.clone());
-    let owner = asked.caller.account;
+    // A secret is kept for nobody, not even for its owner, whose other keys may have less rights.
+    let owner = asked.caller.account.filter(|_| !shows_secret(&asked.name));
     let mut work = tokio::spawn(async move { bus.command(asked).await });
     // Who is about to log in could not ask for a job afterwards, and waits.
     let (Some(CommandId(job)), Some(owner), Some(patience)) = (id, owner, patience) else {

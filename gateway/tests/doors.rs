@@ -219,3 +219,20 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_the_owner_is_not() {
         assert_eq!(world.get("Bearer nobody", "/healthz").await.status, 200);
     }
 }
+
+#[actix_web::test]
+async fn a_secret_is_given_to_who_waits_and_is_no_job_that_others_could_poll() {
+    let world = World::new(Rates::default());
+    let token = json!({"name": "ci", "scopes": ["read"]});
+    for (path, body, status) in [
+        (CREATE_ZONE, json!({"name": "z"}), 202),
+        (ZONES, json!({"params": {"name": "z"}}), 202),
+        ("/v1/commands/CreateAccessKey", json!({}), 200),
+        ("/v1/commands/CreateApiToken", token.clone(), 200),
+        ("/zstack/v1/accesskeys", json!({"params": {}}), 200),
+        ("/zstack/v1/api-tokens", json!({"params": token}), 200),
+    ] {
+        let request = TestRequest::post().uri(path).insert_header(("Prefer", "respond-async")).set_json(body);
+        assert_eq!(world.ask("Bearer session", request).await.status, status, "{path}");
+    }
+}
