@@ -143,7 +143,8 @@ fn kinds() -> Vec<StreamKind> {
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
-        Account => None,
+        Account => Some(Ownership),
+        Ownership => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -329,11 +330,11 @@ fn messages_page() -> String {
     }
     page.push_str(
         "## Queries\n\nAll take `q` (a condition, repeatable), `fields`, `sort`, `start`, `limit`, `count`, \
-         `replyWithCount`, `at` and `minPosition`.\n\n| query | answers |\n|---|---|\n",
+         `replyWithCount`, `at` and `minPosition`.\n\n| query | answers | for |\n|---|---|---|\n",
     );
     for message in QUERIES {
-        writeln!(page, "| <a id=\"{}\"></a>`{}` | {} |", message.name.to_lowercase(), message.name, message.doc)
-            .unwrap();
+        let (id, name, who) = (message.name.to_lowercase(), message.name, message.access.words());
+        writeln!(page, "| <a id=\"{id}\"></a>`{name}` | {} | {who} |", message.doc).unwrap();
     }
     page.push_str("\n## Reads\n\n");
     for message in READS {
@@ -353,6 +354,9 @@ fn messages_page() -> String {
 
 fn section(page: &mut String, message: &Message) {
     writeln!(page, "### {}\n\n{}", message.name, words(message.doc)).unwrap();
+    if !message.internal {
+        writeln!(page, "For {}.", message.access.words()).unwrap();
+    }
     if creates(message) {
         page.push_str("Takes the [common parameters](#common-parameters).\n");
     }

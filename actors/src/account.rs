@@ -2,7 +2,7 @@
 
 use crate::{
     access_key::AccessKey, api_token::ApiToken, context::Context, decision::Decision, directory::Relation,
-    facts::Facts, rules,
+    facts::Facts, ownership, rules,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -151,7 +151,10 @@ pub(crate) fn delete(command: &DeleteAccount, facts: &Facts) -> Result<Decision,
     if !rules::Exists::exists(&*facts.get::<Account>(command.uuid)?) {
         return Ok(decision);
     }
-    Ok(decision.event(AccountEvent::Deleted {}))
+    rules::unblocked("account", ownership::of_account(facts, command.uuid)?)?;
+    let mut decision = decision.event(AccountEvent::Deleted {});
+    ownership::forget(&mut decision, facts, command.uuid)?;
+    Ok(decision)
 }
 
 /// A password was verified, or was wrong. One that was changed meanwhile is wrong.

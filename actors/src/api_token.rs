@@ -27,7 +27,7 @@ pub(crate) fn create(command: &ReportApiToken, facts: &Facts, context: &Context)
     let account = rules::existing::<Account>(facts, "accountUuid", command.uuid)?;
     accept_scopes(&command.scopes)?;
     let id = context.resource_id();
-    if !facts.members(Relation::AccountOfCredential, id).is_empty() {
+    if !facts.known_members(Relation::AccountOfCredential, id).is_empty() {
         return Err(Refusal::operation(format!(
             "resourceUuid = `{id}`: there is an access key or token with this uuid"
         )));

@@ -9,6 +9,7 @@ use switchback_events::*;
 /// # Errors
 /// The refusal; nothing has changed.
 pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+    ownership::unused(facts, context)?;
     let cascade = if context.common.enforcing { cascade::decide(command, facts)? } else { None };
     let mut decision = match cascade {
         Some(decision) => decision,
@@ -20,6 +21,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
     }
     tag_set::follow(&mut decision, facts)?;
     resource_config::follow(&mut decision, facts)?;
+    ownership::follow(&mut decision, facts, context)?;
     Ok(decision)
 }
 
@@ -141,6 +143,10 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::CreateAccount(c) => account::create(c, facts, context),
         Command::UpdateAccount(c) => account::update(c, facts),
         Command::DeleteAccount(c) => account::delete(c, facts),
+        Command::ShareResource(c) => ownership::share(c, facts),
+        Command::RevokeResourceSharing(c) => ownership::revoke(c, facts),
+        Command::ChangeResourceOwner(c) => ownership::change_owner(c, facts),
+        Command::UpdateQuota(c) => ownership::update_quota(c, facts),
         // The node has verified these and put its report in their place; what it knows nothing of changes nothing.
         Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
             Ok(Decision::about(StreamKind::Account, ADMIN_ACCOUNT))
@@ -252,6 +258,10 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::CreateAccount(_) => (Account, made),
         Command::UpdateAccount(c) => (Account, c.uuid.0),
         Command::DeleteAccount(c) => (Account, c.uuid.0),
+        Command::ShareResource(c) => (Ownership, c.resource_uuids.first().copied().unwrap_or(Id::NIL)),
+        Command::RevokeResourceSharing(c) => (Ownership, c.resource_uuids.first().copied().unwrap_or(Id::NIL)),
+        Command::ChangeResourceOwner(c) => (Ownership, c.resource_uuid),
+        Command::UpdateQuota(c) => (Ownership, c.identity_uuid.0),
         Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
             (Account, ADMIN_ACCOUNT.0)
         }

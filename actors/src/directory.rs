@@ -51,6 +51,10 @@ pub enum Relation {
     TokensWithDigest,
     /// The tags whose text names a resource.
     TagsNaming,
+    /// Resources of a kind that an account has; what is destroyed and may be recovered is not among them.
+    OwnedBy(StreamKind),
+    /// Resources of a kind that an account may use; [`Id::NIL`] is everybody.
+    SharedWith(StreamKind),
 }
 
 /// One set.
@@ -123,6 +127,33 @@ impl Directory {
         self.add(relation, owner, member);
     }
 
+    fn remove_where(&mut self, member: Id, which: impl Fn(&SetKey) -> bool) {
+        let keys = self.memberships.get(&member).into_iter().flatten();
+        for key in keys.filter(|key| which(key)).copied().collect::<Vec<_>>() {
+            self.remove(key, member);
+        }
+    }
+
+    fn ownership(&mut self, id: Id, event: &OwnershipEvent) {
+        use Relation::{OwnedBy, SharedWith};
+        match event {
+            OwnershipEvent::Owned { resource, account } => self.move_to(OwnedBy(*resource), *account, id),
+            OwnershipEvent::Shared { resource, accounts } => {
+                accounts.iter().for_each(|account| self.add(SharedWith(*resource), *account, id));
+            }
+            OwnershipEvent::Published { resource } => self.add(SharedWith(*resource), Id::NIL, id),
+            OwnershipEvent::Unshared { accounts } => {
+                let gone = |with: Id| accounts.iter().any(|account| account.0 == with);
+                self.remove_where(id, |key| matches!(key.0, SharedWith(_)) && gone(key.1));
+            }
+            OwnershipEvent::Unpublished {} => {
+                self.remove_where(id, |key| matches!(key.0, SharedWith(_)) && key.1 == Id::NIL);
+            }
+            OwnershipEvent::Ended {} => self.remove_where(id, |key| matches!(key.0, OwnedBy(_) | SharedWith(_))),
+            OwnershipEvent::QuotaChanged { .. } => {}
+        }
+    }
+
     fn vm(&mut self, id: Id, nics: &[Nic], image: Option<ImageId>, offering: Option<OfferingId>) {
         for nic in nics {
             self.add(Relation::VmsOnL3, nic.l3_network, id);
@@ -148,7 +179,7 @@ impl Directory {
     pub fn may_bear(head: &EventHead<'_>) -> bool {
         head.version == 1
             || match head.stream.kind {
-                StreamKind::L2Network | StreamKind::TagSet => true,
+                StreamKind::L2Network | StreamKind::TagSet | StreamKind::Ownership => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
                 StreamKind::Account if head.name.starts_with("AccessKey") || head.name.starts_with("ApiToken") => true,
@@ -163,7 +194,8 @@ impl Directory {
     pub fn apply(&mut self, recorded: &Recorded) {
         use Relation::*;
         let id = recorded.stream.id;
-        if recorded.version == 1 && !matches!(recorded.stream.kind, StreamKind::TagSet | StreamKind::ResourceConfig) {
+        let beside = [StreamKind::TagSet, StreamKind::ResourceConfig, StreamKind::Ownership];
+        if recorded.version == 1 && !beside.contains(&recorded.stream.kind) {
             self.add(All(recorded.stream.kind), Id::NIL, id);
         }
         match &recorded.event {
@@ -263,6 +295,7 @@ impl Directory {
                 self.remove((AccountOfCredential, api_token.0), id);
                 self.forget(api_token.0);
             }
+            Event::Ownership(event) => self.ownership(id, event),
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
                 self.add(ResourceOfTag, *tag, id);
                 refers_to.iter().for_each(|named| self.add(TagsNaming, *named, tag.0));

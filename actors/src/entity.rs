@@ -4,7 +4,7 @@
 //! decide → sequence → evolve → durable → reply: the actor takes the next command as soon as the last one is
 //! sequenced; who asked waits for the disk by himself.
 
-use crate::{context::Context, decide::decide, decision::Decision, directory::SetKey, states::States};
+use crate::{context::Context, decide::decide, decision::Decision, directory::SetKey, ownership, states::States};
 use actix::{Actor, ActorContext, AsyncContext, Context as ActorCtx, Handler, Message};
 use std::{
     sync::Arc,
@@ -140,12 +140,23 @@ pub fn prepare(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<
     {
         return Ok(Step::Done(Decided::Appended(appended)));
     }
-    let facts = states.facts();
+    let eyes;
+    let facts = match &execute.common.asking {
+        None => states.facts(),
+        Some(asking) => {
+            let looked = states.facts();
+            eyes = states.hiding(ownership::hidden(asking, &execute.command, &looked)?);
+            eyes.facts().resting_on(looked.shown())
+        }
+    };
     let at = clock.now();
     let context = Context::new(at, provenance.command_id, execute.common.clone());
-    let decision = decide(&execute.command, &facts, &context)?;
+    let decision = decide(&execute.command, &facts, &context).map_err(|refusal| match &execute.common.asking {
+        Some(asking) if !refusal.blockers.is_empty() => ownership::veiled(asking, refusal, &states.facts()),
+        _ => refusal,
+    })?;
     if let Some(wanted) = execute.if_match {
-        let version = states.journal().version(decision.target);
+        let version = facts.version(decision.target);
         if version != wanted {
             let detail = format!("If-Match names version {wanted}, and {} is at version {version}", decision.target);
             let refusal = Refusal::new(RefusalKind::StaleVersion, code::STALE_VERSION, detail);

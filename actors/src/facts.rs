@@ -35,6 +35,21 @@ impl<'a> Facts<'a> {
         Ok(state)
     }
 
+    /// The state of `id` also where it is hidden: an id that was given once is not given again.
+    pub(crate) fn known<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
+        let id = id.into();
+        let (version, state) = self.states.known::<A>(id)?;
+        self.reads.borrow_mut().entry(StreamKey::new(A::KIND, id)).or_insert(version);
+        Ok(state)
+    }
+
+    /// The same, for a decision that rests on what was shown before, too.
+    pub(crate) fn resting_on(self, (reads, sets): Shown) -> Facts<'a> {
+        self.reads.borrow_mut().extend(reads);
+        self.sets.borrow_mut().extend(sets);
+        self
+    }
+
     /// The state of `id` without resting on it: for what never changes, and for what may be a little old.
     pub fn peek<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
         Ok(self.states.get::<A>(id)?.1)
@@ -44,6 +59,14 @@ impl<'a> Facts<'a> {
     pub fn members(&self, relation: Relation, owner: impl Into<Id>) -> Vec<Id> {
         let key = (relation, owner.into());
         let (generation, members) = self.states.set(key);
+        self.sets.borrow_mut().entry(key).or_insert(generation);
+        members
+    }
+
+    /// The members of a set, also where they are hidden: an id that was given once is not given again.
+    pub(crate) fn known_members(&self, relation: Relation, owner: impl Into<Id>) -> Vec<Id> {
+        let key = (relation, owner.into());
+        let (generation, members) = self.states.known_set(key);
         self.sets.borrow_mut().entry(key).or_insert(generation);
         members
     }
@@ -71,6 +94,18 @@ impl<'a> Facts<'a> {
     /// The value of a global configuration entry.
     pub fn config(&self, category: &str, name: &str) -> Result<String, Refusal> {
         Ok(self.peek::<GlobalConfig>(global_config_id())?.value(category, name))
+    }
+
+    /// The version of a stream, also where it is hidden; the decision rests on it.
+    pub(crate) fn known_version(&self, stream: StreamKey) -> Version {
+        let version = self.states.journal().version(stream);
+        self.reads.borrow_mut().entry(stream).or_insert(version);
+        version
+    }
+
+    /// The version of a stream, without resting on it.
+    pub(crate) fn version(&self, stream: StreamKey) -> Version {
+        self.states.version(stream)
     }
 
     /// What was shown: the versions and the generations.

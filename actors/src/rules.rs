@@ -61,7 +61,7 @@ pub fn existing<A: Aggregate + Exists>(facts: &Facts, field: &str, id: impl Into
 
 /// Refuses to make what is there already.
 pub fn absent<A: Aggregate + Exists>(facts: &Facts, id: Id) -> Result<(), Refusal> {
-    let state = facts.get::<A>(id)?;
+    let state = facts.known::<A>(id)?;
     if state.is_new() {
         return Ok(());
     }

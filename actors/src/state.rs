@@ -64,6 +64,7 @@ states!(
     GlobalConfig,
     ResourceConfig,
     Account,
+    Ownership,
 );
 
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another

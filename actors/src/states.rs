@@ -41,6 +41,8 @@ pub struct States {
     due: Arc<Mutex<HashMap<StreamKey, Version>>>,
     table: Arc<RwLock<HashMap<StreamKey, (Version, State)>>>,
     directory: Arc<RwLock<Directory>>,
+    /// What is as if it were absent.
+    hidden: Arc<BTreeSet<Id>>,
 }
 
 impl States {
@@ -66,6 +68,7 @@ impl States {
             due: Arc::default(),
             table: Arc::default(),
             directory: Arc::new(RwLock::new(directory)),
+            hidden: Arc::default(),
         })
     }
 
@@ -82,6 +85,30 @@ impl States {
     /// The same, but the account that [`States::found`] makes has a password.
     pub fn with_admin_password(self, admin_password: Option<PasswordHash>) -> States {
         States { admin_password, ..self }
+    }
+
+    /// The same as seen by one from whom these are hidden: they are absent, and have no members.
+    pub fn hiding(&self, hidden: BTreeSet<Id>) -> States {
+        States { hidden: Arc::new(hidden), ..self.clone() }
+    }
+
+    /// The version of a stream; 0 where it is hidden.
+    pub fn version(&self, stream: StreamKey) -> Version {
+        if self.hides(stream) { 0 } else { self.journal.version(stream) }
+    }
+
+    /// What is found by a name of its own; who belongs to what is absent is not asked for.
+    fn hides_set(&self, (relation, id): SetKey) -> bool {
+        use Relation::{AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag};
+        let found = matches!(relation, AccountOfCredential | L3OfReservedRange | OwnerOfNic | ResourceOfTag);
+        found && self.hidden.contains(&id)
+    }
+
+    /// Whose something is stays known, so that a decision can rest on it.
+    fn hides(&self, stream: StreamKey) -> bool {
+        // What nobody names, such as a block of MACs, is as it is.
+        let beside = [StreamKind::Ownership, StreamKind::MacBlock, StreamKind::GlobalConfig];
+        !self.hidden.is_empty() && !beside.contains(&stream.kind) && self.hidden.contains(&stream.id)
     }
 
     /// The backends of network services.
@@ -104,6 +131,13 @@ impl States {
     /// # Errors
     /// A log that cannot be read.
     pub fn load(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
+        if self.hides(stream) {
+            return Ok((self.journal.version(stream), State::absent(stream.kind)));
+        }
+        self.load_known(stream)
+    }
+
+    fn load_known(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
         loop {
             if let Some((version, state)) = self.table.read().get(&stream) {
                 return Ok((*version, state.clone()));
@@ -148,17 +182,20 @@ impl States {
     /// The last sequenced state of `id`: what decisions stand on.
     pub fn get<A: Aggregate>(&self, id: impl Into<Id>) -> Result<(Version, Arc<A>), Refusal> {
         let stream = StreamKey::new(A::KIND, id);
-        let (version, state) = self.load(stream)?;
-        match A::of(&state) {
-            Some(state) => Ok((version, state.clone())),
-            None => Err(Refusal::internal(format!("{stream} has a state of another kind"))),
-        }
+        of_kind(stream, self.load(stream)?)
+    }
+
+    /// The same also where it is hidden.
+    pub(crate) fn known<A: Aggregate>(&self, id: impl Into<Id>) -> Result<(Version, Arc<A>), Refusal> {
+        let stream = StreamKey::new(A::KIND, id);
+        of_kind(stream, self.load_known(stream)?)
     }
 
     /// The members of a set and its generation.
     pub(crate) fn set(&self, key: SetKey) -> (u64, Vec<Id>) {
         let directory = self.directory.read();
-        (directory.generation(key), directory.members(key).collect())
+        let members = if self.hides_set(key) { Vec::new() } else { directory.members(key).collect() };
+        (directory.generation(key), members)
     }
 
     /// The members of a set.
@@ -166,9 +203,15 @@ impl States {
         self.set(key).1
     }
 
+    /// The members of a set, also where it is hidden.
+    pub(crate) fn known_set(&self, key: SetKey) -> (u64, Vec<Id>) {
+        let directory = self.directory.read();
+        (directory.generation(key), directory.members(key).collect())
+    }
+
     /// How many members a set has.
     pub fn count(&self, key: SetKey) -> usize {
-        self.directory.read().count(key)
+        if self.hides_set(key) { 0 } else { self.directory.read().count(key) }
     }
 
     /// Sequences a commit: the journal checks the versions, this table the generations, then all states evolve
@@ -273,5 +316,12 @@ impl States {
     /// The directory, for comparison with a replayed one.
     pub fn directory(&self) -> Directory {
         self.directory.read().clone()
+    }
+}
+
+fn of_kind<A: Aggregate>(stream: StreamKey, (version, state): (Version, State)) -> Result<(Version, Arc<A>), Refusal> {
+    match A::of(&state) {
+        Some(state) => Ok((version, state.clone())),
+        None => Err(Refusal::internal(format!("{stream} has a state of another kind"))),
     }
 }

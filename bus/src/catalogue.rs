@@ -131,6 +131,10 @@ commands!(
     CreateAccount,
     UpdateAccount,
     DeleteAccount,
+    ShareResource,
+    RevokeResourceSharing,
+    ChangeResourceOwner,
+    UpdateQuota,
     LogInByAccount,
     LogOut,
     ReportLogIn,
@@ -230,6 +234,21 @@ pub const QUERIES: &[Message] = &[
     query("QueryAccount", "/accounts", "account", Access::Account, "Accounts."),
     query("QueryAccessKey", "/accesskeys", "accessKey", Access::Account, "Access keys, without their secrets."),
     query("QueryApiToken", "/api-tokens", "apiToken", Access::Account, "API tokens, without what comes in by them."),
+    query(
+        "QueryAccountResourceRef",
+        "/accounts/resources/refs",
+        "accountResourceRef",
+        Access::Account,
+        "What accounts have; what the administrator has from the beginning is not listed.",
+    ),
+    query(
+        "QuerySharedResource",
+        "/accounts/resources",
+        "sharedResource",
+        Access::Account,
+        "What is shared with accounts, and with all.",
+    ),
+    query("QueryQuota", "/accounts/quotas", "quota", Access::Account, "How much accounts of type Normal may have."),
 ];
 
 macro_rules! reads {
@@ -287,6 +306,7 @@ reads!(
     VerifyAudit,
     GetAgentToken,
     ValidateSession,
+    GetAccountQuotaUsage,
 );
 
 /// Every message.
@@ -316,6 +336,8 @@ pub struct Common {
     pub system_tags: Vec<String>,
     /// User tags for a new resource.
     pub user_tags: Vec<String>,
+    /// For whom it is asked, where that is no administrator.
+    pub asking: Option<Asking>,
     /// For deletes and detaches: what stands on the resource goes with it.
     pub enforcing: bool,
 }

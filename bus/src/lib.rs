@@ -22,6 +22,7 @@ mod message;
 mod network_service_provider;
 mod nic;
 mod offering;
+mod ownership;
 #[cfg(debug_assertions)]
 mod reached;
 mod read;
@@ -54,6 +55,7 @@ pub use message::{
 pub use network_service_provider::*;
 pub use nic::*;
 pub use offering::*;
+pub use ownership::*;
 pub use read::*;
 pub use refusal::*;
 pub use resource_config::*;

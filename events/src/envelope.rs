@@ -34,6 +34,7 @@ pub enum StreamKind {
     GlobalConfig,
     ResourceConfig,
     Account,
+    Ownership,
 }
 
 impl StreamKind {
@@ -56,6 +57,7 @@ impl StreamKind {
             StreamKind::GlobalConfig => "global_config",
             StreamKind::ResourceConfig => "resource_config",
             StreamKind::Account => "account",
+            StreamKind::Ownership => "ownership",
         }
     }
 }

@@ -60,6 +60,7 @@ events! {
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
     ResourceConfig(ResourceConfigEvent) = ResourceConfig,
     Account(AccountEvent) = Account,
+    Ownership(OwnershipEvent) = Ownership,
 }
 
 /// Why an event could not be written or read.
@@ -233,6 +234,10 @@ impl Event {
                 }
                 _ => vec![],
             },
+            Event::Ownership(OwnershipEvent::Owned { account, .. }) => vec![account.0],
+            Event::Ownership(OwnershipEvent::Shared { accounts, .. } | OwnershipEvent::Unshared { accounts }) => {
+                accounts.iter().map(|account| account.0).collect()
+            }
             _ => vec![],
         };
         let mut seen = std::collections::BTreeSet::new();

@@ -121,7 +121,8 @@ fn kinds() -> Vec<StreamKind> {
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
-        Account => None,
+        Account => Some(Ownership),
+        Ownership => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -144,6 +145,7 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
         StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
         StreamKind::Account => variants::<AccountEvent>(),
+        StreamKind::Ownership => variants::<OwnershipEvent>(),
     }
 }
 
@@ -239,6 +241,7 @@ fn samples() -> BTreeMap<Key, Event> {
     };
     structure(&mut |case, event| add(case, event));
     networks(&mut |case, event| add(case, event));
+    ownership(&mut |case, event| add(case, event));
     machines(&mut |case, event| add(case, event));
     samples
 }
@@ -382,6 +385,17 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("full", deleted.into());
     let changed = GlobalConfigEvent::Changed { category: text("host"), name: text("ping.interval"), value: text("60") };
     add("full", changed.into());
+}
+
+fn ownership(add: &mut dyn FnMut(&str, Event)) {
+    let (resource, accounts) = (StreamKind::L3Network, vec![id(1), id(2)]);
+    add("full", OwnershipEvent::Owned { resource, account: id(1) }.into());
+    add("full", OwnershipEvent::Shared { resource, accounts: accounts.clone() }.into());
+    add("full", OwnershipEvent::Published { resource }.into());
+    add("full", OwnershipEvent::Unshared { accounts }.into());
+    add("full", OwnershipEvent::Unpublished {}.into());
+    add("full", OwnershipEvent::Ended {}.into());
+    add("full", OwnershipEvent::QuotaChanged { name: text("l3.num"), value: 30 }.into());
 }
 
 fn networks(add: &mut dyn FnMut(&str, Event)) {

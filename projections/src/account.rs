@@ -2,12 +2,13 @@
 
 use crate::catalogue::{ACCESS_KEY, ACCOUNT, API_TOKEN};
 use crate::fold::{RowChange, Rows};
+use crate::ownership;
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{AccountEvent, Enabled, Id};
+use switchback_events::{AccountEvent, AccountType, Enabled, Id};
 
 pub(crate) fn changes(id: Id, event: &AccountEvent, rows: &dyn Rows) -> Result<Vec<RowChange>, StoreError> {
-    Ok(vec![match event {
+    let mut changes = vec![match event {
         AccountEvent::Created { name, description, account_type, password: _ } => RowChange::insert(&ACCOUNT, id)
             .put("name", name)
             .put("description", description.as_deref())
@@ -26,6 +27,7 @@ pub(crate) fn changes(id: Id, event: &AccountEvent, rows: &dyn Rows) -> Result<V
                 let theirs = rows.find(kind, "accountUuid", &id.to_string())?;
                 gone.extend(theirs.into_iter().map(|uuid| RowChange::delete(kind, uuid)));
             }
+            gone.extend(ownership::no_quotas(id));
             return Ok(gone);
         }
         AccountEvent::AccessKeyCreated { access_key, key_id, secret: _, description } => {
@@ -49,5 +51,9 @@ pub(crate) fn changes(id: Id, event: &AccountEvent, rows: &dyn Rows) -> Result<V
                 .put("expirationDate", Val::Int(*expires))
         }
         AccountEvent::ApiTokenDeleted { api_token } => RowChange::delete(&API_TOKEN, api_token),
-    }])
+    }];
+    if matches!(event, AccountEvent::Created { account_type: AccountType::Normal, .. }) {
+        changes.extend(ownership::quotas(id));
+    }
+    Ok(changes)
 }

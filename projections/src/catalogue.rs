@@ -4,6 +4,10 @@
 //! **Invariant:** every kind starts with `uuid` and ends with `createDate` and `lastOpDate`. Names of SQL tables
 //! and columns come from here alone, never from a user.
 
+mod ownership;
+
+pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
+
 use Ty::*;
 
 /// What a field holds.
@@ -187,6 +191,9 @@ pub static KINDS: &[&Kind] = &[
     &ACCOUNT,
     &ACCESS_KEY,
     &API_TOKEN,
+    &ACCOUNT_RESOURCE_REF,
+    &SHARED_RESOURCE,
+    &QUOTA,
 ];
 
 /// An account.

@@ -11,7 +11,17 @@ use crate::catalogue::{Field, Kind, Link, Relation, Ty};
 use crate::condition::{Condition, End, Op};
 use crate::store::columns;
 use crate::value::{Val, json_array};
-use switchback_events::Position;
+use crate::visible;
+use switchback_events::{Id, Position};
+
+/// Whose eyes, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct View {
+    /// At this position; none: now.
+    pub at: Option<Position>,
+    /// Only what this account may see; none: everything.
+    pub account: Option<Id>,
+}
 
 /// The alias of the rows asked for.
 const TOP: &str = "t0";
@@ -39,24 +49,26 @@ pub(crate) struct Page {
 }
 
 impl Selection {
-    /// The rows of `kind` that meet all `conditions`, now or at a position.
-    pub fn new(kind: &'static Kind, conditions: &[Condition], at: Option<Position>) -> Selection {
-        let mut compiler = Compiler { at: at.is_some(), arguments: Vec::new(), aliases: 0 };
-        compiler.arguments.extend(at.map(Val::from));
-        let mut predicate = String::from("1");
+    /// The rows of `kind` that meet all `conditions`, in a view.
+    pub fn new(kind: &'static Kind, conditions: &[Condition], view: View) -> Selection {
+        let mut compiler = Compiler::new(view);
+        let mut predicate = compiler.seen(kind, TOP).unwrap_or_else(|| String::from("1"));
         for condition in conditions {
             predicate += " AND ";
             predicate += &compiler.condition(TOP, &condition.hops, condition, condition.is_selective());
         }
-        Selection { kind, at: at.is_some(), predicate, arguments: compiler.arguments }
+        Selection { kind, at: compiler.at, predicate, arguments: compiler.arguments }
     }
 
     /// The rows whose `field` is one of `values`: for embedded relations.
-    pub fn members(kind: &'static Kind, field: &str, values: &[String], at: Option<Position>) -> Selection {
-        let mut arguments: Vec<Val> = at.map(Val::from).into_iter().collect();
-        arguments.push(json_array(values).into());
-        let predicate = format!("{TOP}.\"{field}\" IN (SELECT value FROM json_each(?{}))", arguments.len());
-        Selection { kind, at: at.is_some(), predicate, arguments }
+    pub fn members(kind: &'static Kind, field: &str, values: &[String], view: View) -> Selection {
+        let mut compiler = Compiler::new(view);
+        let members = compiler.bind(json_array(values).into());
+        let mut predicate = format!("{TOP}.\"{field}\" IN (SELECT value FROM json_each({members}))");
+        if let Some(seen) = compiler.seen(kind, TOP) {
+            predicate = format!("{seen} AND {predicate}");
+        }
+        Selection { kind, at: compiler.at, predicate, arguments: compiler.arguments }
     }
 
     /// The arms of the top level: table and condition.
@@ -105,9 +117,24 @@ struct Compiler {
     /// The first is the position, if there is one.
     arguments: Vec<Val>,
     aliases: usize,
+    /// The argument that the account is bound to, if there is one.
+    account: Option<String>,
 }
 
 impl Compiler {
+    fn new(view: View) -> Compiler {
+        let arguments = view.at.map(Val::from).into_iter().collect();
+        let mut compiler = Compiler { at: view.at.is_some(), arguments, aliases: 0, account: None };
+        compiler.account = view.account.map(|account| compiler.bind(account.into()));
+        compiler
+    }
+
+    /// The condition that the account sees the row `alias`, if not everything is seen.
+    fn seen(&self, kind: &Kind, alias: &str) -> Option<String> {
+        let account = self.account.as_ref()?;
+        Some(visible::condition(kind, alias, account, &|kind, alias| self.rows(kind, alias)))
+    }
+
     fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("t{}", self.aliases)
@@ -118,8 +145,15 @@ impl Compiler {
         format!("?{}", self.arguments.len())
     }
 
-    /// The rows of a kind below the top level.
+    /// The rows of a kind below the top level, of those that are seen.
     fn source(&self, kind: &Kind, alias: &str) -> String {
+        match self.seen(kind, "v") {
+            Some(seen) => format!("(SELECT * FROM {} WHERE {seen}) {alias}", self.rows(kind, "v")),
+            None => self.rows(kind, alias),
+        }
+    }
+
+    fn rows(&self, kind: &Kind, alias: &str) -> String {
         let (name, columns) = (kind.name, columns(kind));
         if self.at {
             format!(

@@ -8,12 +8,12 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     account, cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, resource_config, router, tag_set, vm_instance, zone,
+    network_service_provider, offering, ownership, resource_config, router, tag_set, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
 /// Counts up when an event's meaning for the rows changes, so that databases of before are rebuilt.
-pub(crate) const FOLD_VERSION: u32 = 2;
+pub(crate) const FOLD_VERSION: u32 = 3;
 
 /// One row: the values in the order of its kind's fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +118,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),
         Event::Account(event) => account::changes(id, event, rows)?,
+        Event::Ownership(event) => ownership::changes(id, event, rows)?,
     };
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());
     for change in &mut changes {

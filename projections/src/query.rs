@@ -3,14 +3,14 @@
 //! **Invariant:** the answer and the position that it carries are of one read transaction.
 
 use crate::catalogue::{Field, Kind, Link, Relation, Ty};
-use crate::compile::{Page, Selection, Sql};
+use crate::compile::{Page, Selection, Sql, View};
 use crate::condition::{BadQuery, Condition, unknown_field};
 use crate::store::StoreError;
 use crate::value::Val;
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use switchback_events::Position;
+use switchback_events::{Id, Position};
 
 /// How many inventories a query gives that does not say.
 pub const LIMIT_DEFAULT: u64 = 1000;
@@ -40,6 +40,8 @@ pub struct Query {
     pub reply_with_count: bool,
     /// As they were at this position.
     pub at: Option<Position>,
+    /// Only what this account may see.
+    pub account: Option<Id>,
 }
 
 impl Query {
@@ -55,6 +57,7 @@ impl Query {
             count: false,
             reply_with_count: false,
             at: None,
+            account: None,
         }
     }
 
@@ -171,7 +174,8 @@ pub(crate) fn answer(connection: &mut Connection, query: &Query) -> Result<Query
     if let Some(at) = query.at.filter(|at| *at > reached) {
         return Err(QueryError::Ahead { at, reached });
     }
-    let selection = Selection::new(checked.kind, &checked.conditions, query.at);
+    let view = View { at: query.at, account: query.account };
+    let selection = Selection::new(checked.kind, &checked.conditions, view);
     let mut reply = QueryReply { inventories: Vec::new(), total: None, position: query.at.unwrap_or(reached) };
     if query.count || query.reply_with_count {
         let Sql { text, arguments } = selection.count();
@@ -179,7 +183,7 @@ pub(crate) fn answer(connection: &mut Connection, query: &Query) -> Result<Query
         reply.total = Some(statement.query_row(rusqlite::params_from_iter(&arguments), |row| row.get(0))?);
     }
     if !query.count {
-        reply.inventories = inventories(&transaction, &checked, &selection, query.at)?;
+        reply.inventories = inventories(&transaction, &checked, &selection, view)?;
     }
     Ok(reply)
 }
@@ -188,7 +192,7 @@ fn inventories(
     connection: &Connection,
     checked: &Checked,
     selection: &Selection,
-    at: Option<Position>,
+    view: View,
 ) -> Result<Vec<Value>, QueryError> {
     // The uuid comes first, to find the embedded rows by.
     let uuid = &checked.kind.fields[0];
@@ -198,7 +202,7 @@ fn inventories(
     let mut inventories: Vec<Map<String, Value>> =
         rows.into_iter().map(|row| object(&checked.fields, row.into_iter().skip(1))).collect();
     for relation in &checked.embedded {
-        let mut members = members(connection, relation, &uuids, at)?;
+        let mut members = members(connection, relation, &uuids, view)?;
         for (inventory, uuid) in inventories.iter_mut().zip(&uuids) {
             inventory.insert(relation.name.to_string(), Value::Array(members.remove(uuid).unwrap_or_default()));
         }
@@ -211,7 +215,7 @@ fn members(
     connection: &Connection,
     relation: &Relation,
     owners: &[String],
-    at: Option<Position>,
+    view: View,
 ) -> Result<HashMap<String, Vec<Value>>, QueryError> {
     let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
     let kind = relation.target();
@@ -219,7 +223,7 @@ fn members(
     let visible: Vec<&'static Field> = kind.fields.iter().filter(|field| !field.hidden).collect();
     let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible.iter().copied()).collect();
     let page = Page { sort: None, start: 0, limit: i64::MAX as u64 };
-    let selection = Selection::members(kind, owner, owners, at);
+    let selection = Selection::members(kind, owner, owners, view);
     let mut members = HashMap::<String, Vec<Value>>::new();
     for row in read(connection, selection.page(&fields, &page), &fields)? {
         let owner = row[0].text().unwrap_or_default().to_string();

@@ -124,7 +124,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(15) {
+    match random.below(16) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -412,6 +412,23 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 _ => AccountEvent::Deleted {},
             };
             (id("account", random.below(3)), event.into())
+        }
+        14 => {
+            let (resource, account) = (StreamKind::L3Network, AccountId(id("account", random.below(3))));
+            let event = match random.below(8) {
+                0 => OwnershipEvent::Ended {},
+                1 => OwnershipEvent::Published { resource },
+                2 => OwnershipEvent::Unpublished {},
+                3 | 4 => OwnershipEvent::Shared { resource, accounts: vec![account] },
+                5 => OwnershipEvent::Unshared { accounts: vec![account] },
+                6 => {
+                    let changed =
+                        OwnershipEvent::QuotaChanged { name: "l3.num".to_string(), value: random.next() >> 8 };
+                    return (account.0, changed.into());
+                }
+                _ => OwnershipEvent::Owned { resource, account },
+            };
+            (id("l3", few(random)), event.into())
         }
         _ => {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);

@@ -102,7 +102,7 @@ impl Bus for AtRest {
     }
 
     async fn query(&self, _: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
-        self.history.query(request).await
+        self.history.query(request, None).await
     }
 
     async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {

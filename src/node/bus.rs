@@ -9,10 +9,11 @@ use std::{
 };
 use switchback_actors::{
     entity::{Decided, Execute, refusal_of},
+    ownership,
     reconcilers::Settled,
 };
 use switchback_bus::*;
-use switchback_events::{CommandId, Commit, Id, Position, Provenance};
+use switchback_events::{CommandId, Commit, Id, Position, Provenance, StreamKey, Version};
 use tracing::Instrument;
 
 /// How long a reply waits for hosts and routers.
@@ -41,8 +42,7 @@ impl Bus for Node {
 
     async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
         caller.may_send(message(&request.name)?)?;
-        itself_only(caller, &request.name, &Value::Null)?;
-        self.history().query(request).await
+        self.history().query(request, caller.limited_to()).await
     }
 
     async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
@@ -59,8 +59,7 @@ impl Bus for Node {
 
     async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
         caller.may_send(message(name)?)?;
-        itself_only(caller, name, &parameters)?;
-        self.look_up(name, &parameters).await
+        self.look_up(name, &parameters, caller.limited_to()).await
     }
 
     async fn metrics(&self) -> Vec<Sample> {
@@ -89,9 +88,13 @@ impl Node {
             return Err(Refusal::argument("message", &request.name, "there is no such message"));
         }
         request.caller.may_send(message)?;
-        itself_only(&request.caller, message.name, &request.parameters)?;
         let (mut command, mut common) = command(&request.name, &request.parameters)?;
-        let body = self.secrets.body_of(message, &request.parameters);
+        let mut body = self.secrets.body_of(message, &request.parameters);
+        if let Some(account) = request.caller.limited_to().filter(|_| message.access != Access::Anyone) {
+            common.asking = Some(Asking::of(account, message, &request.parameters));
+            // The same id and words of another account are another command.
+            body = Id::of_name(&format!("{account} {body}"));
+        }
         if let Command::LogInByAccount(asked) = &command {
             return self.log_in(id, body, request, asked).await;
         }
@@ -131,6 +134,7 @@ impl Node {
             if_match: request.if_match,
             dry_run: request.dry_run,
         };
+        let asking = execute.common.asking.clone();
         let decided = match self.registry.execute(execute).await {
             Ok(decided) => decided,
             Err(refusal) => {
@@ -148,7 +152,7 @@ impl Node {
             Decided::Unchanged(decision) => {
                 let head = self.all_durable().await?;
                 let inventories = self.inventories(&decision.inventories).await;
-                let version = self.journal.version(decision.target);
+                let version = self.version_for(asking.as_ref(), decision.target)?;
                 Ok(reply(id, head, version, true, inventories, vec![]))
             }
             Decided::Dry(decision) => {
@@ -163,10 +167,19 @@ impl Node {
                         payload: Some(event.to_json()),
                     });
                 }
-                let version = self.journal.version(decision.target);
+                let version = self.version_for(asking.as_ref(), decision.target)?;
                 Ok(reply(id, self.journal.durable(), version, false, vec![], events))
             }
         }
+    }
+
+    /// The version of a stream, as far as who asks may know of it.
+    fn version_for(&self, asking: Option<&Asking>, stream: StreamKey) -> Result<Version, Refusal> {
+        let states = match asking {
+            None => return Ok(self.journal.version(stream)),
+            Some(asking) => self.states().hiding(ownership::hidden_from(asking, &[], self.states())?),
+        };
+        Ok(states.version(stream))
     }
 
     pub(super) async fn reply(
@@ -222,15 +235,6 @@ impl Node {
         }
         inventories
     }
-}
-
-/// Resources have no owners: so an account that is no administrator changes itself and nothing else.
-fn itself_only(caller: &Caller, name: &str, parameters: &Value) -> Result<(), Refusal> {
-    let own = caller.account.is_some_and(|account| parameters["uuid"] == account.to_string());
-    let open = message(name)?.access == Access::Anyone;
-    const KEYS: [&str; 5] =
-        ["CreateAccessKey", "ChangeAccessKeyState", "DeleteAccessKey", "CreateApiToken", "DeleteApiToken"];
-    if open || KEYS.contains(&name) || name == "UpdateAccount" && own { Ok(()) } else { caller.must_be_admin(name) }
 }
 
 pub(super) fn read_only(why: String) -> switchback_journal::AppendError {

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use switchback_actors::reconcilers::{config_at, replay_router};
 use switchback_appliance::{RouterConfig, RouterFold, hex};
 use switchback_bus::{QueryReply, QueryRequest, Read, Refusal, RefusalKind, code};
-use switchback_events::{Commit, Position, RouterId};
+use switchback_events::{AccountId, Commit, Id, Position, RouterId};
 use switchback_journal::{Journal, ReadError, SignedHead};
 use switchback_projections::{Projections, Query, QueryError, catalogue};
 
@@ -33,6 +33,11 @@ pub(super) enum Inventories {
     Live(Projections),
     /// They are folded when they are first asked for: the log does not move.
     Folded(Arc<Folded>),
+}
+
+/// There was no such router at a position.
+pub(super) fn no_router_at(field: &str, router: RouterId, at: Position) -> Refusal {
+    Refusal::not_found(field, "virtual router", router).hint(format!("there was none at position {at}"))
 }
 
 pub(super) fn unreadable(error: ReadError) -> Refusal {
@@ -165,8 +170,8 @@ impl History {
         head
     }
 
-    /// Answers a query, now or at an earlier moment.
-    pub(super) async fn query(&self, request: QueryRequest) -> Result<QueryReply, Refusal> {
+    /// Answers a query, now or at an earlier moment: of what `account` may see, of everything where there is none.
+    pub(super) async fn query(&self, request: QueryRequest, account: Option<AccountId>) -> Result<QueryReply, Refusal> {
         let message = switchback_bus::message(&request.name)?;
         let kind = catalogue::kind_of_query(message.name)
             .ok_or_else(|| Refusal::argument("message", &request.name, "is not a query"))?;
@@ -195,6 +200,7 @@ impl History {
             count: request.count,
             reply_with_count: request.reply_with_count,
             at,
+            account: account.map(Id::from),
         };
         let reply = blocking("run the query", move || projections.query(&query).map_err(refusal_of)).await?;
         Ok(QueryReply { inventories: reply.inventories, total: reply.total, position: reply.position })
@@ -202,9 +208,7 @@ impl History {
 
     fn router_config(&self, field: &str, router: RouterId, at: Position) -> Result<RouterConfig, Refusal> {
         let config = config_at(&self.journal, router, Some(at)).map_err(unreadable)?;
-        config.ok_or_else(|| {
-            Refusal::not_found(field, "virtual router", router).hint(format!("there was none at position {at}"))
-        })
+        config.ok_or_else(|| no_router_at(field, router, at))
     }
 
     fn router_diff(&self, router: RouterId, from: Position, to: Position) -> Result<Value, Refusal> {

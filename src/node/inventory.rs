@@ -3,8 +3,8 @@
 use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
-    AccountEvent, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, ResourceConfigEvent, StreamKind,
-    TagSetEvent, TagType, VmInstanceEvent,
+    AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, OwnershipEvent,
+    ResourceConfigEvent, StreamKind, TagSetEvent, TagType, VmInstanceEvent, ownership_row, quota_row,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -31,6 +31,13 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     if let Event::L3Network(L3NetworkEvent::RangeReserved { reserved_range, .. }) = &first.event {
         return vec![("reservedIpRange", *reserved_range)];
+    }
+    if let Event::Ownership(event) = &first.event {
+        return match event {
+            OwnershipEvent::Owned { .. } => vec![("accountResourceRef", ownership_row(id))],
+            OwnershipEvent::QuotaChanged { name, .. } => vec![("quota", quota_row(AccountId(id), name))],
+            _ => vec![],
+        };
     }
     if let Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, .. }) = &first.event {
         return vec![("globalConfig", switchback_actors::global_config::entry_id(category, name))];

@@ -1,19 +1,39 @@
 //! The reads of the catalogue that are not queries.
 
-use super::Node;
+use super::{Node, history};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 use switchback_actors::{
-    agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, resource_config, router,
-    vm_instance,
+    States, agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership,
+    resource_config, router, vm_instance,
 };
 use switchback_appliance::AgentProblem;
 use switchback_bus::*;
-use switchback_events::{Id, RouterId};
+use switchback_events::{AccountId, Id, RouterId, StreamKind};
 
 impl Node {
-    pub(super) async fn look_up(&self, name: &str, parameters: &Value) -> Result<Value, Refusal> {
+    pub(super) async fn look_up(
+        &self,
+        name: &str,
+        parameters: &Value,
+        account: Option<AccountId>,
+    ) -> Result<Value, Refusal> {
         let asked = read(name, parameters)?;
+        let (states, hidden) = match account {
+            None => (self.states().clone(), BTreeSet::new()),
+            Some(account) => {
+                let owners: Vec<Id> = match &asked {
+                    // It tells who has the addresses.
+                    Read::GetL3NetworkIpStatistic(request) => vec![request.l3_network_uuid.0],
+                    _ => vec![],
+                };
+                let hidden =
+                    ownership::hidden_from(&Asking::of(account, message(name)?, parameters), &owners, self.states())?;
+                (self.states().hiding(hidden.clone()), hidden)
+            }
+        };
+        let states = &states;
+        let seen = || account.map(|account| ownership::seen_by(states, account, StreamKind::L3Network));
         use Read::{
             CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetL3NetworkMtu,
             GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig, GetResourceConfigs,
@@ -42,7 +62,7 @@ impl Node {
                 Ok(json!({"valid": valid}))
             }
             Read::GetFreeIp(request) => {
-                let found = ip_range::free_addresses(self.states(), &request)?;
+                let found = ip_range::free_addresses(states, &request)?;
                 let inventories: Vec<Value> = found
                     .into_iter()
                     .map(|(range, ip, bounds)| {
@@ -52,10 +72,10 @@ impl Node {
                 Ok(json!({ "inventories": inventories }))
             }
             Read::CheckIpAvailability(request) => {
-                let mut reason = ip_range::availability(self.states(), &request)?;
+                let mut reason = ip_range::availability(states, &request)?;
                 let mut holder = None;
                 if reason.is_none() && request.arp_check == Some(true) {
-                    let l2 = ip_range::l2_network_of(self.states(), request.l3_network_uuid)?;
+                    let l2 = ip_range::l2_network_of(states, request.l3_network_uuid)?;
                     let IpAddr::V4(ip) = request.ip else {
                         return Err(Refusal::not_supported(format!("arpCheck of the IPv6 address {}", request.ip)));
                     };
@@ -69,25 +89,26 @@ impl Node {
                 Ok(reply)
             }
             Read::GetIpAddressCapacity(request) => {
-                let ip_range::Capacities { kind, all, each } = ip_range::capacity(self.states(), &request)?;
+                let ip_range::Capacities { kind, all, each } = ip_range::capacity(states, &request, seen())?;
                 let parts = each.into_iter().map(|(id, own)| counted(&own, ("resourceUuid", json!(id))));
                 let parts: Vec<Value> = parts.collect();
                 let mut reply = counted(&all, ("resourceType", json!(kind)));
                 reply["capacityData"] = json!(parts);
                 Ok(reply)
             }
-            Read::GetL3NetworkIpStatistic(request) => self.ip_statistic(&request).await,
+            Read::GetL3NetworkIpStatistic(request) => self.ip_statistic(states, account, &request).await,
             Read::GetGlobalConfigOptions(request) => {
                 let entry = global_config::known(&request.category, &request.name)?;
                 Ok(json!({ "options": options_of(&entry.check) }))
             }
             Read::GetResourceConfig(request) => {
-                self.resource_config(&request.category, &request.name, request.resource_uuid).await
+                self.resource_config((states, account), &request.category, &request.name, request.resource_uuid).await
             }
             Read::GetResourceConfigs(request) => {
                 let mut configs = Vec::new();
                 for name in &request.names {
-                    let mut config = self.resource_config(&request.category, name, request.resource_uuid).await?;
+                    let mut config =
+                        self.resource_config((states, account), &request.category, name, request.resource_uuid).await?;
                     config["name"] = json!(name);
                     configs.push(config);
                 }
@@ -104,45 +125,64 @@ impl Node {
                 });
                 Ok(json!({ "bindableConfigs": shown.collect::<Vec<_>>() }))
             }
-            Read::GetL3NetworkMtu(request) => {
-                Ok(json!({"mtu": l3_network::mtu_of(self.states(), request.l3_network_uuid)?}))
-            }
-            Read::GetVmHostname(request) => {
-                Ok(json!({"hostname": vm_instance::hostname(self.states(), request.uuid)?}))
-            }
+            Read::GetL3NetworkMtu(request) => Ok(json!({"mtu": l3_network::mtu_of(states, request.l3_network_uuid)?})),
+            Read::GetVmHostname(request) => Ok(json!({"hostname": vm_instance::hostname(states, request.uuid)?})),
             Read::GetVmAttachableL3Network(request) => {
-                self.shown("QueryL3Network", vm_instance::attachable_networks(self.states(), request.vm_instance_uuid)?)
-                    .await
+                self.shown(
+                    account,
+                    "QueryL3Network",
+                    vm_instance::attachable_networks(states, request.vm_instance_uuid)?,
+                )
+                .await
             }
             Read::GetCandidateL3NetworksForChangeVmNicNetwork(request) => {
-                self.shown("QueryL3Network", vm_instance::change_candidates(self.states(), request.vm_nic_uuid)?).await
+                self.shown(account, "QueryL3Network", vm_instance::change_candidates(states, request.vm_nic_uuid)?)
+                    .await
             }
             Read::GetAttachablePublicL3ForVRouter(request) => {
                 self.shown(
+                    account,
                     "QueryL3Network",
-                    router::attachable_public_networks(self.states(), request.vm_instance_uuid)?,
+                    router::attachable_public_networks(states, request.vm_instance_uuid)?,
                 )
                 .await
             }
             Read::GetL3NetworkRouterInterfaceIp(request) => {
-                let ip = l3_network::router_interface_ip_of(self.states(), request.l3_network_uuid)?;
+                let ip = l3_network::router_interface_ip_of(states, request.l3_network_uuid)?;
                 Ok(json!({ "routerInterfaceIp": ip }))
             }
-            Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(self.states())?})),
+            Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(states)?})),
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),
             Read::GetVSwitchTypes(_) => Ok(json!({"types": ["LinuxBridge"]})),
             Read::GetCandidateClustersForAttachingL2Network(request) => {
                 let types = request.cluster_types.unwrap_or_default();
-                let found = l2_network::candidate_clusters(self.states(), request.l2_network_uuid)?;
+                let found = l2_network::candidate_clusters(states, request.l2_network_uuid)?;
                 // There are clusters of no other type.
                 let found = if types.is_empty() || types.iter().any(|word| word == "zstack") { found } else { vec![] };
-                self.shown("QueryCluster", found).await
+                self.shown(account, "QueryCluster", found).await
             }
             Read::GetCandidateL2NetworksForAttachingCluster(request) => {
-                let found = l2_network::candidates_for(self.states(), request.cluster_uuid)?;
-                self.shown("QueryL2Network", found).await
+                let found = l2_network::candidates_for(states, request.cluster_uuid)?;
+                self.shown(account, "QueryL2Network", found).await
             }
             Read::GetL3NetworkTypes(_) => Ok(json!({"types": ["L3BasicNetwork"]})),
+            Read::GetVirtualRouterConfig(request) if hidden.contains(&request.uuid.0) => {
+                let at = self.history().moment_or_now("at", request.at.as_ref())?;
+                Err(history::no_router_at("uuid", request.uuid, at))
+            }
+            Read::GetVirtualRouterDiff(request) if hidden.contains(&request.uuid.0) => {
+                self.history().span(&request.from, request.to.as_ref())?;
+                Err(Refusal::not_found("uuid", "virtual router", request.uuid))
+            }
+            Read::GetVirtualRouterDrift(request) if hidden.contains(&request.uuid.0) => {
+                Err(Refusal::not_found("uuid", "virtual router", request.uuid))
+            }
+            Read::GetAccountQuotaUsage(request) => {
+                let usages = ownership::usage(states, request.uuid)?;
+                let usages =
+                    usages.into_iter().map(|(name, total, used)| json!({"name": name, "total": total, "used": used}));
+                Ok(json!({"usages": usages.collect::<Vec<_>>()}))
+            }
             Read::GetVirtualRouterDrift(request) => self.router_drift(request.uuid).await,
             Read::GetAgentToken(request) => match self.fleet.token(request.address) {
                 Ok(token) => Ok(json!({ "token": token })),
@@ -151,27 +191,38 @@ impl Node {
             Read::ReplayResource(request) => {
                 let history = self.history();
                 let at = history.moment_or_now("at", request.at.as_ref())?;
-                history.replay_resource(request.uuid, at, |stream| self.states().load(stream).ok())
+                history.replay_resource(request.uuid, at, |stream| states.load(stream).ok())
             }
             past => self.history().read(past).await,
         }
     }
 
     /// The value that holds for a resource, and the inventories of the values around it, the nearest first.
-    async fn resource_config(&self, category: &str, name: &str, resource: Id) -> Result<Value, Refusal> {
+    async fn resource_config(
+        &self,
+        (states, account): (&States, Option<AccountId>),
+        category: &str,
+        name: &str,
+        resource: Id,
+    ) -> Result<Value, Refusal> {
         let (value, holders) = {
-            let facts = self.states().facts();
+            let facts = states.facts();
             resource_config::effective(&facts, category, name, resource)?
         };
         let rows: Vec<String> =
             holders.iter().map(|holder| resource_config::row_id(*holder, category, name).to_string()).collect();
-        let mut configs = self.those("QueryResourceConfig", "uuid", &rows, &[]).await?;
+        let mut configs = self.those(account, "QueryResourceConfig", "uuid", &rows, &[]).await?;
         configs.sort_by_cached_key(|config| rows.iter().position(|row| config["uuid"] == row.as_str()));
         Ok(json!({ "value": value, "effectiveConfigs": configs }))
     }
 
     /// The page that is asked for, in its order: of the addresses from the ranges, of the times from the inventories.
-    async fn ip_statistic(&self, request: &GetL3NetworkIpStatistic) -> Result<Value, Refusal> {
+    async fn ip_statistic(
+        &self,
+        states: &States,
+        account: Option<AccountId>,
+        request: &GetL3NetworkIpStatistic,
+    ) -> Result<Value, Refusal> {
         let l3 = request.l3_network_uuid;
         let descending = request.sort_direction.as_deref() == Some("desc");
         let (start, limit) = (request.start.unwrap_or(0), request.limit.unwrap_or(20));
@@ -182,7 +233,7 @@ impl Node {
         {
             return Err(Refusal::argument("ip", bad, "a part of an IP address: hexadecimal digits, dots and colons"));
         }
-        let (ips, total) = ip_range::used_addresses(self.states(), l3, part, descending, page)?;
+        let (ips, total) = ip_range::used_addresses(states, l3, part, descending, page)?;
         let (total, rows) = if request.resource_type.as_deref() == Some("VIP") {
             (0, Vec::new())
         } else if request.sort_by.as_deref() == Some("CreateTime") {
@@ -192,17 +243,18 @@ impl Node {
             let name = "QueryIpAddress".to_string();
             let query =
                 QueryRequest { name, q, sort, start: start.into(), limit: Some(limit.into()), ..Default::default() };
-            (total, self.history().query(query).await?.inventories)
+            (total, self.history().query(query, account).await?.inventories)
         } else {
             let texts: Vec<String> = ips.iter().map(ToString::to_string).collect();
-            let mut rows = self.those("QueryIpAddress", "ip", &texts, &[format!("l3NetworkUuid={l3}")]).await?;
+            let mut rows =
+                self.those(account, "QueryIpAddress", "ip", &texts, &[format!("l3NetworkUuid={l3}")]).await?;
             rows.sort_by_cached_key(|row| texts.iter().position(|ip| row["ip"] == ip.as_str()));
             (total, rows)
         };
-        let nics = self.those("QueryVmNic", "uuid", &texts_of(&rows, "vmNicUuid"), &[]).await?;
+        let nics = self.those(account, "QueryVmNic", "uuid", &texts_of(&rows, "vmNicUuid"), &[]).await?;
         let owners = texts_of(&nics, "vmInstanceUuid");
-        let mut vms = self.those("QueryVmInstance", "uuid", &owners, &[]).await?;
-        vms.extend(self.those("QueryVirtualRouterVm", "uuid", &owners, &[]).await?);
+        let mut vms = self.those(account, "QueryVmInstance", "uuid", &owners, &[]).await?;
+        vms.extend(self.those(account, "QueryVirtualRouterVm", "uuid", &owners, &[]).await?);
         let find = |rows: &[Value], uuid: &Value| rows.iter().find(|row| row["uuid"] == *uuid).cloned();
         let statistics = rows.iter().map(|row| {
             let vm = find(&nics, &row["vmNicUuid"]).and_then(|nic| find(&vms, &nic["vmInstanceUuid"]));
@@ -221,20 +273,27 @@ impl Node {
     }
 
     /// The inventories of these resources.
-    async fn shown(&self, name: &str, ids: Vec<Id>) -> Result<Value, Refusal> {
+    async fn shown(&self, account: Option<AccountId>, name: &str, ids: Vec<Id>) -> Result<Value, Refusal> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        Ok(json!({"inventories": self.those(name, "uuid", &ids, &[]).await?}))
+        Ok(json!({"inventories": self.those(account, name, "uuid", &ids, &[]).await?}))
     }
 
     /// The inventories whose `field` is one of `values`, at most a thousand.
-    async fn those(&self, name: &str, field: &str, values: &[String], q: &[String]) -> Result<Vec<Value>, Refusal> {
+    async fn those(
+        &self,
+        account: Option<AccountId>,
+        name: &str,
+        field: &str,
+        values: &[String],
+        q: &[String],
+    ) -> Result<Vec<Value>, Refusal> {
         if values.is_empty() {
             return Ok(vec![]);
         }
         let mut q = q.to_vec();
         q.push(format!("{field}?={}", values.join(",")));
         let query = QueryRequest { name: name.to_string(), q, ..QueryRequest::default() };
-        Ok(self.history().query(query).await?.inventories)
+        Ok(self.history().query(query, account).await?.inventories)
     }
 
     async fn router_drift(&self, router: RouterId) -> Result<Value, Refusal> {

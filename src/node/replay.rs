@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 16] = [
+pub(super) const STREAMS: [StreamKind; 17] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -35,6 +35,7 @@ pub(super) const STREAMS: [StreamKind; 16] = [
     StreamKind::GlobalConfig,
     StreamKind::ResourceConfig,
     StreamKind::Account,
+    StreamKind::Ownership,
 ];
 
 /// The digest of a state, by the same form for all.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use switchback::node::NodeOptions;
 use switchback_agent::{FleetOptions, kernel::FailKind};
-use switchback_bus::Bus;
+use switchback_bus::{Bus, Caller, QueryRequest};
 use switchback_events::{HostId, Id, RouterId};
 
 /// One host, so that a test knows where things are placed.
@@ -61,6 +61,22 @@ async fn g2_a_vm_whose_router_cannot_start_is_not_made_and_no_router_stays() {
     drop(broken);
     assert!(refusal.code == "VM.1000" && refusal.detail.contains("virtual router"), "{refusal}");
     assert_eq!(counts(&world, MACHINES).await, [0, 0, 0, 0]);
+}
+
+#[actix_rt::test]
+async fn g4_an_account_sees_the_offerings_shared_with_it() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let account = uuid(&world.make("CreateAccount", json!({"name": "b", "password": "0".repeat(128)})).await);
+    let caller = Caller::new("b", id(&account).into(), false);
+    let sees = async || {
+        let request = QueryRequest { name: "QueryVirtualRouterOffering".to_string(), ..QueryRequest::default() };
+        let found = world.node.query(&caller, request).await.unwrap().inventories;
+        found.iter().map(uuid).collect::<Vec<_>>()
+    };
+    assert_eq!(sees().await, Vec::<String>::new());
+    world.done("ShareResource", json!({"resourceUuids": [site.offering], "accountUuids": [account]})).await;
+    assert_eq!(sees().await, [site.offering.as_str()]);
 }
 
 #[actix_rt::test]

@@ -3,6 +3,7 @@
 mod accounts;
 mod l2_networks;
 mod nics;
+mod ownership;
 
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use serde_json::{Map, Value, json};
@@ -627,8 +628,17 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
 #[actix_rt::test]
 async fn every_command_refuses_bad_input_and_leaves_no_trace() {
     let scene = scene().await;
-    let tables =
-        [accounts::rows, places, l2_networks::rows, l3_networks, offerings, vms, nics::rows, tags_and_configuration];
+    let tables = [
+        accounts::rows,
+        places,
+        l2_networks::rows,
+        l3_networks,
+        offerings,
+        vms,
+        nics::rows,
+        ownership::rows,
+        tags_and_configuration,
+    ];
     let rows: Vec<Row> = tables.iter().flat_map(|table| table(&scene)).collect();
     let mut covered = BTreeSet::new();
     let mut wrong = Vec::new();

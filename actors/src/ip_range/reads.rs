@@ -180,11 +180,11 @@ pub struct Capacities {
 }
 
 /// How many addresses ranges, L3 networks or zones have, each and in all. Of several lists the narrowest counts; `all`
-/// without a list asks for every zone.
+/// without a list asks for every zone; of these L3 networks where only they are seen.
 ///
 /// # Errors
 /// Nothing is named, or what is named does not exist.
-pub fn capacity(states: &States, request: &GetIpAddressCapacity) -> Result<Capacities, Refusal> {
+pub fn capacity(states: &States, request: &GetIpAddressCapacity, seen: Option<Vec<Id>>) -> Result<Capacities, Refusal> {
     let facts = states.facts();
     let of_l3 = |l3: Id| facts.peek_members(Relation::RangesOfL3, l3);
     let of_zone = |zone: Id| {
@@ -211,6 +211,9 @@ pub fn capacity(states: &States, request: &GetIpAddressCapacity) -> Result<Capac
             parts.push((zone.0, of_zone(zone.0)));
         }
         "ZoneVO"
+    } else if let Some(seen) = seen.filter(|_| request.all == Some(true)) {
+        parts.extend(seen.into_iter().map(|l3| (l3, of_l3(l3))));
+        "L3NetworkVO"
     } else if request.all == Some(true) {
         let zones = facts.peek_members(Relation::All(StreamKind::Zone), Id::NIL);
         parts.extend(zones.into_iter().map(|zone| (zone, of_zone(zone))));
