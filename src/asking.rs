@@ -100,6 +100,7 @@ impl Asked for Directory {
                     "q" => request.q.push(value.clone()),
                     "fields" => request.fields = value.split(',').map(String::from).collect(),
                     "limit" => request.limit = value.parse().ok(),
+                    "groupBy" => request.group_by = Some(value.clone()),
                     "at" => request.at = Some(value.clone()),
                     _ => {}
                 }

@@ -313,6 +313,7 @@ const CHOICES: &[(&str, &str)] = &[
     ("limit=", "How many at most"),
     ("count=", "Only how many there are"),
     ("replyWithCount=", "How many there are in all, too"),
+    ("groupBy=", "Only the first of those with the same value"),
 ];
 
 /// The operators, and what they mean.
@@ -378,6 +379,7 @@ fn choice(of: &'static Kind, name: &str, value: &str) -> Vec<Candidate> {
             let open = fields().filter(|field| !before.split(',').any(|taken| taken == *field));
             prefixed(&before, open.map(|field| word(field, "")).collect())
         }
+        "groupBy" => fields().map(|field| word(field, "")).collect(),
         "sort" => fields().flat_map(|field| [word(format!("+{field}"), ""), word(format!("-{field}"), "")]).collect(),
         _ => vec![],
     }

@@ -41,6 +41,8 @@ fn words(kind: &str) -> String {
         "l2" => "L2 network".to_string(),
         "l3" => "L3 network".to_string(),
         "vm" => "VM".to_string(),
+        "vip" => "VIP".to_string(),
+        "eip" => "EIP".to_string(),
         "ipRange" => "IP range".to_string(),
         "usedIp" => "address".to_string(),
         other => other
@@ -53,7 +55,7 @@ fn words(kind: &str) -> String {
 
 /// Kinds in words, as what a uuid is of.
 pub fn words_of(kinds: &[&str]) -> String {
-    let article = |word: &str| if word.starts_with(['a', 'e', 'i', 'o', 'I', 'L']) { "an" } else { "a" };
+    let article = |word: &str| if word.starts_with(['a', 'e', 'i', 'o', 'E', 'I', 'L']) { "an" } else { "a" };
     let words = kinds.iter().map(|kind| words(kind)).map(|word| format!("{} {word}", article(&word)));
     words.collect::<Vec<_>>().join(" or ")
 }

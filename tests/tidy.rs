@@ -16,6 +16,7 @@ use switchback_bus::{
     RESOURCE_TYPES, SYSTEM_TAGS, TagNumber, TagOrigin, creates,
 };
 use switchback_events::StreamKind;
+use switchback_projections::catalogue::KINDS;
 
 #[path = "tidy/refusals.rs"]
 mod refusals;
@@ -287,6 +288,7 @@ fn every_stable_code_is_documented_and_no_other() {
 fn generated_documents_are_current() {
     let documents: BTreeMap<&str, String> = BTreeMap::from([
         ("docs/reference/messages.md", messages_page()),
+        ("docs/reference/fields.md", fields_page()),
         ("docs/reference/global-config.md", global_config_page()),
         ("docs/reference/configuration.md", configuration_page()),
         ("docs/reference/metrics.md", metrics_page()),
@@ -329,8 +331,8 @@ fn messages_page() -> String {
         section(&mut page, message);
     }
     page.push_str(
-        "## Queries\n\nAll take `q` (a condition, repeatable), `fields`, `sort`, `start`, `limit`, `count`, \
-         `replyWithCount`, `at` and `minPosition`.\n\n| query | answers | for |\n|---|---|---|\n",
+        "## Queries\n\nAll speak [one language](query.md) and take `q` (a condition, repeatable), `fields`, `sort`, `start`, \
+         `limit`, `count`, `replyWithCount`, `groupBy`, `at` and `minPosition`.\n\n| query | answers | for |\n|---|---|---|\n",
     );
     for message in QUERIES {
         let (id, name, who) = (message.name.to_lowercase(), message.name, message.access.words());
@@ -385,6 +387,43 @@ fn words(doc: &str) -> String {
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
+}
+
+fn fields_page() -> String {
+    let mut page = format!("# Fields and relations\n\n{GENERATED}\n");
+    page.push_str(
+        "What [queries](query.md) can ask about. **Bold** fields are found by index. Lists are marked `[]`; embedded \
+         relations are in the inventory in full.\n\n",
+    );
+    for kind in KINDS {
+        writeln!(page, "## {}\n", kind.name).unwrap();
+        let queries: Vec<String> = kind.queries.iter().map(|query| format!("`{query}`")).collect();
+        match queries.is_empty() {
+            true => page.push_str("No query of its own: relations lead here.\n\n"),
+            false => writeln!(page, "{}\n", queries.join(", ")).unwrap(),
+        }
+        let fields = kind.fields.iter().filter(|field| !field.hidden).map(|field| {
+            let (name, ty) = (field.name, format!("{:?}", field.ty).to_lowercase());
+            let ty = ty.strip_suffix('s').map_or_else(|| ty.clone(), |member| format!("{member}[]"));
+            match field.indexed || name == "uuid" {
+                true => format!("**`{name}`** {ty}"),
+                false => format!("`{name}` {ty}"),
+            }
+        });
+        writeln!(page, "Fields: {}", fields.collect::<Vec<_>>().join(", ")).unwrap();
+        let relations = kind.relations.iter().map(|relation| {
+            let embedded = if relation.embedded { ", embedded" } else { "" };
+            format!("`{}` → [{}](#{}){embedded}", relation.name, relation.to, relation.to.to_lowercase())
+        });
+        let relations: Vec<_> = relations.collect();
+        if !relations.is_empty() {
+            writeln!(page, "\nRelations: {}", relations.join("; ")).unwrap();
+        }
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
 }
 
 fn global_config_page() -> String {

@@ -169,6 +169,13 @@ pub const QUERIES: &[Message] = &[
     query("QueryL2VlanNetwork", "/l2-networks/vlan", "l2", Access::Account, "L2 networks of type L2VlanNetwork."),
     query("QueryL3Network", "/l3-networks", "l3", Access::Account, "L3 networks."),
     query("QueryIpRange", "/l3-networks/ip-ranges", "ipRange", Access::Account, "IP ranges."),
+    query(
+        "QueryAddressPool",
+        "/l3-networks/address-pools",
+        "ipRange",
+        Access::Account,
+        "IP ranges of type AddressPool.",
+    ),
     query("QueryIpAddress", "/l3-networks/ip-address", "usedIp", Access::Account, "Addresses in use."),
     query(
         "QueryNetworkServiceProvider",
@@ -250,6 +257,15 @@ pub const QUERIES: &[Message] = &[
     ),
     query("QueryQuota", "/accounts/quotas", "quota", Access::Account, "How much accounts of type Normal may have."),
 ];
+
+/// The condition that a query stands for besides those that are given: `QueryL2VlanNetwork` asks for some L2 networks.
+pub fn narrowed(query: &str) -> Option<&'static str> {
+    match query {
+        "QueryL2VlanNetwork" => Some("type=L2VlanNetwork"),
+        "QueryAddressPool" => Some("ipRangeType=AddressPool"),
+        _ => None,
+    }
+}
 
 macro_rules! reads {
     ($($name:ident),* $(,)?) => {

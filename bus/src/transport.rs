@@ -117,6 +117,8 @@ pub struct QueryRequest {
     pub count: bool,
     /// The number of all that match, too.
     pub reply_with_count: bool,
+    /// Only the first of those that have the same value in this field.
+    pub group_by: Option<String>,
     /// A position or an RFC 3339 time.
     pub at: Option<String>,
     /// Wait until the inventories stand at this position.

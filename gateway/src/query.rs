@@ -29,7 +29,8 @@ pub(crate) fn query(name: &str, mut parameters: Parameters) -> Result<QueryReque
         name: name.to_string(),
         q: parameters.all("q"),
         fields: fields.iter().flat_map(|list| list.split(',')).filter(|f| !f.is_empty()).map(String::from).collect(),
-        sort: parameters.one("sort")?.map(sort),
+        sort: order(&mut parameters)?,
+        group_by: parameters.one("groupBy")?,
         start: parameters.number("start")?.unwrap_or(0),
         limit: parameters.number("limit")?,
         count: parameters.flag("count")?,
@@ -39,6 +40,26 @@ pub(crate) fn query(name: &str, mut parameters: Parameters) -> Result<QueryReque
     };
     parameters.finish(Some("a condition is given as q=name=x"))?;
     Ok(request)
+}
+
+/// `sort=+field`, or ZStack's `sortBy=field&sortDirection=asc`.
+fn order(parameters: &mut Parameters) -> Result<Option<String>, Problem> {
+    let sort = parameters.one("sort")?.map(sort);
+    let (by, direction) = (parameters.one("sortBy")?, parameters.one("sortDirection")?);
+    let sign = match direction.as_deref() {
+        None | Some("asc") => '+',
+        Some("desc") => '-',
+        Some(other) => return Err(Refusal::argument("sortDirection", other, "asc or desc").into()),
+    };
+    let right = match (&sort, &by) {
+        (Some(_), Some(_)) => "without sort: one of the two says the order",
+        (Some(sort), None) if direction.is_some() && sort.starts_with(['+', '-']) => "without a sign before the field",
+        (None, None) if sign == '-' => "with sortBy, the field",
+        _ => return Ok(sort.or(by).map(|field| if direction.is_some() { format!("{sign}{field}") } else { field })),
+    };
+    let (name, given) =
+        if let Some(by) = by { ("sortBy", by) } else { ("sortDirection", direction.unwrap_or_default()) };
+    Err(Refusal::argument(name, given, right).into())
 }
 
 /// In a URL `+` means a blank, and `sort=+name` is how everybody writes it.

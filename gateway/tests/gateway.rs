@@ -277,7 +277,7 @@ async fn every_kind_of_refusal_has_its_status() {
 async fn a_query_takes_its_parameters_from_the_url() {
     let bus = Arc::new(FakeBus::default());
     let uri = "/v1/queries/QueryVirtualRouterVm?q=vmNics.mac=fa:00&q=name!%3Dx&fields=uuid,name&fields=state\
-               &sort=+name&start=5&limit=10&count=true&replyWithCount&at=2026-11-20T10:00:00+02:00&minPosition=3";
+               &sort=+name&groupBy=state&start=5&limit=10&count=true&replyWithCount&at=2026-11-20T10:00:00+02:00&minPosition=3";
     let answer = ask(&bus, TestRequest::get().uri(uri)).await;
     assert_eq!(answer.json(), json!({"inventories": [{"name": "z"}], "total": 1, "position": 9}));
     assert_eq!(answer.header("x-switchback-position"), "9");
@@ -289,6 +289,7 @@ async fn a_query_takes_its_parameters_from_the_url() {
             q: vec!["vmNics.mac=fa:00".to_string(), "name!=x".to_string()],
             fields: vec!["uuid".to_string(), "name".to_string(), "state".to_string()],
             sort: Some("+name".to_string()),
+            group_by: Some("state".to_string()),
             start: 5,
             limit: Some(10),
             count: true,
@@ -300,6 +301,37 @@ async fn a_query_takes_its_parameters_from_the_url() {
     ask(&bus, TestRequest::get().uri("/v1/queries/QueryZone")).await;
     let asked = bus.queries.lock().unwrap().pop().unwrap();
     assert_eq!(asked, QueryRequest { name: "QueryZone".to_string(), ..QueryRequest::default() });
+}
+
+#[actix_web::test]
+async fn the_order_of_a_query_is_said_in_one_of_two_ways() {
+    let bus = Arc::new(FakeBus::default());
+    for (given, sort) in [
+        ("sort=-name", Some("-name")),
+        ("sort=name", Some("name")),
+        ("sortBy=name", Some("name")),
+        ("sortBy=name&sortDirection=asc", Some("+name")),
+        ("sortBy=name&sortDirection=desc", Some("-name")),
+        ("sort=name&sortDirection=desc", Some("-name")),
+        ("sortDirection=asc", None),
+        ("sort=&sortBy=&sortDirection=", None),
+    ] {
+        let answer = ask(&bus, TestRequest::get().uri(&format!("/v1/queries/QueryZone?{given}"))).await;
+        assert_eq!(answer.status, 200, "{given}");
+        assert_eq!(bus.queries.lock().unwrap().pop().unwrap().sort.as_deref(), sort, "{given}");
+    }
+    for (given, field, value) in [
+        ("sort=name&sortBy=state", "sortBy", "state"),
+        ("sort=-name&sortDirection=asc", "sortDirection", "asc"),
+        ("sortDirection=desc", "sortDirection", "desc"),
+        ("sortBy=name&sortDirection=up", "sortDirection", "up"),
+    ] {
+        let answer = ask(&bus, TestRequest::get().uri(&format!("/v1/queries/QueryZone?{given}"))).await;
+        let problem = answer.problem(400, "SYS.1007");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("{field} = `{value}`")), "{problem}");
+    }
+    assert!(bus.queries.lock().unwrap().is_empty());
 }
 
 #[actix_web::test]

@@ -314,7 +314,11 @@ async fn queries_pages_and_single_ones() {
     let asked = world.bus.queries.lock().unwrap().pop().unwrap();
     assert_eq!((asked.name.as_str(), asked.q), ("QueryZone", vec![format!("uuid={ID}")]));
 
-    world.get("/zones?groupBy=type").await.error(503, "SYS.1104");
+    world.get("/zones?groupBy=type&sortBy=name&sortDirection=desc").await;
+    let asked = world.bus.queries.lock().unwrap().pop().unwrap();
+    assert_eq!((asked.group_by.as_deref(), asked.sort.as_deref()), (Some("type"), Some("-name")));
+
+    world.get("/zones?filterName=type").await.error(503, "SYS.1104");
     world.get("/zones?name=z").await.error(400, "SYS.1007");
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Sql {
 pub(crate) struct Selection {
     kind: &'static Kind,
     at: bool,
+    /// Of those with one value here only the oldest.
+    group: Option<&'static Field>,
     predicate: String,
     arguments: Vec<Val>,
 }
@@ -50,14 +52,14 @@ pub(crate) struct Page {
 
 impl Selection {
     /// The rows of `kind` that meet all `conditions`, in a view.
-    pub fn new(kind: &'static Kind, conditions: &[Condition], view: View) -> Selection {
+    pub fn new(kind: &'static Kind, conditions: &[Condition], group: Option<&'static Field>, view: View) -> Selection {
         let mut compiler = Compiler::new(view);
         let mut predicate = compiler.seen(kind, TOP).unwrap_or_else(|| String::from("1"));
         for condition in conditions {
             predicate += " AND ";
             predicate += &compiler.condition(TOP, &condition.hops, condition, condition.is_selective());
         }
-        Selection { kind, at: compiler.at, predicate, arguments: compiler.arguments }
+        Selection { kind, at: compiler.at, group, predicate, arguments: compiler.arguments }
     }
 
     /// The rows whose `field` is one of `values`: for embedded relations.
@@ -68,12 +70,12 @@ impl Selection {
         if let Some(seen) = compiler.seen(kind, TOP) {
             predicate = format!("{seen} AND {predicate}");
         }
-        Selection { kind, at: compiler.at, predicate, arguments: compiler.arguments }
+        Selection { kind, at: compiler.at, group: None, predicate, arguments: compiler.arguments }
     }
 
     /// The arms of the top level: table and condition.
-    fn arms(&self) -> Vec<String> {
-        let Selection { kind: Kind { name, .. }, predicate, .. } = self;
+    fn arms(&self, predicate: &str) -> Vec<String> {
+        let name = self.kind.name;
         if self.at {
             vec![
                 format!("FROM \"{name}\" {TOP} WHERE {TOP}.vf<=?1 AND {predicate}"),
@@ -84,10 +86,34 @@ impl Selection {
         }
     }
 
+    /// The ids of the oldest of each group. At a position there is one version of a row, so the id says which.
+    fn oldest(&self, group: &Field) -> String {
+        let collation = if group.ty == Ty::Text { " COLLATE NOCASE" } else { "" };
+        let arms = self.arms(&self.predicate).into_iter();
+        let arms: Vec<_> =
+            arms.map(|arm| format!("SELECT {TOP}.id AS i,{TOP}.\"{}\" AS g {arm}", group.name)).collect();
+        format!("SELECT min(i) FROM ({}) GROUP BY g{collation}", arms.join(" UNION ALL "))
+    }
+
     /// How many there are.
     pub fn count(&self) -> Sql {
-        let counts: Vec<String> = self.arms().iter().map(|arm| format!("(SELECT count(*) {arm})")).collect();
-        Sql { text: format!("SELECT {}", counts.join("+")), arguments: self.arguments.clone() }
+        let text = match self.group {
+            Some(group) => format!("SELECT count(*) FROM ({})", self.oldest(group)),
+            None => {
+                let arms = self.arms(&self.predicate).into_iter();
+                let counts: Vec<String> = arms.map(|arm| format!("(SELECT count(*) {arm})")).collect();
+                format!("SELECT {}", counts.join("+"))
+            }
+        };
+        Sql { text, arguments: self.arguments.clone() }
+    }
+
+    /// The `fields` of all of them, and then their ids, in no order.
+    pub fn all(&self, fields: &[&Field]) -> Sql {
+        let select: String = fields.iter().map(|field| format!("{TOP}.\"{}\",", field.name)).collect();
+        let arms = self.arms(&self.predicate).into_iter();
+        let arms: Vec<String> = arms.map(|arm| format!("SELECT {select}{TOP}.id {arm}")).collect();
+        Sql { text: arms.join(" UNION ALL "), arguments: self.arguments.clone() }
     }
 
     /// The `fields` of one page of them. The order is always total: it ends with the rows' age.
@@ -103,7 +129,11 @@ impl Selection {
             None => "_id".to_string(),
         };
         let select = select.join(",");
-        let arms: Vec<String> = self.arms().iter().map(|arm| format!("SELECT {select} {arm}")).collect();
+        let arms = match self.group {
+            Some(group) => self.arms(&format!("{TOP}.id IN ({})", self.oldest(group))),
+            None => self.arms(&self.predicate),
+        };
+        let arms: Vec<String> = arms.iter().map(|arm| format!("SELECT {select} {arm}")).collect();
         let mut arguments = self.arguments.clone();
         let place = arguments.len();
         arguments.extend([Val::from(page.limit), Val::from(page.start)]);

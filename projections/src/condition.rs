@@ -14,6 +14,8 @@ pub const STEPS_MAX: usize = 8;
 pub const MEMBERS_MAX: usize = 1000;
 /// The most bytes of one condition's value.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a pattern.
+pub const PATTERN_BYTES_MAX: usize = 4096;
 
 /// A question that cannot be asked, and what to ask instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,10 @@ impl BadQuery {
         BadQuery { field: field.into(), detail: detail.into(), hint: None }
     }
 }
+
+/// The last steps that stand for the tags of a resource.
+const USER_TAG_STEP: &str = "__userTag__";
+const SYSTEM_TAG_STEP: &str = "__systemTag__";
 
 /// How a field and a value are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,12 +94,18 @@ impl Condition {
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
         let (path, rest) = text.split_at(end);
         let Some((op, value)) = OPERATORS.iter().find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?))) else {
-            let mut bad = BadQuery::new(path, format!("`{}` is no condition: it has no operator", shorten(text)));
+            let detail = format!("`{}` is no condition: it has no operator", shorten(text));
+            let mut bad = BadQuery::new(shorten(path), detail);
             bad.hint = Some("write field=value, with one of = != > >= < <= ?= !?= ~= !~=".to_string());
             return Err(bad);
         };
         if value.len() > VALUE_BYTES_MAX {
-            return Err(BadQuery::new(path, format!("the value of `{path}` is longer than {VALUE_BYTES_MAX} bytes")));
+            let path = shorten(path);
+            return Err(BadQuery::new(&path, format!("the value of `{path}` is longer than {VALUE_BYTES_MAX} bytes")));
+        }
+        if value.contains('\0') {
+            let path = shorten(path);
+            return Err(BadQuery::new(&path, format!("the value of `{path}` has a character 0 in it")));
         }
         let op = match (op, value) {
             (Op::Eq, "null") => Op::Null,
@@ -148,7 +160,8 @@ fn fixed_prefix(pattern: &str) -> usize {
 fn resolve(kind: &'static Kind, path: &str) -> Result<(Vec<&'static Relation>, End), BadQuery> {
     let steps: Vec<&str> = path.split('.').collect();
     if steps.len() > STEPS_MAX {
-        return Err(BadQuery::new(path, format!("`{}` has more than {STEPS_MAX} steps", shorten(path))));
+        let path = shorten(path);
+        return Err(BadQuery::new(&path, format!("`{path}` has more than {STEPS_MAX} steps")));
     }
     let (last, before) = steps.split_last().expect("split gives at least one part");
     let mut at = kind;
@@ -159,8 +172,8 @@ fn resolve(kind: &'static Kind, path: &str) -> Result<(Vec<&'static Relation>, E
         at = relation.target();
     }
     let end = match *last {
-        "__userTag__" => Some(End::Tags(&USER_TAG)),
-        "__systemTag__" => Some(End::Tags(&SYSTEM_TAG)),
+        USER_TAG_STEP => Some(End::Tags(&USER_TAG)),
+        SYSTEM_TAG_STEP => Some(End::Tags(&SYSTEM_TAG)),
         name => at.field(name).map(End::Field).or_else(|| at.relation(name).map(End::Relation)),
     };
     end.map(|end| (hops, end)).ok_or_else(|| unknown(path, &steps, at, false))
@@ -170,8 +183,11 @@ fn resolve(kind: &'static Kind, path: &str) -> Result<(Vec<&'static Relation>, E
 fn unknown(path: &str, steps: &[&str], kind: &'static Kind, as_relation: bool) -> BadQuery {
     let (step, before) = steps.split_last().expect("a path has a step");
     let prefix = before.iter().map(|step| format!("{step}.")).collect::<String>();
-    let what = if as_relation { "relation" } else { "field" };
-    let detail = format!("{} has no {what} `{}`", kind.name, shorten(step));
+    let detail = match (as_relation, kind.field(step)) {
+        (true, Some(_)) => format!("`{step}` of {} is no relation: it has no fields of its own", kind.name),
+        (true, None) => format!("{} has no relation `{}`", kind.name, shorten(step)),
+        (false, _) => format!("{} has no field `{}`", kind.name, shorten(step)),
+    };
     BadQuery { field: shorten(path), detail, hint: Some(suggest(&prefix, step, kind, as_relation)) }
 }
 
@@ -184,7 +200,8 @@ fn suggest(prefix: &str, step: &str, kind: &'static Kind, as_relation: bool) -> 
     let relations = kind.relations.iter().map(|relation| relation.name);
     let fields = kind.fields.iter().filter(|field| !field.hidden).map(|field| field.name);
     let names: Vec<&str> = if as_relation { relations.collect() } else { fields.chain(relations).collect() };
-    let nearest = names.iter().map(|name| (distance(step, name), *name)).min();
+    let tags = [USER_TAG_STEP, SYSTEM_TAG_STEP].into_iter().filter(|_| !as_relation);
+    let nearest = names.iter().copied().chain(tags).map(|name| (distance(step, name), name)).min();
     let near = |bound: usize| nearest.filter(|(distance, name)| *distance <= bound && *distance < name.len());
     let related = || {
         let has_it = |relation: &&Relation| !as_relation && relation.target().field(step).is_some();
@@ -227,6 +244,9 @@ fn values(path: &str, ty: Ty, op: Op, value: &str) -> Result<Vec<Val>, BadQuery>
         Op::Null | Op::NotNull => Ok(Vec::new()),
         Op::Like | Op::NotLike if matches!(ty, Ty::Bool | Ty::Time) => {
             Err(BadQuery::new(path, format!("`{path}` is no text: ~= does not apply to it")))
+        }
+        Op::Like | Op::NotLike if value.len() > PATTERN_BYTES_MAX => {
+            Err(BadQuery::new(path, format!("the pattern of `{path}` is longer than {PATTERN_BYTES_MAX} bytes")))
         }
         Op::Like | Op::NotLike => Ok(vec![value.into()]),
         Op::In | Op::NotIn => {

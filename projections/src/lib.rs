@@ -52,7 +52,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use condition::{BadQuery, MEMBERS_MAX, STEPS_MAX, VALUE_BYTES_MAX};
+pub use condition::{BadQuery, MEMBERS_MAX, PATTERN_BYTES_MAX, STEPS_MAX, VALUE_BYTES_MAX};
 pub use global_config::ConfigDefault;
 pub use projections::{OpenError, Progress, Projections, QUERY_TIME_MAX, RebuildProgress};
 pub use query::{CONDITIONS_MAX, LIMIT_DEFAULT, LIMIT_MAX, Query, QueryError, QueryReply};

@@ -1,13 +1,14 @@
 //! What the projections mean, said as plainly as possible: rows in memory, and a query by looking at every one.
 //! Tests compare the database with it.
 
-use crate::catalogue::{KINDS, Kind, Link, Relation, Ty};
+use crate::catalogue::{Kind, Link, Relation, SYSTEM_TAG, Ty, USER_TAG};
 use crate::condition::{Condition, End, Op};
 use crate::fold::{self, Action, Row, RowChange, Rows};
-use crate::query::{Checked, Query, object};
+use crate::query::{Checked, Query, json};
 use crate::store::StoreError;
 use crate::value::Val;
-use serde_json::Value;
+use rusqlite::types::{ToSql, ToSqlOutput};
+use serde_json::{Map, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use switchback_events::Commit;
@@ -74,6 +75,16 @@ impl Memory {
         let kind = query.kind;
         let mut hits: Vec<(usize, &Row)> = self.of(kind).iter().enumerate().collect();
         hits.retain(|(_, row)| checked.conditions.iter().all(|c| self.holds(kind, row, &c.hops, c)));
+        if let Some(field) = checked.group {
+            let column = kind.column(field.name).unwrap();
+            let mut seen: Vec<&Val> = Vec::new();
+            hits.retain(|(_, row)| {
+                let value = &row.values[column];
+                let is_new = !seen.iter().any(|other| compare(field.ty, value, other).is_eq());
+                seen.extend(is_new.then_some(value));
+                is_new
+            });
+        }
         if let Some((field, descending)) = checked.page.sort {
             let column = kind.column(field.name).unwrap();
             hits.sort_by(|(i, a), (j, b)| {
@@ -83,13 +94,26 @@ impl Memory {
         }
         let total = hits.len() as u64;
         let page = hits.into_iter().skip(checked.page.start as usize).take(checked.page.limit as usize);
-        (total, page.map(|(_, row)| self.inventory(kind, row, true)).collect())
+        let shown = |inventory: &mut Value| {
+            let chosen = |name: &String| query.fields.is_empty() || query.fields.contains(name);
+            inventory.as_object_mut().unwrap().retain(|name, _| chosen(name));
+        };
+        let mut inventories: Vec<Value> = page.map(|(_, row)| self.inventory(kind, row, true)).collect();
+        inventories.iter_mut().for_each(shown);
+        (total, inventories)
     }
 
     fn inventory(&self, kind: &'static Kind, row: &Row, whole: bool) -> Value {
-        let visible: Vec<_> = kind.fields.iter().filter(|field| !field.hidden).collect();
         let values = kind.fields.iter().zip(&row.values).filter(|(field, _)| !field.hidden);
-        let mut inventory = object(&visible, values.map(|(_, value)| value.clone()));
+        let shown = values.map(|(field, value)| {
+            let value = match value.to_sql().unwrap() {
+                ToSqlOutput::Borrowed(value) => json(field.ty, value),
+                ToSqlOutput::Owned(value) => json(field.ty, (&value).into()),
+                other => panic!("{other:?}"),
+            };
+            (field.name.to_string(), value)
+        });
+        let mut inventory: Map<String, Value> = shown.collect();
         for relation in kind.relations.iter().filter(|relation| relation.embedded && whole) {
             let members = self.members(kind, row, relation);
             let members = members.into_iter().map(|member| self.inventory(relation.target(), member, false));
@@ -226,8 +250,8 @@ pub(crate) fn random_condition(random: &mut crate::samples::Random, kind: &'stat
         return format!("{path}{}{}", random.pick(at.relations).name, random.pick(&["=null", "!=null"]));
     }
     let (name, ty, sample) = if random.below(8) == 0 {
-        let (name, tags) = *random.pick(&[("__userTag__", KINDS.len() - 2), ("__systemTag__", KINDS.len() - 3)]);
-        (name, Ty::Text, sample(random, state, KINDS[tags], 3))
+        let (name, tags) = *random.pick(&[("__userTag__", &USER_TAG), ("__systemTag__", &SYSTEM_TAG)]);
+        (name, Ty::Text, sample(random, state, tags, 3))
     } else {
         let column = random.below(at.fields.len());
         let field = &at.fields[column];
@@ -241,18 +265,44 @@ pub(crate) fn random_condition(random: &mut crate::samples::Random, kind: &'stat
         _ => &["=", "!=", ">", ">=", "<", "<=", "?=", "!?=", "~=", "!~="],
     };
     let operator = *random.pick(operators);
-    let other = if matches!(ty, Ty::Bool | Ty::Int | Ty::Time) { "1" } else { "web" };
+    let other = match ty {
+        Ty::Bool => *random.pick(&["0", "1", "true", "false"]),
+        Ty::Int => *random.pick(&["1", "0", "-1", "10", "9", "9223372036854775807"]),
+        Ty::Time => *random.pick(&["1", "2023-11-14T22:13:25Z", "2023-11-14T23:13:25.000007+01:00"]),
+        _ => *random.pick(&["web", "ÜNÏ", "null", "10.0.0.1", "'"]),
+    };
     let value = match operator {
         _ if random.below(10) == 0 => return format!("{path}{name}{}", random.pick(&["=null", "!=null"])),
-        "?=" | "!?=" => format!("{sample},{other}"),
-        "~=" | "!~=" => {
-            let cut: String = sample.chars().take(random.below(8)).collect();
-            format!("{}{cut}{}", random.pick(&["", "%", "_"]), random.pick(&["", "%", "%", "_", "\\", "\\%"]))
-        }
+        "?=" | "!?=" => match random.below(8) {
+            0 => (0..1 + random.below(300)).map(|n| format!("{n},")).collect::<String>() + &sample,
+            _ => format!("{sample},{other}"),
+        },
+        "~=" | "!~=" => pattern(random, &sample),
         _ if ty == Ty::Bool || random.below(6) > 0 => sample,
         _ => other.to_string(),
     };
-    format!("{path}{name}{operator}{value}")
+    match operator {
+        // Only numbers fit among numbers.
+        "?=" | "!?=" if ty == Ty::Bool => format!("{path}{name}{operator}1,0"),
+        _ => format!("{path}{name}{operator}{value}"),
+    }
+}
+
+/// A pattern that `sample` matches more often than not, with its own wildcards escaped or not.
+fn pattern(random: &mut crate::samples::Random, sample: &str) -> String {
+    let mut pattern = random.pick(&["", "", "%", "_"]).to_string();
+    for character in sample.chars().take(random.below(12)) {
+        match random.below(14) {
+            0 => pattern.push('_'),
+            1 => pattern.push('%'),
+            2 => {}
+            3 => pattern.extend(['\\', character]),
+            _ if matches!(character, '%' | '_') && random.below(2) == 0 => pattern.extend(['\\', character]),
+            _ => pattern.push(character),
+        }
+    }
+    pattern.push_str(random.pick::<&str>(&["", "%", "%", "%", "_", "\\", "\\%"]));
+    pattern
 }
 
 fn sample(random: &mut crate::samples::Random, state: &Memory, kind: &'static Kind, column: usize) -> String {

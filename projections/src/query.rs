@@ -6,8 +6,8 @@ use crate::catalogue::{Field, Kind, Link, Relation, Ty};
 use crate::compile::{Page, Selection, Sql, View};
 use crate::condition::{BadQuery, Condition, unknown_field};
 use crate::store::StoreError;
-use crate::value::Val;
-use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use switchback_events::{Id, Position};
@@ -38,6 +38,8 @@ pub struct Query {
     pub count: bool,
     /// Count them, too.
     pub reply_with_count: bool,
+    /// Only the first of those that have the same value in this field, nulls among them.
+    pub group_by: Option<String>,
     /// As they were at this position.
     pub at: Option<Position>,
     /// Only what this account may see.
@@ -56,6 +58,7 @@ impl Query {
             limit: None,
             count: false,
             reply_with_count: false,
+            group_by: None,
             at: None,
             account: None,
         }
@@ -119,6 +122,7 @@ pub(crate) struct Checked {
     pub conditions: Vec<Condition>,
     fields: Vec<&'static Field>,
     embedded: Vec<&'static Relation>,
+    pub group: Option<&'static Field>,
     pub page: Page,
 }
 
@@ -149,8 +153,18 @@ impl Checked {
             }
         }
         let sort = query.sort.as_deref().map(|sort| sort_key(kind, sort)).transpose()?;
-        Ok(Checked { kind, conditions, fields, embedded, page: Page { sort, start: query.start, limit } })
+        let group = query.group_by.as_deref().map(|name| single(kind, name, "grouped")).transpose()?;
+        Ok(Checked { kind, conditions, fields, embedded, group, page: Page { sort, start: query.start, limit } })
     }
+}
+
+/// The field `name` of `kind`, which is no list.
+fn single(kind: &'static Kind, name: &str, done: &str) -> Result<&'static Field, BadQuery> {
+    let field = kind.field(name).ok_or_else(|| unknown_field(kind, name))?;
+    if field.ty.is_list() {
+        return Err(BadQuery::new(name, format!("`{name}` is a list: nothing is {done} by it")));
+    }
+    Ok(field)
 }
 
 /// `+name` or `-name`. A plus sign that came through a URL unescaped is a space.
@@ -159,11 +173,7 @@ fn sort_key(kind: &'static Kind, text: &str) -> Result<(&'static Field, bool), B
         Some(name) => (name, true),
         None => (text.strip_prefix(['+', ' ']).unwrap_or(text), false),
     };
-    let field = kind.field(name).ok_or_else(|| unknown_field(kind, name))?;
-    if field.ty.is_list() {
-        return Err(BadQuery::new(name, format!("`{name}` is a list: nothing is sorted by it")));
-    }
-    Ok((field, descending))
+    Ok((single(kind, name, "sorted")?, descending))
 }
 
 /// Answers `query` from what `connection` sees.
@@ -175,7 +185,7 @@ pub(crate) fn answer(connection: &mut Connection, query: &Query) -> Result<Query
         return Err(QueryError::Ahead { at, reached });
     }
     let view = View { at: query.at, account: query.account };
-    let selection = Selection::new(checked.kind, &checked.conditions, view);
+    let selection = Selection::new(checked.kind, &checked.conditions, checked.group, view);
     let mut reply = QueryReply { inventories: Vec::new(), total: None, position: query.at.unwrap_or(reached) };
     if query.count || query.reply_with_count {
         let Sql { text, arguments } = selection.count();
@@ -197,10 +207,13 @@ fn inventories(
     // The uuid comes first, to find the embedded rows by.
     let uuid = &checked.kind.fields[0];
     let fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
-    let rows = read(connection, selection.page(&fields, &checked.page), &fields)?;
-    let uuids: Vec<String> = rows.iter().map(|row| row[0].text().unwrap_or_default().to_string()).collect();
-    let mut inventories: Vec<Map<String, Value>> =
-        rows.into_iter().map(|row| object(&checked.fields, row.into_iter().skip(1))).collect();
+    let shape = shape(&fields);
+    let (mut uuids, mut inventories) = (Vec::new(), Vec::new());
+    read(connection, selection.page(&fields, &checked.page), |row| {
+        uuids.push(text(row, 0)?);
+        inventories.push(object(row, &shape)?);
+        Ok(())
+    })?;
     for relation in &checked.embedded {
         let mut members = members(connection, relation, &uuids, view)?;
         for (inventory, uuid) in inventories.iter_mut().zip(&uuids) {
@@ -210,7 +223,7 @@ fn inventories(
     Ok(inventories.into_iter().map(Value::Object).collect())
 }
 
-/// The inventories over an embedded relation, by the uuid of the row that they belong to.
+/// The inventories over an embedded relation, by the uuid of the row that they belong to, each oldest first.
 fn members(
     connection: &Connection,
     relation: &Relation,
@@ -219,45 +232,69 @@ fn members(
 ) -> Result<HashMap<String, Vec<Value>>, QueryError> {
     let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
     let kind = relation.target();
-    let owner_field = kind.field(owner).expect("the catalogue's own test checks every link");
-    let visible: Vec<&'static Field> = kind.fields.iter().filter(|field| !field.hidden).collect();
-    let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible.iter().copied()).collect();
-    let page = Page { sort: None, start: 0, limit: i64::MAX as u64 };
-    let selection = Selection::members(kind, owner, owners, view);
+    let owner_field = &kind.fields[kind.column(owner).expect("the catalogue's own test checks every link")];
+    let visible = kind.fields.iter().filter(|field| !field.hidden);
+    let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible).collect();
+    let shape = shape(&fields);
+    let mut found = Vec::new();
+    read(connection, Selection::members(kind, owner, owners, view).all(&fields), |row| {
+        found.push((row.get::<_, i64>(fields.len())?, text(row, 0)?, object(row, &shape)?));
+        Ok(())
+    })?;
+    // Here, and not in SQL: it would carry whole rows through its sorter.
+    found.sort_unstable_by_key(|(id, ..)| *id);
     let mut members = HashMap::<String, Vec<Value>>::new();
-    for row in read(connection, selection.page(&fields, &page), &fields)? {
-        let owner = row[0].text().unwrap_or_default().to_string();
-        members.entry(owner).or_default().push(Value::Object(object(&visible, row.into_iter().skip(1))));
+    for (_, owner, member) in found {
+        members.entry(owner).or_default().push(Value::Object(member));
     }
     Ok(members)
 }
 
-fn read(connection: &Connection, sql: Sql, fields: &[&Field]) -> rusqlite::Result<Vec<Vec<Val>>> {
+fn read(
+    connection: &Connection,
+    sql: Sql,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(&sql.text)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&sql.arguments))?;
-    let mut values = Vec::new();
     while let Some(row) = rows.next()? {
-        let value = |(at, field): (usize, &&Field)| Ok(Val::from_sql(row.get_ref(at)?, field.ty.is_list()));
-        values.push(fields.iter().enumerate().map(value).collect::<rusqlite::Result<_>>()?);
+        take(row)?;
     }
-    Ok(values)
+    Ok(())
 }
 
-pub(crate) fn object(fields: &[&'static Field], values: impl Iterator<Item = Val>) -> Map<String, Value> {
-    fields.iter().zip(values).map(|(field, value)| (field.name.to_string(), json(field.ty, value))).collect()
+/// Where each of `fields` but the first is in a row, in the order of their names: so a map is soonest made of them.
+fn shape<'f>(fields: &[&'f Field]) -> Vec<(usize, &'f Field)> {
+    let mut shape: Vec<(usize, &Field)> = fields.iter().copied().enumerate().skip(1).collect();
+    shape.sort_by_key(|(_, field)| field.name);
+    shape
+}
+
+fn object(row: &Row<'_>, shape: &[(usize, &Field)]) -> rusqlite::Result<Map<String, Value>> {
+    shape.iter().map(|(at, field)| Ok((field.name.to_string(), json(field.ty, row.get_ref(*at)?)))).collect()
+}
+
+fn text(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
+    Ok(row.get_ref(at)?.as_str().unwrap_or_default().to_string())
 }
 
 /// A value as the API shows it.
-fn json(ty: Ty, value: Val) -> Value {
+pub(crate) fn json(ty: Ty, value: ValueRef<'_>) -> Value {
     match (ty, value) {
-        (_, Val::Null) => Value::Null,
-        (Ty::Bool, Val::Int(number)) => Value::Bool(number != 0),
-        (Ty::Time, Val::Int(micros)) => match jiff::Timestamp::from_microsecond(micros) {
+        (Ty::Bool, ValueRef::Integer(number)) => Value::Bool(number != 0),
+        (Ty::Time, ValueRef::Integer(micros)) => match jiff::Timestamp::from_microsecond(micros) {
             Ok(time) => Value::String(time.to_string()),
             Err(_) => Value::from(micros),
         },
-        (_, Val::Int(number)) => Value::from(number),
-        (_, Val::Text(text)) => Value::String(text.into()),
-        (_, Val::List(members)) => Value::Array(members.into_iter().map(Value::String).collect()),
+        (_, ValueRef::Integer(number)) => Value::from(number),
+        (ty, ValueRef::Text(text)) if ty.is_list() => {
+            let members: Vec<String> = serde_json::from_slice(text).unwrap_or_default();
+            Value::Array(members.into_iter().map(Value::String).collect())
+        }
+        (_, ValueRef::Text(text)) => Value::String(match std::str::from_utf8(text) {
+            Ok(text) => text.to_string(),
+            Err(_) => String::from_utf8_lossy(text).into_owned(),
+        }),
+        _ => Value::Null,
     }
 }

@@ -85,7 +85,8 @@ impl Readers {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+/// A connection that only reads.
+pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);

@@ -38,7 +38,7 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "sharedResource" => Visible::Naming(&["ownerAccountUuid", "receiverAccountUuid"]),
         "quota" => Visible::Naming(&["identityUuid"]),
         "accessKey" | "apiToken" => Visible::Naming(&["accountUuid"]),
-        "vm" | "virtualRouter" => Visible::Own,
+        "vm" | "virtualRouter" | "volume" | "vip" | "eip" | "portForwarding" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "nic" => Visible::OfVm,

@@ -10,6 +10,7 @@ use switchback::{
         allocate::{self, AllocateBench},
         commands::{self, CommandsBench, HttpBench},
         compare::{self, CompareBench},
+        query::{self, QueryBench},
         recover::{self, RecoverBench},
         replay::{self, ReplayBench},
         router::{self, RouterBench},
@@ -79,6 +80,24 @@ enum Bench {
     Replay {
         #[command(flatten)]
         log: Log,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Questions about many rows, now and at earlier positions, and how soon a write is seen by who made it, beside maps
+    /// in memory.
+    Query {
+        /// Nics; there are half as many VMs, and so on.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(400..=2_000_000))]
+        rows: u64,
+        /// Events after all of them are there; as many as rows, if not given.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+        events: Option<u64>,
+        /// How long one client, and then 64, write and look for it.
+        #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+        seconds: f64,
+        /// The seed of the log.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -186,6 +205,12 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
         Bench::Replay { log: Log { events, seed }, place } => {
             let scratch = Scratch::new(&place.dir)?;
             (replay::run(&ReplayBench { events, seed, directory: scratch.0.clone() }, &mut note)?, place.json)
+        }
+        Bench::Query { rows, events, seconds, seed, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let events = events.unwrap_or(rows);
+            let bench = QueryBench { rows, events, seconds, seed, directory: scratch.0.clone() };
+            (query::run(&bench, &mut note)?, place.json)
         }
         Bench::Recover { log: Log { events, seed }, place } => {
             let scratch = Scratch::new(&place.dir)?;

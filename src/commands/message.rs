@@ -253,7 +253,7 @@ fn query_parameters(
                     _ => return Err(Failure::usage(format!("`{argument}`: true or false"))),
                 }
             }
-            "replyWithCount" => parameters.push(parameter("replyWithCount", text)),
+            "replyWithCount" | "groupBy" => parameters.push(parameter(name, text)),
             _ if is_condition(argument) => parameters.push(parameter("q", argument)),
             _ => {
                 let failure = Failure::usage(format!("`{argument}`: write a condition as field=value"));
@@ -373,7 +373,9 @@ fn query_words(message: &Message, output: &mut Output) -> io::Result<()> {
     );
     output.meanings(&items)?;
     output.text("\n")?;
-    output.paragraph("Besides: fields=a,b sort=+field|-field start=N limit=N count=true replyWithCount=true")
+    output.paragraph(
+        "Besides: fields=a,b sort=+field|-field start=N limit=N count=true replyWithCount=true groupBy=field",
+    )
 }
 
 /// What values of a parameter are right on the command line, in words.

@@ -176,9 +176,7 @@ impl History {
         let kind = catalogue::kind_of_query(message.name)
             .ok_or_else(|| Refusal::argument("message", &request.name, "is not a query"))?;
         let mut conditions = request.q;
-        if message.name == "QueryL2VlanNetwork" {
-            conditions.push("type=L2VlanNetwork".to_string());
-        }
+        conditions.extend(switchback_bus::narrowed(message.name).map(String::from));
         let at = match &request.at {
             Some(text) => Some(self.moment("at", text)?),
             None => None,
@@ -199,6 +197,7 @@ impl History {
             limit: request.limit,
             count: request.count,
             reply_with_count: request.reply_with_count,
+            group_by: request.group_by,
             at,
             account: account.map(Id::from),
         };

@@ -94,10 +94,8 @@ async fn read(
             Ok(HttpResponse::Ok().json(reply))
         }
         Meaning::Message(message) | Meaning::One(message) => {
-            for name in ["groupBy", "filterName"] {
-                if let Some(given) = parameters.one(name)? {
-                    return Err(Refusal::not_supported(format!("{name} = `{given}` of {}", message.name)).into());
-                }
+            if let Some(given) = parameters.one("filterName")? {
+                return Err(Refusal::not_supported(format!("filterName = `{given}` of {}", message.name)).into());
             }
             // The Go SDK keeps the total of a page among the parameters of the next.
             parameters.all("total");

@@ -1,6 +1,6 @@
 //! A long log of a data centre's life: networks and routers first, then VMs that come, start, stop and go, with
-//! their addresses, the routers' reports about it, name servers, names, tags and hosts that lose touch. One network
-//! is much busier than the others.
+//! their addresses, the routers' reports about it, name servers, names, tags and hosts that lose touch. Some networks
+//! are much busier than the others.
 //!
 //! The same seed gives the same events. Ids are as the product's: time first, so that they grow.
 
@@ -18,8 +18,6 @@ const BEGIN: Micros = 1_750_000_000_000_000;
 const MICROS_BETWEEN_COMMITS: u64 = 1_900_000;
 /// One network with its router for so many events.
 const EVENTS_PER_NETWORK: u64 = 2_000;
-/// How much of what happens, in percent, happens on the first network.
-const BUSY_PERCENT: usize = 20;
 const NETWORKS_PER_ZONE: usize = 100;
 const CLUSTERS_PER_ZONE: usize = 4;
 const HOSTS_PER_CLUSTER: usize = 8;
@@ -28,7 +26,8 @@ const HOSTS_PER_CLUSTER: usize = 8;
 pub fn write_log(journal: &Journal, events: u64, seed: u64) -> Result<(), AppendError> {
     let end = journal.head() + events;
     let mut writer = Writer { journal, end, waiting: std::collections::VecDeque::new() };
-    let mut world = World::new(seed, events);
+    let networks = (events / EVENTS_PER_NETWORK).max(1) as usize;
+    let mut world = World::new(seed, Shape { networks, ..Shape::OF_A_LONG_LIFE });
     let mut commits = Vec::new();
     world.set_up(&mut commits);
     while writer.append_all(&mut world, &mut commits)? {
@@ -36,6 +35,51 @@ pub fn write_log(journal: &Journal, events: u64, seed: u64) -> Result<(), Append
     }
     writer.wait(end);
     Ok(())
+}
+
+/// Appends a data centre with `nics` interfaces to `journal`, which is empty, and then `changes` events of its life.
+/// Tells the position at which it was complete.
+///
+/// VMs have two nics each. For each 100 nics there are two L3 networks, half an L2 network, a fifth of a router and ten
+/// tags; a quarter of the nics is on the first fifty networks.
+pub fn write_data_set(journal: &Journal, nics: u64, changes: u64, seed: u64) -> Result<Position, AppendError> {
+    let networks = (nics / 50).max(4) as usize;
+    let mut writer = Writer { journal, end: Position::MAX, waiting: std::collections::VecDeque::new() };
+    let mut world = World::new(seed, Shape { networks, ..Shape::OF_MANY_ROWS });
+    let mut commits = Vec::new();
+    world.set_up(&mut commits);
+    writer.append_all(&mut world, &mut commits)?;
+    for n in 0..nics / 2 {
+        world.have_vm(&mut commits);
+        if n % 5 == 0 {
+            world.tag_vm(&mut commits);
+        }
+        writer.append_all(&mut world, &mut commits)?;
+    }
+    let complete = journal.head();
+    writer.end = complete + changes;
+    while writer.append_all(&mut world, &mut commits)? {
+        world.live_on(&mut commits);
+    }
+    writer.wait(writer.end);
+    Ok(complete)
+}
+
+/// How many there are of what.
+struct Shape {
+    networks: usize,
+    networks_per_l2: usize,
+    networks_per_router: usize,
+    nics_per_vm: usize,
+    /// So many of the first networks are busy: so much of what happens, in percent, happens there.
+    busy: (usize, usize),
+}
+
+impl Shape {
+    const OF_A_LONG_LIFE: Shape =
+        Shape { networks: 1, networks_per_l2: 1, networks_per_router: 1, nics_per_vm: 1, busy: (1, 20) };
+    const OF_MANY_ROWS: Shape =
+        Shape { networks: 1, networks_per_l2: 4, networks_per_router: 10, nics_per_vm: 2, busy: (50, 25) };
 }
 
 /// One command's name and events.
@@ -57,7 +101,7 @@ impl Writer<'_> {
     fn append_all(&mut self, world: &mut World, commits: &mut Vec<Draft>) -> Result<bool, AppendError> {
         for mut draft in commits.drain(..) {
             let left = self.end - self.journal.head();
-            draft.events.truncate(left as usize);
+            draft.events.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             if draft.events.is_empty() {
                 return Ok(false);
             }
@@ -112,6 +156,7 @@ impl Writer<'_> {
 
 /// What there is.
 struct World {
+    shape: Shape,
     random: u64,
     now: Micros,
     zones: Vec<Zone>,
@@ -144,14 +189,15 @@ struct Network {
 struct Vm {
     id: Id,
     network: usize,
-    nic: Nic,
+    nics: Vec<Nic>,
     runs: bool,
 }
 
 impl World {
-    fn new(seed: u64, events: u64) -> World {
-        let networks = (events / EVENTS_PER_NETWORK).max(1) as usize;
+    fn new(seed: u64, shape: Shape) -> World {
+        let (networks, per_l2) = (shape.networks, shape.networks_per_l2);
         let mut world = World {
+            shape,
             random: seed,
             now: BEGIN,
             zones: Vec::new(),
@@ -173,7 +219,10 @@ impl World {
         for n in 0..networks {
             let network = Network {
                 zone: n / NETWORKS_PER_ZONE,
-                l2: L2NetworkId(world.id()),
+                l2: match world.networks.last().filter(|_| n % per_l2 > 0) {
+                    Some(before) => before.l2,
+                    None => L2NetworkId(world.id()),
+                },
                 l3: L3NetworkId(world.id()),
                 range: IpRangeId(world.id()),
                 router: world.id(),
@@ -287,18 +336,8 @@ impl World {
         let Network { zone: of, l2, l3, range, router, .. } = self.networks[n];
         let Zone { zone, image, router_offering: offering, .. } = self.zones[of];
         let (cluster, host) = self.place(of);
-        let created = L2NetworkEvent::Created {
-            zone,
-            name: format!("l2-{n}"),
-            description: None,
-            physical_interface: "eth0".to_string(),
-            network_type: L2NetworkType::L2VlanNetwork,
-            vlan: Some((n % 4094) as u16),
-            v_switch_type: "LinuxBridge".to_string(),
-        };
-        self.say(commits, "CreateL2VlanNetwork", vec![(l2.0, created.into())]);
-        for (cluster, _) in self.zones[of].clusters.clone() {
-            self.say(commits, "AttachL2NetworkToCluster", vec![(l2.0, L2NetworkEvent::Attached { cluster }.into())]);
+        if n.is_multiple_of(self.shape.networks_per_l2) {
+            self.set_up_l2(n, commits);
         }
         let created = L3NetworkEvent::Created {
             zone,
@@ -327,6 +366,9 @@ impl World {
             services: vec![NetworkServiceType::DHCP, NetworkServiceType::DNS, NetworkServiceType::SNAT],
         };
         self.say(commits, "AttachNetworkServiceToL3Network", vec![(l3.0, services.into())]);
+        if !n.is_multiple_of(self.shape.networks_per_router) {
+            return;
+        }
         let (nic, mut events) = self.nic(n, router, 0, Nic::GUEST);
         let created = RouterEvent::Created {
             zone,
@@ -346,6 +388,23 @@ impl World {
         let connected =
             RouterEvent::Connected { agent_digest: self.digest(), revision: 0, config_digest: self.digest() };
         self.say(commits, "ReportRouter", vec![(router, connected.into())]);
+    }
+
+    fn set_up_l2(&mut self, n: usize, commits: &mut Vec<Draft>) {
+        let Network { zone: of, l2, .. } = self.networks[n];
+        let created = L2NetworkEvent::Created {
+            zone: self.zones[of].zone,
+            name: format!("l2-{n}"),
+            description: None,
+            physical_interface: "eth0".to_string(),
+            network_type: L2NetworkType::L2VlanNetwork,
+            vlan: Some((n % 4094) as u16),
+            v_switch_type: "LinuxBridge".to_string(),
+        };
+        self.say(commits, "CreateL2VlanNetwork", vec![(l2.0, created.into())]);
+        for (cluster, _) in self.zones[of].clusters.clone() {
+            self.say(commits, "AttachL2NetworkToCluster", vec![(l2.0, L2NetworkEvent::Attached { cluster }.into())]);
+        }
     }
 
     fn place(&mut self, zone: usize) -> (ClusterId, HostId) {
@@ -403,18 +462,48 @@ impl World {
         }
     }
 
-    /// Some network, the first more often than any other.
+    /// Some network, a busy one more often than another.
     fn network(&mut self) -> usize {
-        if self.below(100) < BUSY_PERCENT { 0 } else { self.below(self.networks.len()) }
+        let (busy, percent) = self.shape.busy;
+        match self.below(100) < percent {
+            // Of one there is none to choose.
+            true if busy == 1 => 0,
+            true => self.below(busy.min(self.networks.len())),
+            false => self.below(self.networks.len()),
+        }
     }
 
     fn create_vm(&mut self, commits: &mut Vec<Draft>) {
+        let (network, id, host, events) = self.new_vm();
+        self.say(commits, "CreateVmInstance", events);
+        self.say(commits, "ReportVmInstance", vec![(id, VmInstanceEvent::Started { host }.into())]);
+        self.report(network, commits);
+    }
+
+    /// A VM that runs, in one commit. What makes no row is left out.
+    fn have_vm(&mut self, commits: &mut Vec<Draft>) {
+        let (_, id, host, mut events) = self.new_vm();
+        events.retain(|(_, event)| !matches!(event, Event::MacBlock(_)));
+        events.push((id, VmInstanceEvent::Started { host }.into()));
+        self.say(commits, "CreateVmInstance", events);
+    }
+
+    fn new_vm(&mut self) -> (usize, Id, HostId, Vec<(Id, Event)>) {
         let network = self.network();
         let Network { zone: of, l3, .. } = self.networks[network];
         let Zone { zone, image, offering, .. } = self.zones[of];
         let (cluster, host) = self.place(of);
         let id = self.id();
         let (nic, mut events) = self.nic(network, id, 0, 0);
+        let mut nics = vec![nic];
+        for n in 1..self.shape.nics_per_vm {
+            // Others are on networks of the same zone.
+            let (first, end) = (of * NETWORKS_PER_ZONE, self.networks.len().min((of + 1) * NETWORKS_PER_ZONE));
+            let other = first + self.below(end - first);
+            let (nic, more) = self.nic(other, id, n as u8, 0);
+            nics.push(nic);
+            events.extend(more);
+        }
         self.made += 1;
         let name = format!("{}-{:07}", ["web", "db", "cache", "worker"][self.below(4)], self.made);
         let created = VmInstanceEvent::Created {
@@ -428,13 +517,11 @@ impl World {
             image: Some(image),
             offering: Some(offering),
             default_l3_network: l3,
-            nics: vec![nic.clone()],
+            nics: nics.clone(),
         };
         events.push((id, created.into()));
-        self.say(commits, "CreateVmInstance", events);
-        self.say(commits, "ReportVmInstance", vec![(id, VmInstanceEvent::Started { host }.into())]);
-        self.vms.push(Vm { id, network, nic, runs: true });
-        self.report(network, commits);
+        self.vms.push(Vm { id, network, nics, runs: true });
+        (network, id, host, events)
     }
 
     fn destroy_vm(&mut self, commits: &mut Vec<Draft>) {
@@ -442,20 +529,25 @@ impl World {
             return self.create_vm(commits);
         }
         let n = self.below(self.vms.len());
-        let Vm { id, network, nic, .. } = self.vms.swap_remove(n);
-        let l3_networks = vec![nic.l3_network];
+        let Vm { id, network, nics, .. } = self.vms.swap_remove(n);
+        let l3_networks: Vec<L3NetworkId> = nics.iter().map(|nic| nic.l3_network).collect();
         let requested = VmInstanceEvent::DestroyRequested { l3_networks: l3_networks.clone() };
         self.say(commits, "DestroyVmInstance", vec![(id, requested.into())]);
-        let Some(NicAddress { ip, used_ip, ip_range, .. }) = nic.ipv4() else { return };
-        let Nic { l3_network, nic, mac, .. } = nic;
-        let events: Vec<(Id, Event)> = vec![
-            (id, VmInstanceEvent::Destroyed { l3_networks, recoverable: false }.into()),
-            (ip_range.0, IpRangeEvent::AddressReleased { l3_network, ip: ip.into(), used_ip, nic, owner: id }.into()),
-            (Id::of_name(&format!("mac block {network}")), MacBlockEvent::Released { mac, nic }.into()),
-        ];
+        let mut events: Vec<(Id, Event)> =
+            vec![(id, VmInstanceEvent::Destroyed { l3_networks, recoverable: false }.into())];
+        for Nic { l3_network, nic, mac, addresses, .. } in nics {
+            let Some(NicAddress { ip, used_ip, ip_range, .. }) = addresses.into_iter().next() else { continue };
+            let released = IpRangeEvent::AddressReleased { l3_network, ip, used_ip, nic, owner: id };
+            events.push((ip_range.0, released.into()));
+            let Mac([_, low, high, ..]) = mac;
+            let at = usize::from(high) << 8 | usize::from(low);
+            events.push((Id::of_name(&format!("mac block {at}")), MacBlockEvent::Released { mac, nic }.into()));
+            if let std::net::IpAddr::V4(ip) = ip {
+                let [_, _, high, low] = ip.octets();
+                self.networks[at].free.push((u32::from(high) << 8 | u32::from(low)) - 1);
+            }
+        }
         self.say(commits, "ReportVmInstance", events);
-        let [_, _, high, low] = ip.octets();
-        self.networks[network].free.push((u32::from(high) << 8 | u32::from(low)) - 1);
         self.report(network, commits);
     }
 
@@ -470,7 +562,7 @@ impl World {
         let (cluster, host) = self.place(zone);
         let vm = &mut self.vms[n];
         vm.runs = !vm.runs;
-        let (id, runs, l3_networks) = (vm.id, vm.runs, vec![vm.nic.l3_network]);
+        let (id, runs, l3_networks) = (vm.id, vm.runs, vm.nics.iter().map(|nic| nic.l3_network).collect::<Vec<_>>());
         if runs {
             let requested = VmInstanceEvent::StartRequested { host, cluster, l3_networks };
             self.say(commits, "StartVmInstance", vec![(id, requested.into())]);
@@ -485,6 +577,7 @@ impl World {
     /// The network's router has applied another configuration.
     fn report(&mut self, network: usize, commits: &mut Vec<Draft>) {
         let config_digest = self.digest();
+        let network = network - network % self.shape.networks_per_router;
         let Network { router, revision, .. } = &mut self.networks[network];
         *revision += 1;
         let (router, revision) = (*router, *revision);
@@ -550,7 +643,7 @@ impl World {
     }
 }
 
-/// The address `n` of a network.
+/// The address `n` of a network. Networks have different ones.
 fn address(network: usize, n: u32) -> Ipv4Addr {
-    Ipv4Addr::new(10, network as u8, (n >> 8) as u8, n as u8)
+    Ipv4Addr::new(10 + (network >> 8) as u8, network as u8, (n >> 8) as u8, n as u8)
 }

@@ -3,8 +3,10 @@
 //! Rates are to be read against [`Replay::decode`], the yardstick of the same run: what the log gives without folding.
 
 mod log;
+mod query;
 
-pub use log::write_log;
+pub use log::{write_data_set, write_log};
+pub use query::{Question, Rows, measure_queries};
 
 use crate::catalogue::{L3, NIC, ROUTER, VM};
 use crate::projections::{BATCH_COMMITS, QUERY_TIME_MAX};

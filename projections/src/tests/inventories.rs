@@ -293,7 +293,7 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
             "defaultRouteL3NetworkUuid": uuid("l3", 2), "defaultL3NetworkUuid": uuid("l3", 2),
             "hypervisorType": "KVM", "state": "Running", "status": "Connected", "statusReason": null,
             "hostname": null, "lastError": null, "haStatus": "NoHa", "agentPort": 7272, "agentDigest": "aa",
-            "configRevision": 6, "configDigest": "dd", "vmNics": null,
+            "configRevision": 6, "configDigest": "dd", "vmNics": null, "allVolumes": [], "rootVolumeUuid": null,
         })
     );
     assert_eq!((&nics[0]["metaData"], &nics[1]["metaData"]), (&json!("3"), &json!("4")));

@@ -1,7 +1,7 @@
 //! Each operator, the rules of null, negation and several members, types, and what is refused.
 
 use super::Folded;
-use crate::catalogue::kind;
+use crate::catalogue::{kind, kind_of_query};
 use crate::query::{CONDITIONS_MAX, LIMIT_MAX, Query, QueryError};
 use crate::samples::{Log, id, nic};
 use serde_json::{Value, json};
@@ -176,6 +176,10 @@ fn a_bad_condition_is_refused_with_what_was_probably_meant() {
         ("virtualRouter", "vmNics.l3network.name=x", "vmNics.l3network.name", "did you mean `vmNics.l3Network`?"),
         ("vm", "name", "name", "write field=value, with one of = != > >= < <= ?= !?= ~= !~="),
         ("vm", "vmNics=x", "vmNics", "name one of its fields: vmNics.vmInstanceUuid"),
+        ("vm", "hostUuid.name=x", "hostUuid.name", "did you mean `host`?"),
+        ("vm", "vmNics.eip.vip.ipp=x", "vmNics.eip.vip.ipp", "did you mean `vmNics.eip.vip.ip`?"),
+        ("vm", "__usertag__=x", "__usertag__", "did you mean `__userTag__`?"),
+        ("vm", "host.__systemtags__=x", "host.__systemtags__", "did you mean `host.__systemTag__`?"),
     ];
     for (kind, condition, field, hint) in cases {
         let bad = folded.refusal(kind, condition);
@@ -183,8 +187,39 @@ fn a_bad_condition_is_refused_with_what_was_probably_meant() {
     }
     assert_eq!(folded.refusal("nic", "zzzzzzzzz=1").detail, "nic has no field `zzzzzzzzz`");
     assert!(folded.refusal("nic", "zzzzzzzzz=1").hint.unwrap().starts_with("nic has: uuid, "));
+    let detail = "`hostUuid` of vm is no relation: it has no fields of its own";
+    assert_eq!(folded.refusal("vm", "hostUuid.name=x").detail, detail);
     // A key that the reference does not show cannot be asked for, either.
     assert_eq!(folded.refusal("globalConfig", "uuid=1").detail, "globalConfig has no field `uuid`");
+}
+
+/// The page about the language: what it shows can be asked, or is refused as it says.
+#[test]
+fn the_page_about_queries_says_what_is_so() {
+    let page = include_str!("../../../docs/reference/query.md");
+    let mut folded = folded();
+    let blocks = page.split("```query\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let mut lines = blocks.flat_map(str::lines).peekable();
+    let (mut asked, mut refused) = (0, 0);
+    while let Some(line) = lines.next() {
+        let mut words = line.split(' ');
+        let kind = kind_of_query(words.next().unwrap()).unwrap();
+        let query = Query { conditions: words.map(str::to_string).collect(), ..Query::new(kind) };
+        let mut said = Vec::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with("    ")) {
+            said.push(line.trim().to_string());
+        }
+        match folded.answer(&query) {
+            Ok(_) => assert_eq!(said, [""; 0], "{line} is answered"),
+            Err(QueryError::Bad(bad)) => {
+                assert_eq!(said, [Some(bad.detail), bad.hint].into_iter().flatten().collect::<Vec<_>>(), "{line}");
+                refused += 1;
+            }
+            Err(error) => panic!("{line}: {error}"),
+        }
+        asked += 1;
+    }
+    assert!(asked > 20 && refused > 8, "{asked} {refused}");
 }
 
 #[test]
@@ -217,7 +252,11 @@ fn what_has_no_end_is_refused() {
     let members = |count| format!("name?={}", vec!["x"; count].join(","));
     assert!(folded.answer(&Query::new(vm).with(members(1000))).is_ok());
     folded.refusal("vm", &members(1001));
-    folded.refusal("vm", &format!("name={}", "x".repeat(70_000)));
+    assert!(folded.refusal("vm", &format!("name={}", "x".repeat(70_000))).detail.ends_with("longer than 65536 bytes"));
+    let pattern = |bytes: usize| format!("name~={}", "%x".repeat(bytes / 2));
+    assert!(folded.answer(&Query::new(vm).with(pattern(4096))).is_ok());
+    assert!(folded.refusal("vm", &pattern(4098)).detail.ends_with("longer than 4096 bytes"));
+    assert!(folded.refusal("vm", "name=a\0b").detail.ends_with("has a character 0 in it"));
     assert!(matches!(
         folded.answer(&Query { limit: Some(LIMIT_MAX + 1), ..Query::new(vm) }),
         Err(QueryError::Bad(bad)) if bad.field == "limit"
@@ -253,6 +292,81 @@ fn pages_are_in_a_total_order() {
     assert_eq!(names(Some("-type"), 0, None), ["db%", "DB_1", "web"]);
     assert_eq!(names(Some("description"), 0, None), ["DB_1", "web", "db%"]);
     assert_eq!(names(None, 0, Some(0)), [""; 0]);
+}
+
+#[test]
+fn of_a_group_the_oldest_that_meets_the_conditions_stands_for_all() {
+    let mut folded = folded();
+    let vm = kind("vm").unwrap();
+    let grouped = |field: &str| Query { group_by: Some(field.to_string()), ..Query::new(vm) };
+    let mut names = |query: Query| {
+        let reply = folded.answer(&Query { reply_with_count: true, ..query.clone() }).unwrap();
+        let counted = folded.answer(&Query { count: true, ..query }).unwrap();
+        assert_eq!(counted.total, reply.total);
+        let names = reply.inventories.iter().map(|vm| vm["name"].as_str().unwrap().to_string());
+        (reply.total.unwrap(), names.collect::<Vec<_>>().join(" "))
+    };
+    let is = |total: u64, names: &str| (total, names.to_string());
+    // `web` runs, the others are starting. At 4, nobody ran.
+    assert_eq!(names(grouped("state")), is(2, "web DB_1"));
+    assert_eq!(names(grouped("state").at(3)), is(1, "web"));
+    assert_eq!(names(grouped("state").with("vmNics=null")), is(1, "db%"));
+    assert_eq!(names(grouped("uuid")), is(3, "web DB_1 db%"));
+    // Nulls are one group.
+    assert_eq!(names(grouped("hostUuid")), is(2, "web DB_1"));
+    let sorted = Query { sort: Some("-state".to_string()), ..grouped("state") };
+    assert_eq!(names(sorted.clone()), is(2, "DB_1 web"));
+    assert_eq!(names(Query { start: 1, limit: Some(1), ..sorted.clone() }), is(2, "web"));
+    assert_eq!(names(Query { start: 1, ..sorted }.at(3)), is(1, ""));
+    let texts = Query { fields: vec!["state".into()], ..grouped("state") };
+    assert_eq!(folded.answer(&texts).unwrap().inventories, [json!({"state": "Running"}), json!({"state": "Starting"})]);
+    for (of, field, detail) in [
+        ("vm", "colour", "vm has no field `colour`"),
+        ("vm", "host", "vm has no field `host`"),
+        ("l3", "dns", "`dns` is a list: nothing is grouped by it"),
+    ] {
+        let query = Query { group_by: Some(field.to_string()), ..Query::new(kind(of).unwrap()) };
+        assert!(matches!(folded.answer(&query), Err(QueryError::Bad(bad)) if bad.detail == detail), "{field}");
+    }
+}
+
+/// Nothing makes volumes, VIPs, EIPs and port forwarding rules yet.
+#[test]
+fn what_has_no_rows_yet_can_be_asked_about() {
+    let mut folded = folded();
+    for (condition, names) in [
+        ("vmNics.eip.vip.ip=10.0.0.1", &[][..]),
+        ("vmNics.eip.vip.ip!=10.0.0.1", &[]),
+        ("vmNics.eip=null", &["web", "DB_1"]),
+        ("allVolumes=null", &["web", "DB_1", "db%"]),
+        ("rootVolume!=null", &[]),
+        ("rootVolume.size>1", &[]),
+        ("rootVolumeUuid=null", &["web", "DB_1", "db%"]),
+        ("vmNics.portForwarding.vipPortStart<=22", &[]),
+        ("vmNics.virtualRouter.portForwarding!=null", &[]),
+    ] {
+        assert_eq!(folded.values("vm", "name", &[condition]), names, "{condition}");
+    }
+    assert_eq!(folded.all("vm")[0]["allVolumes"], json!([]));
+    assert_eq!(folded.all("vm")[0]["rootVolumeUuid"], Value::Null);
+    // The fields and relations that the reference has for routers and their offerings.
+    for (of, names) in [
+        (
+            "virtualRouter",
+            "vmNics.mac allVolumes.name host.name cluster.name image.name zone.name rootVolume.name \
+             virtualRouterOffering.name eip.name vip.name portForwarding.name applianceVmType managementNetworkUuid \
+             defaultRouteL3NetworkUuid publicNetworkUuid status",
+        ),
+        (
+            "virtualRouterOffering",
+            "image.name managementL3Network.name publicL3Network.name zone.name managementNetworkUuid publicNetworkUuid \
+             zoneUuid isDefault imageUuid allocatorStrategy cpuNum cpuSpeed memorySize sortKey state type",
+        ),
+    ] {
+        for name in names.split_whitespace() {
+            folded.values(of, "uuid", &[&format!("{name}=null")]);
+        }
+    }
 }
 
 #[test]

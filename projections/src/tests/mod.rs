@@ -3,6 +3,7 @@
 mod follower;
 mod inventories;
 mod language;
+mod parser;
 mod properties;
 mod rebuild;
 mod store;
