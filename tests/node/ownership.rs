@@ -149,7 +149,24 @@ async fn what_an_account_makes_is_its_own_and_nobody_elses() {
     eve.done("DeleteL3Network", json!({"uuid": l3})).await;
     eve.done("DestroyVmInstance", json!({"uuid": uuid(&vm)})).await;
     assert_eq!(world.asked_since(version).await, [""; 0]);
-    assert!(eve.read("GetVirtualRouterConfig", json!({"uuid": router})).await.is_err());
+    for (name, parameters) in [
+        ("GetVirtualRouterConfig", json!({"at": "1"})),
+        ("GetVirtualRouterConfig", json!({})),
+        ("GetVirtualRouterDiff", json!({"from": "1"})),
+        ("GetVirtualRouterDrift", json!({})),
+    ] {
+        let nothing = Id::of_name("nothing").to_string();
+        let mut refused = vec![];
+        for uuid in [&router, &nothing] {
+            let mut parameters = parameters.clone();
+            parameters["uuid"] = json!(uuid);
+            let refusal = eve.read(name, parameters).await.unwrap_err();
+            let (hint, at) = (refusal.hint.unwrap_or_default(), refusal.detail.replace(uuid.as_str(), "…"));
+            // The moment that it says is now.
+            refused.push((refusal.code, at, hint.split(" at ").next().unwrap_or_default().to_string()));
+        }
+        assert_eq!(refused[0], refused[1], "{name}");
+    }
     assert!(bob.read("GetVirtualRouterConfig", json!({"uuid": router})).await.is_ok());
     let capacity = |all: Value| all["totalCapacity"].as_u64().unwrap();
     assert_eq!(capacity(eve.read("GetIpAddressCapacity", json!({"all": true})).await.unwrap()), 0);
