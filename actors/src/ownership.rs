@@ -424,3 +424,71 @@ pub(crate) fn update_quota(command: &UpdateQuota, facts: &Facts) -> Result<Decis
     let same = facts.get::<Ownership>(account)?.quota(&name) == value;
     Ok(if same { decision } else { decision.event(OwnershipEvent::QuotaChanged { name, value }) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        entity::{Execute, Prepared, Step, SystemClock, prepare},
+        given::{Given, id},
+    };
+    use std::sync::Arc;
+    use switchback_journal::AppendError;
+
+    fn given() -> Given {
+        let l2 = L2NetworkEvent::Created {
+            zone: id("zone"),
+            name: "l2".to_string(),
+            description: None,
+            physical_interface: "eth0".to_string(),
+            network_type: L2NetworkType::L2NoVlanNetwork,
+            vlan: None,
+            v_switch_type: "LinuxBridge".to_string(),
+        };
+        let resource = StreamKind::L2Network;
+        Given::nothing().event("l2", l2).event("l2", OwnershipEvent::Shared { resource, accounts: vec![id("bob")] })
+    }
+
+    /// A network of bob's on the L2 network that is shared with him.
+    fn asked(given: &Given) -> Prepared {
+        let parameters = serde_json::json!({"name": "l3", "l2NetworkUuid": Id::of_name("l2")});
+        let (command, mut common) = command("CreateL3Network", &parameters).unwrap();
+        common.asking = Some(Asking::of(id("bob"), command.message(), &parameters));
+        let provenance = Provenance {
+            command_id: CommandId(Id::of_name("asked")),
+            command: "CreateL3Network".to_string(),
+            body: Id::NIL,
+            principal: "bob".to_string(),
+            origin: Origin::Api,
+            credential: None,
+            causation: None,
+            correlation: Id::NIL,
+            reason: None,
+        };
+        let execute = Execute { command: Arc::new(command), common, provenance, if_match: None, dry_run: false };
+        match prepare(&given.states, &SystemClock, &execute).unwrap() {
+            Step::Prepared(prepared) => prepared,
+            Step::Done(_) => panic!("there is something to do"),
+        }
+    }
+
+    #[test]
+    fn what_ends_between_a_decision_and_its_place_in_the_log_undoes_it() {
+        let undisturbed = given();
+        let prepared = asked(&undisturbed);
+        let owned = |event: &Event| matches!(event, Event::Ownership(OwnershipEvent::Owned { .. }));
+        assert!(prepared.proposal.events.iter().any(|(_, event)| owned(event)));
+        assert!(prepared.sequence(&undisturbed.states).is_ok());
+
+        let shared = given();
+        let prepared = asked(&shared);
+        let ended = shared.event("l2", OwnershipEvent::Unshared { accounts: vec![id("bob")] });
+        assert!(matches!(prepared.sequence(&ended.states), Err(AppendError::Conflict { .. })));
+
+        let empty = given();
+        let prepared = asked(&empty);
+        let other = OwnershipEvent::Owned { resource: StreamKind::L3Network, account: id("bob") };
+        let fuller = empty.event("another", other);
+        assert!(matches!(prepared.sequence(&fuller.states), Err(AppendError::Stale)), "his quota may be used up");
+    }
+}
