@@ -4,7 +4,14 @@ use super::client::{Client, Listener, Way};
 use crate::node::{DataDir, Node, NodeOptions};
 use anyhow::Context;
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// So long may the last of a gateway take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How large.
 #[derive(Clone, Copy)]
@@ -63,6 +70,11 @@ impl Site {
         drop((client, runtime));
         if let Some(listener) = listener {
             listener.stop()?;
+        }
+        // The gateway's workers end on threads of their own, a little after it.
+        let patience = Instant::now() + PATIENCE;
+        while Arc::strong_count(&node) > 1 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
         }
         Arc::into_inner(node).context("somebody still has the node")?.close();
         Ok(())
