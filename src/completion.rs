@@ -313,6 +313,8 @@ const CHOICES: &[(&str, &str)] = &[
     ("limit=", "How many at most"),
     ("count=", "Only how many there are"),
     ("replyWithCount=", "How many there are in all, too"),
+    ("__userTag__=", "Has this user tag"),
+    ("__systemTag__=", "Has this system tag"),
     ("groupBy=", "Only the first of those with the same value"),
 ];
 

@@ -53,6 +53,8 @@ fn bash_offers_messages_parameters_and_what_the_server_has() {
         ("switchback QueryZone state\\!", &["state\\!=", "state\\!~=", "state\\!\\?=", "state\\!=null "]),
         ("switchback QueryIpRange startIp=10.0.0.", &["10.0.0.10 "]),
         ("switchback QueryZone sort=+na", &["+name "]),
+        ("switchback QueryZone groupBy=sta", &["state "]),
+        ("switchback QueryZone __u", &["__userTag__="]),
         ("switchback QueryZone fields=name,sta", &["name,state "]),
         ("switchback QueryZone isDefault=", &["true ", "false ", "null "]),
         ("switchback QueryZone -o ", &["table ", "json ", "yaml "]),

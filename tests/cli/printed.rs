@@ -129,6 +129,11 @@ fn a_router_comes_with_the_first_vm_from_the_offering_of_its_network_and_does_as
         assert_eq!(server.rows(&format!("QueryVirtualRouterVm {condition}-")).len(), 0, "{condition}-");
     }
 
+    // What is printed as nested, whether there is such a thing here or not yet.
+    for nested in ["allVolumes", "rootVolume", "eip", "vip", "portForwarding"] {
+        assert_eq!(server.rows(&format!("QueryVirtualRouterVm {nested}.uuid={uuid}")).len(), 0, "{nested}");
+    }
+
     let state = || server.rows("QueryVirtualRouterVm")[0].clone();
     run(&server, "ReconnectVirtualRouter vmInstanceUuid={}", &[uuid]);
     assert_eq!((text(&state(), "state"), text(&state(), "status")), ("Running", "Connected"));
