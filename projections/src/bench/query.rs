@@ -15,11 +15,11 @@ use switchback_events::Position;
 
 /// How many rows of a kind the questions are about.
 const SAMPLES: u64 = 2000;
-/// A sort of question is asked no more often than this, and no longer.
-const TIMES: usize = 300;
+/// A sort of question is asked no more often than this, and no longer. What is not optimised measures nothing anyway.
+const TIMES: usize = if cfg!(debug_assertions) { 15 } else { 300 };
 const TIME_MAX: Duration = Duration::from_millis(1500);
 /// Before anything is measured it is asked so often.
-const WARM_UP: usize = 20;
+const WARM_UP: usize = TIMES / 15;
 
 /// How long one sort of question takes.
 #[derive(Clone, Debug, Serialize)]
