@@ -50,8 +50,17 @@ pub const TOKEN_SECONDS: u64 = 90 * 24 * 3600;
 pub const TOKEN_PREFIX: &str = "sbt_";
 
 /// What gives more rights than the token has, so that no pattern but `*` takes it along: it must be named.
-const NAMED_ONLY: &[&str] =
-    &["CreateAccount", "UpdateAccount", "CreateAccessKey", "ChangeAccessKeyState", "CreateApiToken", "GetAgentToken"];
+const NAMED_ONLY: &[&str] = &[
+    "CreateAccount",
+    "UpdateAccount",
+    "CreateAccessKey",
+    "ChangeAccessKeyState",
+    "CreateApiToken",
+    "GetAgentToken",
+    "ShareResource",
+    "ChangeResourceOwner",
+    "UpdateQuota",
+];
 
 /// Whether one of `scopes` has the message `name`.
 pub fn in_scope(scopes: &[String], name: &str, kind: MessageKind) -> bool {
@@ -121,6 +130,9 @@ mod tests {
             ("Create*", "CreateAccessKey", Command),
             ("Create*", "DeleteZone", Command),
             ("read", "CreateZone", Command),
+            ("Change*", "ChangeResourceOwner", Command),
+            ("*Resource", "ShareResource", Command),
+            ("Update*", "UpdateQuota", Command),
             ("read", "GetAgentToken", Read),
             ("Get*", "GetAgentToken", Read),
             ("CreateZone*Zone", "CreateZone", Command),
