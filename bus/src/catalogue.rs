@@ -534,26 +534,9 @@ mod tests {
         for message in COMMANDS {
             let mut map = Map::new();
             for parameter in message.parameters {
-                map.insert(parameter.api_name(), sample(&parameter.check));
+                map.insert(parameter.api_name(), parameter.check.example(&Id::NIL.to_string()));
             }
             command(message.name, &Value::Object(map)).unwrap_or_else(|refusal| panic!("{}: {refusal}", message.name));
-        }
-    }
-
-    fn sample(check: &Check) -> Value {
-        match check {
-            Check::Text(_) | Check::FreeText(_) | Check::Any => json!("x"),
-            Check::Int(min, _) => json!(min),
-            Check::Enum(words) => json!(words[0]),
-            Check::Uuid => json!(Id::NIL),
-            Check::Password => json!("0".repeat(128)),
-            Check::Session => json!("0".repeat(32)),
-            Check::Key(length) => json!("0".repeat(*length)),
-            Check::KeySecret => json!("0".repeat(KEY_SECRET)),
-            Check::Bool => json!(true),
-            Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
-            Check::List(of) => json!([sample(of)]),
-            Check::Services => json!({"VirtualRouter": ["DHCP"]}),
         }
     }
 }

@@ -235,6 +235,24 @@ impl Check {
         }
     }
 
+    /// A value that is right, in which every uuid is `uuid`: what tests of the whole catalogue send.
+    pub fn example(&self, uuid: &str) -> Value {
+        match self {
+            Check::Text(_) | Check::FreeText(_) | Check::Any => Value::from("x"),
+            Check::Int(min, max) => Value::from((*min).max(1).min(*max)),
+            Check::Enum(words) => Value::from(words.first().copied().unwrap_or_default()),
+            Check::Uuid => Value::from(uuid),
+            Check::Password => Value::from("0".repeat(128)),
+            Check::Session => Value::from("0".repeat(32)),
+            Check::Key(length) => Value::from("0".repeat(*length)),
+            Check::KeySecret => Value::from("0".repeat(KEY_SECRET)),
+            Check::Bool => Value::from(true),
+            Check::Ipv4 | Check::Ip => Value::from("10.0.0.1"),
+            Check::List(of) => Value::from(vec![of.example(uuid)]),
+            Check::Services => serde_json::json!({"VirtualRouter": ["DHCP"]}),
+        }
+    }
+
     /// Refuses a value that is not right.
     ///
     /// # Errors

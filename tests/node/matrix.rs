@@ -13,7 +13,7 @@ use actix_web::{
 };
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, sync::Arc};
-use switchback_bus::{Access, Caller, Check, KEY_SECRET, Message, MessageKind, Refusal, is_for_new, messages};
+use switchback_bus::{Access, Caller, Check, Message, MessageKind, Refusal, is_for_new, messages};
 use switchback_events::Id;
 use switchback_gateway::{Credentials, Gateway, Tokens};
 
@@ -93,23 +93,6 @@ enum Way {
     Zstack,
 }
 
-fn sample(check: &Check, id: &str) -> Value {
-    match check {
-        Check::Text(_) | Check::FreeText(_) | Check::Any => json!("x"),
-        Check::Int(min, max) => json!((*min).max(1).min(*max)),
-        Check::Enum(words) => json!(words[0]),
-        Check::Uuid => json!(id),
-        Check::Password => json!("0".repeat(128)),
-        Check::Session => json!("0".repeat(32)),
-        Check::Key(length) => json!("0".repeat(*length)),
-        Check::KeySecret => json!("0".repeat(KEY_SECRET)),
-        Check::Bool => json!(true),
-        Check::Ipv4 | Check::Ip => json!("10.0.0.1"),
-        Check::List(of) => json!([sample(of, id)]),
-        Check::Services => json!({"VirtualRouter": ["DHCP"]}),
-    }
-}
-
 /// All that the message needs, with `id` wherever one is asked for, unless `named` says another one for a parameter.
 fn parameters(message: &Message, id: &str, named: Option<(&str, &str)>) -> Map<String, Value> {
     let mut map = Map::new();
@@ -117,7 +100,7 @@ fn parameters(message: &Message, id: &str, named: Option<(&str, &str)>) -> Map<S
         let name = parameter.api_name();
         let own = named.filter(|(own, _)| *own == name).map(|(_, id)| id);
         if parameter.required || own.is_some() || message.path.contains(&format!("{{{name}}}")) {
-            map.insert(name, sample(&parameter.check, own.unwrap_or(id)));
+            map.insert(name, parameter.check.example(own.unwrap_or(id)));
         }
     }
     map
