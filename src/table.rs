@@ -31,6 +31,9 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "account" => &["uuid", "name", "type", "description"],
         "accessKey" => &["uuid", "AccessKeyID", "state", "accountUuid", "description"],
         "apiToken" => &["uuid", "name", "scopes", "expirationDate", "accountUuid"],
+        "accountResourceRef" => &["resourceUuid", "resourceType", "accountUuid"],
+        "sharedResource" => &["resourceUuid", "resourceType", "receiverAccountUuid", "toPublic", "ownerAccountUuid"],
+        "quota" => &["name", "value", "identityUuid"],
         "globalConfig" => &["category", "name", "value", "defaultValue", "description"],
         _ => &["uuid", "name", "state", "status"],
     }
