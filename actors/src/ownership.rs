@@ -248,14 +248,20 @@ fn within_quota(
             allow(facts, account, name, facts.members(Relation::OwnedBy(kind), account).len(), more)?;
         }
     }
-    if !starting.is_empty() {
-        let mut running = 0;
-        for vm in facts.members(Relation::OwnedBy(StreamKind::VmInstance), account) {
-            running += usize::from(!starting.contains(&vm) && runs(facts.get::<VmInstance>(vm)?.state));
-        }
-        allow(facts, account, "vm.num", running, starting.len())?;
+    if starting.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut others = facts.members(Relation::OwnedBy(StreamKind::VmInstance), account);
+    others.retain(|vm| !starting.contains(vm));
+    // Where all may run at once, a decision need not rest on the state of each.
+    if (others.len() + starting.len()) as u64 <= facts.get::<Ownership>(account)?.quota("vm.num") {
+        return Ok(());
+    }
+    let mut running = 0;
+    for vm in others {
+        running += usize::from(runs(facts.get::<VmInstance>(vm)?.state));
+    }
+    allow(facts, account, "vm.num", running, starting.len())
 }
 
 fn runs(state: VmState) -> bool {

@@ -369,6 +369,33 @@ async fn an_account_has_no_more_than_its_quota_however_many_ask_at_once() {
 }
 
 #[actix_rt::test]
+async fn many_clients_of_one_account_hold_up_none_of_them() {
+    const CLIENTS: usize = 64;
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let bob = Tenant::new(&world, "bob").await;
+    let l2 = site.l2("tenants").await;
+    share(&world, &[&l2], &[&bob]).await;
+    let l3s = [bob.network(&l2, "10.50.0.0/24").await, bob.network(&l2, "10.51.0.0/24").await];
+    for name in ["vm.totalNum", "vm.num"] {
+        world.done("UpdateQuota", json!({"identityUuid": bob.uuid, "name": name, "value": CLIENTS})).await;
+    }
+    let mut asked = Vec::new();
+    for number in 0..CLIENTS {
+        let (world, caller, l3) = (world.clone(), bob.caller.clone(), l3s[number % l3s.len()].clone());
+        asked.push(actix_rt::spawn(async move {
+            let create = json!({"name": format!("vm-{number}"), "l3NetworkUuids": [l3]});
+            world.node.command(CommandRequest::new("CreateVmInstance", create, caller, Origin::Api)).await
+        }));
+    }
+    for answer in asked {
+        answer.await.unwrap().unwrap_or_else(|refusal| panic!("{refusal}"));
+    }
+    let refusal = bob.refused("CreateVmInstance", json!({"name": "more", "l3NetworkUuids": [l3s[0]]})).await;
+    assert!(refusal.detail.contains("vm.totalNum"), "{refusal}");
+}
+
+#[actix_rt::test]
 async fn a_command_of_another_account_under_the_same_id_is_another_command() {
     let world = World::new();
     let (bob, eve) = (Tenant::new(&world, "bob").await, Tenant::new(&world, "eve").await);
