@@ -136,11 +136,7 @@ pub fn resolve_conditions(
         if kinds.is_empty() || !given.iter().any(|given| is_name(given)) {
             continue;
         }
-        let mut uuids = vec![];
-        for given in given {
-            uuids.push(if is_name(given) { said(asked, path, &kinds, given, at, output)? } else { given.to_string() });
-        }
-        *condition = format!("{path}{operator}{}", uuids.join(","));
+        *condition = format!("{path}{operator}{}", all_said(asked, path, &kinds, &given, at, output)?);
     }
     Ok(())
 }
@@ -191,13 +187,25 @@ pub fn resolve_texts(
             continue;
         }
         let given: Vec<&str> = if list { text.split(',').collect() } else { vec![text] };
-        let mut uuids = vec![];
-        for given in given {
-            uuids.push(if is_name(given) { said(asked, name, &kinds, given, at, output)? } else { given.to_string() });
-        }
-        *text = uuids.join(",");
+        *text = all_said(asked, name, &kinds, &given, at, output)?;
     }
     Ok(())
+}
+
+/// The same list with uuids in the place of names, each said on stderr.
+fn all_said(
+    asked: &dyn Asked,
+    field: &str,
+    kinds: &[&str],
+    given: &[&str],
+    at: Option<&str>,
+    output: &mut Output,
+) -> Result<String, Failure> {
+    let mut uuids = vec![];
+    for given in given {
+        uuids.push(if is_name(given) { said(asked, field, kinds, given, at, output)? } else { given.to_string() });
+    }
+    Ok(uuids.join(","))
 }
 
 /// The uuid of what is called `given`, said on stderr.
