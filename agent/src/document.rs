@@ -5,6 +5,7 @@
 
 use crate::check::invalid;
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, HostConfig, HostSections, Push, RouterConfig, SectionPush, Sections, digest,
 };
@@ -32,7 +33,8 @@ pub fn admit(push: &Push, own: Id, revision: Position, epoch: u64) -> Result<(),
     Ok(())
 }
 
-/// The sections of a router's document: those that came, and those held where none came.
+/// The sections of a router's document: those that came, and those held where none came. A section that travels only
+/// where there is something in it is empty where it does not come.
 pub fn router_sections(mut push: Push, held: &Sections) -> Result<Sections, AgentProblem> {
     let sections = Sections {
         interfaces: take(&mut push, "interfaces", &held.interfaces)?,
@@ -40,6 +42,9 @@ pub fn router_sections(mut push: Push, held: &Sections) -> Result<Sections, Agen
         dns: take(&mut push, "dns", &held.dns)?,
         snat: take(&mut push, "snat", &held.snat)?,
         firewall: take(&mut push, "firewall", &held.firewall)?,
+        vips: take_or_empty(&mut push, "vips", &held.vips)?,
+        eips: take_or_empty(&mut push, "eips", &held.eips)?,
+        port_forwarding: take_or_empty(&mut push, "portForwarding", &held.port_forwarding)?,
     };
     nothing_left(&push)?;
     Ok(sections)
@@ -72,6 +77,13 @@ fn take<T: Serialize + DeserializeOwned + Clone>(push: &mut Push, name: &str, he
     Ok(section)
 }
 
+fn take_or_empty<T>(push: &mut Push, name: &str, held: &T) -> Result<T, AgentProblem>
+where
+    T: Serialize + DeserializeOwned + Clone + Default,
+{
+    if push.sections.contains_key(name) { take(push, name, held) } else { Ok(T::default()) }
+}
+
 fn nothing_left(push: &Push) -> Result<(), AgentProblem> {
     match push.sections.keys().next() {
         Some(name) => Err(invalid(name, "there is no such section")),
@@ -81,15 +93,7 @@ fn nothing_left(push: &Push) -> Result<(), AgentProblem> {
 
 /// The whole document of a router.
 pub fn push_of_router(config: &RouterConfig, epoch: u64) -> Push {
-    let sections = &config.sections;
-    let parts = [
-        ("interfaces", part(&sections.interfaces)),
-        ("dhcp", part(&sections.dhcp)),
-        ("dns", part(&sections.dns)),
-        ("snat", part(&sections.snat)),
-        ("firewall", part(&sections.firewall)),
-    ];
-    push(config.router.into(), config.revision, epoch, parts)
+    push(config.router.into(), config.revision, epoch, config.sections.parts())
 }
 
 /// The whole document of a host.
@@ -100,6 +104,7 @@ pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
         ("appliances", part(&sections.appliances)),
         ("vms", part(&sections.vms)),
     ];
+    let parts = parts.map(|(name, part)| (name.to_string(), part)).into();
     push(config.host.into(), config.revision, epoch, parts)
 }
 
@@ -107,7 +112,6 @@ fn part<T: Serialize>(section: &T) -> SectionPush {
     SectionPush { digest: digest(section), body: serde_json::to_value(section).ok() }
 }
 
-fn push(id: Id, revision: Position, epoch: u64, parts: impl IntoIterator<Item = (&'static str, SectionPush)>) -> Push {
-    let sections = parts.into_iter().map(|(name, part)| (name.to_string(), part)).collect();
+fn push(id: Id, revision: Position, epoch: u64, sections: BTreeMap<String, SectionPush>) -> Push {
     Push { id, revision, epoch, sections }
 }

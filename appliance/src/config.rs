@@ -4,6 +4,7 @@
 //! **Invariant:** equal intent gives equal bytes. Lists are in a fixed order, maps are ordered, and neither
 //! revision nor epoch is part of a digest.
 
+use crate::protocol::SectionPush;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
-use switchback_events::{AddressMode, L3NetworkId, Mac, Nic, Position, RouterId};
+use switchback_events::{AddressMode, EipId, L3NetworkId, Mac, Nic, PortForwardingRuleId, Position, RouterId, VipId};
 
 /// The whole configuration of a router, as the log implies it at `revision`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -39,6 +40,16 @@ pub struct Sections {
     pub snat: SnatConfig,
     /// What may enter and pass.
     pub firewall: FirewallConfig,
+    /// Addresses for the services below. This section and those after it do not travel and have no digest while they are
+    /// empty: such a document is that of a router which does not know them.
+    #[serde(default, skip_serializing_if = "VipsConfig::is_empty")]
+    pub vips: VipsConfig,
+    /// One-to-one NAT.
+    #[serde(default, skip_serializing_if = "EipsConfig::is_empty")]
+    pub eips: EipsConfig,
+    /// Forwarded ports.
+    #[serde(default, skip_serializing_if = "PortForwardingConfig::is_empty")]
+    pub port_forwarding: PortForwardingConfig,
 }
 
 /// Links, addresses and routes.
@@ -274,6 +285,115 @@ pub struct ForwardRule {
     pub to: String,
 }
 
+/// The addresses that a router answers for besides those of its nics.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VipsConfig {
+    /// In order.
+    pub addresses: Vec<VipAddress>,
+}
+
+/// An address with at least one service.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VipAddress {
+    /// Whose it is.
+    pub vip: VipId,
+    /// The interface on its network.
+    pub interface: String,
+    /// The address, with the length of its subnet's prefix; the router holds it alone.
+    pub address: IpNet,
+}
+
+/// One-to-one NAT.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EipsConfig {
+    /// In order.
+    pub eips: Vec<Eip>,
+}
+
+/// What comes for `vip_address` goes to `guest_address`; what leaves `guest_address` by `public_interface` carries
+/// `vip_address`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Eip {
+    /// Which EIP.
+    pub eip: EipId,
+    /// One of the addresses of `vips`.
+    pub vip_address: Ipv4Addr,
+    /// The interface that has it.
+    pub public_interface: String,
+    /// The address of the VM's nic.
+    pub guest_address: Ipv4Addr,
+    /// The interface towards the VM.
+    pub guest_interface: String,
+    /// What comes in carries the router's address on `guest_interface`: for VMs whose way out is another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snat_inbound_traffic: bool,
+}
+
+/// Forwarded ports.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortForwardingConfig {
+    /// In order.
+    pub rules: Vec<PortForwardingRule>,
+}
+
+/// What comes for a port of the address goes to the port of the guest at the same place in its range.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortForwardingRule {
+    /// Which rule.
+    pub rule: PortForwardingRuleId,
+    /// One of the addresses of `vips`, or the router's own on `public_interface`.
+    pub vip_address: Ipv4Addr,
+    /// The interface that has it.
+    pub public_interface: String,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The first port.
+    pub vip_port_start: u16,
+    /// The last port.
+    pub vip_port_end: u16,
+    /// The address of the VM's nic.
+    pub guest_address: Ipv4Addr,
+    /// The interface towards the VM.
+    pub guest_interface: String,
+    /// The first port there. There are as many as of the address.
+    pub private_port_start: u16,
+    /// The last port there.
+    pub private_port_end: u16,
+    /// Who may come; none: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_cidr: Option<Ipv4Net>,
+    /// What comes in carries the router's address on `guest_interface`: for VMs whose way out is another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snat_inbound_traffic: bool,
+}
+
+impl VipsConfig {
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+}
+
+impl EipsConfig {
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.eips.is_empty()
+    }
+}
+
+impl PortForwardingConfig {
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
 /// SHA-256 of the JSON of `value`, in hexadecimal.
 pub fn digest<T: Serialize>(value: &T) -> String {
     let bytes = serde_json::to_vec(value).unwrap_or_default();
@@ -292,13 +412,44 @@ pub fn hex(bytes: &[u8]) -> String {
 impl Sections {
     /// The digest of each section, by name.
     pub fn digests(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
-            ("interfaces".to_string(), digest(&self.interfaces)),
-            ("dhcp".to_string(), digest(&self.dhcp)),
-            ("dns".to_string(), digest(&self.dns)),
-            ("snat".to_string(), digest(&self.snat)),
-            ("firewall".to_string(), digest(&self.firewall)),
-        ])
+        self.each(|section| section.digest())
+    }
+
+    /// The sections as they travel, with their digests.
+    pub fn parts(&self) -> BTreeMap<String, SectionPush> {
+        self.each(|section| SectionPush { digest: section.digest(), body: section.body() })
+    }
+
+    fn each<T>(&self, of: impl Fn(&dyn Section) -> T) -> BTreeMap<String, T> {
+        let always: [(&str, &dyn Section); 5] = [
+            ("interfaces", &self.interfaces),
+            ("dhcp", &self.dhcp),
+            ("dns", &self.dns),
+            ("snat", &self.snat),
+            ("firewall", &self.firewall),
+        ];
+        let where_filled: [(&str, &dyn Section, bool); 3] = [
+            ("vips", &self.vips, self.vips.is_empty()),
+            ("eips", &self.eips, self.eips.is_empty()),
+            ("portForwarding", &self.port_forwarding, self.port_forwarding.is_empty()),
+        ];
+        let filled = where_filled.into_iter().filter(|(_, _, empty)| !empty).map(|(name, section, _)| (name, section));
+        always.into_iter().chain(filled).map(|(name, section)| (name.to_string(), of(section))).collect()
+    }
+}
+
+/// Any section.
+trait Section {
+    fn digest(&self) -> String;
+    fn body(&self) -> Option<serde_json::Value>;
+}
+
+impl<T: Serialize> Section for T {
+    fn digest(&self) -> String {
+        digest(self)
+    }
+    fn body(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self).ok()
     }
 }
 
@@ -317,4 +468,24 @@ impl RouterConfig {
 /// The name of the interface `nic` inside its VM or router.
 pub fn interface_name(nic: &Nic) -> String {
     format!("eth{}", nic.device_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_that_came_later_is_not_there_while_it_is_empty() {
+        let mut sections = Sections::default();
+        let names: Vec<String> = sections.parts().into_keys().collect();
+        assert_eq!(names, ["dhcp", "dns", "firewall", "interfaces", "snat"]);
+        let printed = serde_json::to_string(&sections).unwrap();
+        assert!(printed.ends_with(r#""firewall":{"input":[],"forward":[]}}"#), "{printed}");
+        assert_eq!(serde_json::from_str::<Sections>(&printed).unwrap(), sections);
+        let address = "203.0.113.50/24".parse().unwrap();
+        sections.vips.addresses = vec![VipAddress { vip: VipId::default(), interface: "eth0".to_string(), address }];
+        let digests = sections.digests();
+        assert_eq!(digests["vips"], digest(&sections.vips));
+        assert_eq!(sections.parts().into_keys().collect::<Vec<_>>(), digests.into_keys().collect::<Vec<_>>());
+    }
 }

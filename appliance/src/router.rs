@@ -229,6 +229,7 @@ impl RouterFold {
                 dns: Dns::dns(&VirtualRouter, self),
                 snat: Snat::snat(&VirtualRouter, self),
                 firewall: firewall::fold(self),
+                ..Sections::default()
             },
         })
     }

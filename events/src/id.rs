@@ -154,6 +154,12 @@ ids! {
     NicId;
     /// A virtual router.
     RouterId;
+    /// A virtual IP: an address of an L3 network for services.
+    VipId;
+    /// An elastic IP: one-to-one NAT between a VIP and a nic.
+    EipId;
+    /// A rule that forwards ports of a VIP to a nic.
+    PortForwardingRuleId;
     /// A tag on a resource.
     TagId;
     /// An account: who may ask.

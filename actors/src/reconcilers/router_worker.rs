@@ -1,11 +1,7 @@
 //! The worker of one router: connects its agent, and keeps its configuration what the log implies. Every connect
 //! replays the router's full history from the log; between connects the fold is carried on.
 
-use super::{
-    Reconcilers, RouterReplay,
-    host_worker::{appliance_report, section},
-    now,
-};
+use super::{Reconcilers, RouterReplay, host_worker::appliance_report, now};
 use crate::{Host, Router, VmState, agents::RouterTarget};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
@@ -406,14 +402,7 @@ async fn fail_waiting(
 }
 
 fn push_of(config: &RouterConfig, epoch: u64) -> Push {
-    let sections = BTreeMap::from([
-        section("interfaces", &config.sections.interfaces),
-        section("dhcp", &config.sections.dhcp),
-        section("dns", &config.sections.dns),
-        section("snat", &config.sections.snat),
-        section("firewall", &config.sections.firewall),
-    ]);
-    Push { id: config.router.0, revision: config.revision, epoch, sections }
+    Push { id: config.router.0, revision: config.revision, epoch, sections: config.sections.parts() }
 }
 
 /// The digest of the whole configuration, of the digests that its sections travel with.

@@ -100,6 +100,7 @@ pub fn router(router: RouterId, clients: u16) -> RouterConfig {
             ],
             forward: vec![ForwardRule { from: "eth1".to_string(), to: "eth0".to_string() }],
         },
+        ..Sections::default()
     };
     RouterConfig { router, revision: 1, sections }
 }
