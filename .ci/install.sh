@@ -7,6 +7,7 @@ packages=(
     iproute2     # namespaces, wires, addresses
     nftables     # the routers' firewall and NAT
     dnsmasq-base # the routers' DHCP and DNS, the lab's internet
+    haproxy      # the routers' load balancing; the machine's own, if it is started at all, listens to nothing
     busybox      # wget in the lab's VMs
     udhcpc       # the DHCP client of the lab's VMs
     isc-dhcp-client # that of DHCPv6
@@ -15,6 +16,7 @@ packages=(
     libc6-dev
     # What the tests ask the network with.
     curl
+    openssl
     bind9-dnsutils
     iputils-ping
     netcat-openbsd

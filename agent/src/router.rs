@@ -15,9 +15,10 @@ use crate::{
     document::{self, problem},
     kernel::{Kernel, KernelError},
     services::{
-        dnsmasq,
+        dnsmasq, haproxy,
         interfaces::{self, FORWARDING, FORWARDING6},
         nftables,
+        udp_balancer::{self, Unwell},
     },
     version::Build,
 };
@@ -32,8 +33,8 @@ use std::{
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, Observed, Push, SectionReport,
-    Sections, ServiceHealth, digest,
+    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, Observed, Push,
+    SectionReport, Sections, ServiceHealth, digest,
 };
 use switchback_events::{Position, RouterId};
 
@@ -50,7 +51,7 @@ pub struct RouterSettings {
     pub listen: Option<SocketAddr>,
     /// Where its files are.
     pub state_dir: PathBuf,
-    /// A dnsmasq that died by itself is started again after this long: time enough to see that it did.
+    /// A dnsmasq or haproxy that died by itself is started again after this long: time enough to see that it did.
     pub restart_after: Duration,
 }
 
@@ -69,6 +70,7 @@ pub struct RouterEngine {
     settings: RouterSettings,
     build: Arc<Build>,
     table: String,
+    checks: Arc<udp_balancer::Checks>,
     state: Mutex<State>,
 }
 
@@ -78,7 +80,8 @@ struct State {
     good: Option<LastGood>,
     epoch: u64,
     applied: Applied,
-    dead_since: Option<Instant>,
+    dnsmasq_dead_since: Option<Instant>,
+    haproxy_dead_since: Option<Instant>,
 }
 
 /// What was put in place, as far as the kernel cannot be asked for it.
@@ -86,6 +89,11 @@ struct State {
 struct Applied {
     table: Option<nftables::AppliedTable>,
     dnsmasq: Option<dnsmasq::Running>,
+    haproxy: haproxy::Running,
+    /// What haproxy was given last.
+    balancing: Option<haproxy::Wanted>,
+    /// The servers of UDP that the table leaves out.
+    unwell: Unwell,
 }
 
 /// All that has to change for a configuration.
@@ -93,9 +101,12 @@ struct Plan {
     interfaces: interfaces::InterfacesPlan,
     table: nftables::TablePlan,
     dnsmasq: dnsmasq::Plan,
+    haproxy: haproxy::Plan,
     forwarding: bool,
     wanted_table: nftables::Table,
     wanted_dnsmasq: Option<dnsmasq::Wanted>,
+    wanted_haproxy: Option<haproxy::Wanted>,
+    unwell: Unwell,
 }
 
 /// When addresses and routes that are too much go.
@@ -131,8 +142,11 @@ impl RouterEngine {
         let seen = kernel.read(&settings.state_dir.join(EPOCH))?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let epoch = good.as_ref().map_or(0, |good| good.epoch).max(seen);
         let table = format!("vr_{}", settings.router.0.tail());
-        let state = Mutex::new(State { good, epoch, ..State::default() });
-        Ok(Self { kernel, settings, build, table, state })
+        // It may still run, and serve.
+        let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join("haproxy"))?;
+        let applied = Applied { haproxy, ..Applied::default() };
+        let state = Mutex::new(State { good, epoch, applied, ..State::default() });
+        Ok(Self { kernel, settings, build, table, checks: Arc::default(), state })
     }
 
     /// Applies the last good document, as after a restart of the agent.
@@ -159,6 +173,11 @@ impl RouterEngine {
         let (revision, epoch) = (push.revision, push.epoch);
         let sections = document::router_sections(push, &held.sections)?;
         check::router(&sections)?;
+        if haproxy::missing(self.kernel.as_ref(), &self.balancer(), &sections.load_balancer) {
+            let detail = "a certificate came without its text, and no file here has it".to_string();
+            let section = Some(LoadBalancerConfig::SECTION.to_string());
+            return Err(AgentProblem { code: AgentProblemCode::MissingSection, section, detail });
+        }
         if dry_run {
             let plan = self.dry_run(&state.applied, &sections).map_err(|failure| failed(failure, None))?;
             return Ok(report(held.revision, &held.sections, &plan, started));
@@ -174,7 +193,7 @@ impl RouterEngine {
             }
             Ok(plan)
         });
-        state.dead_since = None;
+        (state.dnsmasq_dead_since, state.haproxy_dead_since) = (None, None);
         match applied {
             Ok(plan) => {
                 let report = report(revision, &good.sections, &plan, started);
@@ -201,6 +220,8 @@ impl RouterEngine {
         let kernel = self.kernel.as_ref();
         close(kernel)?;
         dnsmasq::stop(kernel, &self.directory(), &mut applied.dnsmasq)?;
+        haproxy::stop(kernel, &self.balancer(), &mut applied.haproxy)?;
+        applied.balancing = None;
         let nothing = Sections::default().interfaces;
         let observed = interfaces::observe(kernel, &nothing)?;
         let plan = interfaces::plan(&nothing, &observed, self.keep())
@@ -215,7 +236,8 @@ impl RouterEngine {
         let observed = interfaces::observe(kernel, &sections.interfaces).map_err(in_section("interfaces"))?;
         let interfaces = interfaces::plan(&sections.interfaces, &observed, self.keep())
             .map_err(|detail| Failure { section: "interfaces", detail })?;
-        let wanted_table = nftables::render(sections, self.settings.listen);
+        let unwell = self.checks.unwell();
+        let wanted_table = nftables::render(sections, self.settings.listen, &unwell);
         let table = nftables::observe(kernel, &self.table).map_err(in_section("firewall"))?;
         let table = nftables::plan(&wanted_table, applied.table.as_ref(), table.as_ref());
         let wanted_dnsmasq = dnsmasq::render(sections, &self.directory());
@@ -223,8 +245,23 @@ impl RouterEngine {
         let served = dnsmasq::observe(kernel, &self.directory(), running, wanted_dnsmasq.as_ref())
             .map_err(in_section("dhcp"))?;
         let dnsmasq = dnsmasq::plan(wanted_dnsmasq.as_ref(), running, &served);
+        let wanted_haproxy = haproxy::render(&sections.load_balancer, &self.balancer());
+        let given = applied.balancing.as_ref();
+        let balanced = haproxy::observe(kernel, &self.balancer(), &applied.haproxy, wanted_haproxy.as_ref())
+            .map_err(in_section(LoadBalancerConfig::SECTION))?;
+        let haproxy = haproxy::plan(wanted_haproxy.as_ref(), given, &applied.haproxy, &balanced);
         let forwarding = kernel.sysctl(FORWARDING).map_err(in_section("interfaces"))?.as_deref() != Some("1");
-        Ok(Plan { interfaces, table, dnsmasq, forwarding, wanted_table, wanted_dnsmasq })
+        Ok(Plan {
+            interfaces,
+            table,
+            dnsmasq,
+            haproxy,
+            forwarding,
+            wanted_table,
+            wanted_dnsmasq,
+            wanted_haproxy,
+            unwell,
+        })
     }
 
     /// Plans, and asks the tools whether they would take it.
@@ -236,6 +273,10 @@ impl RouterEngine {
         }
         if let (Some(wanted), false) = (&plan.wanted_dnsmasq, plan.dnsmasq.is_empty()) {
             dnsmasq::check(kernel, &self.directory(), wanted).map_err(in_section("dns"))?;
+        }
+        if let (Some(wanted), false) = (&plan.wanted_haproxy, plan.haproxy.is_empty()) {
+            haproxy::check(kernel, &self.balancer(), wanted, &plan.haproxy)
+                .map_err(in_section(LoadBalancerConfig::SECTION))?;
         }
         Ok(plan)
     }
@@ -258,6 +299,11 @@ impl RouterEngine {
         let (wanted, running) = (plan.wanted_dnsmasq.as_ref(), &mut applied.dnsmasq);
         dnsmasq::apply(kernel, &self.directory(), &plan.dnsmasq, wanted, &sections.dhcp, running)
             .map_err(in_section(section))?;
+        let (wanted, running) = (plan.wanted_haproxy.as_ref(), &mut applied.haproxy);
+        haproxy::apply(kernel, &self.balancer(), &plan.haproxy, wanted, running)
+            .map_err(in_section(LoadBalancerConfig::SECTION))?;
+        haproxy::forget(kernel, &self.balancer(), applied.balancing.as_ref(), wanted);
+        applied.balancing = plan.wanted_haproxy.clone();
         if plan.forwarding {
             kernel.set_sysctl(FORWARDING, "1").map_err(in_section("interfaces"))?;
         }
@@ -269,9 +315,14 @@ impl RouterEngine {
     }
 
     fn apply_table(&self, applied: &mut Applied, plan: &Plan) -> Result<(), Failure> {
-        let section = if plan.table.firewall.is_empty() { "snat" } else { "firewall" };
+        let section = match (plan.table.firewall.is_empty(), plan.table.load_balancer.is_empty()) {
+            (true, false) => LoadBalancerConfig::SECTION,
+            (true, true) => "snat",
+            (false, _) => "firewall",
+        };
         let done = nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table);
         applied.table = Some(done.map_err(in_section(section))?);
+        applied.unwell = plan.unwell.clone();
         Ok(())
     }
 
@@ -306,6 +357,9 @@ impl RouterEngine {
             if let Some(wanted) = wanted {
                 services.insert("dnsmasq".to_string(), self.dnsmasq_health(&state.applied, &wanted));
             }
+            if let Some(wanted) = haproxy::render(&good.sections.load_balancer, &self.balancer()) {
+                services.insert("haproxy".to_string(), self.haproxy_health(&state.applied, &wanted));
+            }
             services.insert("nftables".to_string(), self.table_health(&state.applied));
         }
         Health {
@@ -336,6 +390,20 @@ impl RouterEngine {
         }
     }
 
+    fn haproxy_health(&self, applied: &Applied, wanted: &haproxy::Wanted) -> ServiceHealth {
+        let kernel = self.kernel.as_ref();
+        let observed = match haproxy::observe(kernel, &self.balancer(), &applied.haproxy, Some(wanted)) {
+            Ok(observed) => observed,
+            Err(error) => return ServiceHealth { healthy: false, detail: error.to_string() },
+        };
+        let plan = haproxy::plan(Some(wanted), applied.balancing.as_ref(), &applied.haproxy, &observed);
+        match plan.drift.first() {
+            _ if plan.is_empty() => ServiceHealth { healthy: true, detail: haproxy::summary(&observed) },
+            Some(item) => ServiceHealth { healthy: false, detail: format!("{} is {}", item.item, item.observed) },
+            None => ServiceHealth { healthy: false, detail: "serves another configuration".to_string() },
+        }
+    }
+
     fn table_health(&self, applied: &Applied) -> ServiceHealth {
         let seen = applied.table.as_ref().map(|applied| &applied.seen);
         let (healthy, detail) = match nftables::observe(self.kernel.as_ref(), &self.table) {
@@ -355,6 +423,7 @@ impl RouterEngine {
             Ok(plan) => {
                 let mut items = plan.interfaces.drift;
                 items.extend(plan.dnsmasq.drift);
+                items.extend(plan.haproxy.drift);
                 items.extend(plan.table.drift);
                 if plan.forwarding {
                     items.push(difference("interfaces", "sysctl net/ipv4/ip_forward", "1", "0"));
@@ -376,6 +445,10 @@ impl RouterEngine {
             let table = kernel.table(&self.table)?.map(|objects| nftables::normalise(objects.into()));
             let wanted = dnsmasq::render(&sections, &self.directory());
             let served = dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
+            let wanted = haproxy::render(&sections.load_balancer, &self.balancer());
+            let running = &state.applied.haproxy;
+            let balanced = haproxy::observe(kernel, &self.balancer(), running, wanted.as_ref())?;
+            let unwell: Vec<String> = self.checks.unwell().iter().map(|(_, server)| server.to_string()).collect();
             let leases = kernel.read(&self.directory().join(crate::services::dhcp::LEASES))?.unwrap_or_default();
             let leases: Vec<&str> = leases.lines().collect();
             Ok(json!({
@@ -383,6 +456,12 @@ impl RouterEngine {
                 "dhcp": { "dnsmasqRuns": served.alive, "leases": leases },
                 "dns": { "dnsmasqRuns": served.alive, "files": served.files },
                 "snat": { "table": self.table, "present": table.is_some() },
+                "loadBalancer": {
+                    "haproxyRuns": balanced.alive,
+                    "servers": balanced.servers,
+                    "udpServersThatAreNotWell": unwell,
+                    "counted": haproxy::totals(kernel, &self.balancer(), running),
+                },
                 "firewall": { "table": self.table, "objects": table },
             }))
         };
@@ -390,19 +469,66 @@ impl RouterEngine {
         Ok(Observed { sections })
     }
 
-    /// Starts a dnsmasq again that has been dead for a while. Called every now and then.
+    /// Starts daemons again that have been dead for a while, and asks servers whether they are well. Called every now
+    /// and then.
     pub fn supervise(&self) {
         let Some(mut state) = self.state.try_lock() else { return };
-        let died = state.applied.dnsmasq.as_ref().is_some_and(|running| !self.kernel.alive(&running.process));
+        self.supervise_dnsmasq(&mut state);
+        self.supervise_haproxy(&mut state);
+        self.look_after_servers(&mut state);
+    }
+
+    /// Whether a daemon has been dead for long enough.
+    fn to_be_started(&self, died: bool, dead_since: &mut Option<Instant>) -> bool {
         if !died {
-            state.dead_since = None;
+            *dead_since = None;
+            return false;
+        }
+        let since = *dead_since.get_or_insert_with(Instant::now);
+        let due = since.elapsed() >= self.settings.restart_after;
+        if due {
+            *dead_since = None;
+        }
+        due
+    }
+
+    fn supervise_haproxy(&self, state: &mut State) {
+        let died = state.applied.balancing.is_some() && !haproxy::alive(self.kernel.as_ref(), &state.applied.haproxy);
+        if !self.to_be_started(died, &mut state.haproxy_dead_since) {
             return;
         }
-        let since = *state.dead_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.settings.restart_after {
+        let (kernel, wanted) = (self.kernel.as_ref(), state.applied.balancing.clone());
+        let observed = haproxy::observe(kernel, &self.balancer(), &state.applied.haproxy, wanted.as_ref());
+        let started = observed.and_then(|observed| {
+            let running = &mut state.applied.haproxy;
+            let plan = haproxy::plan(wanted.as_ref(), wanted.as_ref(), running, &observed);
+            haproxy::apply(kernel, &self.balancer(), &plan, wanted.as_ref(), running)
+        });
+        match started {
+            Ok(()) => tracing::warn!("haproxy had died and was started again"),
+            Err(error) => tracing::error!(%error, "haproxy died and does not start"),
+        }
+    }
+
+    /// Servers of UDP that are no longer well, or well again, are a matter of the table.
+    fn look_after_servers(&self, state: &mut State) {
+        let Some(good) = &state.good else { return };
+        self.checks.ask(&self.kernel, &good.sections.load_balancer, Instant::now());
+        if state.applied.table.is_none() || self.checks.unwell() == state.applied.unwell {
             return;
         }
-        state.dead_since = None;
+        let sections = good.sections.clone();
+        let done = self.plan(&state.applied, &sections).and_then(|plan| self.apply_table(&mut state.applied, &plan));
+        if let Err(failure) = done {
+            tracing::error!(detail = failure.detail, "the servers that are well do not come into the table");
+        }
+    }
+
+    fn supervise_dnsmasq(&self, state: &mut State) {
+        let died = state.applied.dnsmasq.as_ref().is_some_and(|running| !self.kernel.alive(&running.process));
+        if !self.to_be_started(died, &mut state.dnsmasq_dead_since) {
+            return;
+        }
         let Some(sections) = state.good.as_ref().map(|good| good.sections.clone()) else { return };
         let wanted = dnsmasq::render(&sections, &self.directory());
         let observed = dnsmasq::Observed::default();
@@ -414,7 +540,7 @@ impl RouterEngine {
         }
     }
 
-    /// Stops the daemons; addresses and the table stay, so that packets go on passing.
+    /// Stops dnsmasq; addresses, the table and haproxy stay, so that packets go on passing.
     pub fn stop(&self) {
         let mut state = self.state.lock();
         if let Err(error) = dnsmasq::stop(self.kernel.as_ref(), &self.directory(), &mut state.applied.dnsmasq) {
@@ -424,6 +550,10 @@ impl RouterEngine {
 
     fn directory(&self) -> PathBuf {
         self.settings.state_dir.join("dnsmasq")
+    }
+
+    fn balancer(&self) -> PathBuf {
+        self.settings.state_dir.join("haproxy")
     }
 
     fn keep(&self) -> Option<IpAddr> {
@@ -459,6 +589,9 @@ fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant
     if plan.forwarding {
         interfaces.push("pass packets on".to_string());
     }
+    let mut balancer = plan.table.load_balancer.clone();
+    balancer.extend(plan.haproxy.actions.iter().cloned());
+    let balancer = Some((LoadBalancerConfig::SECTION, balancer)).filter(|(_, actions)| !actions.is_empty());
     let sections = [
         ("interfaces", interfaces),
         ("dhcp", plan.dnsmasq.dhcp.clone()),
@@ -472,7 +605,7 @@ fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant
     ApplyReport {
         revision,
         config_digest: digest(&in_force.digests()),
-        sections: sections.map(report).into(),
+        sections: sections.into_iter().chain(balancer).map(report).collect(),
         items: BTreeMap::new(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }

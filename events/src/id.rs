@@ -168,6 +168,18 @@ ids! {
     AccessKeyId;
     /// A token by which a machine comes in as an account.
     ApiTokenId;
+    /// A load balancer: listeners on a VIP.
+    LoadBalancerId;
+    /// A port of a load balancer.
+    LoadBalancerListenerId;
+    /// Servers that listeners hand on to.
+    ServerGroupId;
+    /// A certificate with its key, which listeners show.
+    CertificateId;
+    /// A list of who may come to listeners, or of requests that go elsewhere.
+    AccessControlListId;
+    /// An entry of an access control list.
+    AccessControlEntryId;
     /// One command, chosen by its sender: the key of idempotence.
     CommandId;
 }

@@ -156,7 +156,7 @@ pub fn start(
         hostname: Some(format!("vr-{}", router.0.tail())),
     };
     let log = files.join("agent.log");
-    let spawn = Spawn { program, args, env: log_filter(), log, house: Some(house) };
+    let spawn = Spawn { program, args, env: log_filter(), log, house: Some(house), survives: true };
     site.kernel.spawn(&spawn).map_err(|error| error.to_string())
 }
 

@@ -344,7 +344,7 @@ fn start(site: &Site<'_>, vm: VmInstanceId, config: &VmConfig) -> Result<Process
     let log = files.join("vm.log");
     let interfaces = config.plugs.iter().map(|plug| plug.name.clone());
     let args = std::iter::once(script(INIT)).chain(interfaces).collect();
-    kernel.spawn(&Spawn { program: PathBuf::from("/bin/sh"), args, env, log, house: Some(house) })
+    kernel.spawn(&Spawn { program: PathBuf::from("/bin/sh"), args, env, log, house: Some(house), survives: true })
 }
 
 /// Notes the addresses that the DHCP clients were given, where they changed.

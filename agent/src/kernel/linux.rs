@@ -1,7 +1,7 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell, arp, namespace, probe,
+    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, arp, namespace, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -15,6 +15,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+use switchback_appliance::Protocol;
 use switchback_events::Mac;
 
 /// The table of routes that [`LinkChange::RouteFrom`] uses.
@@ -198,6 +199,18 @@ impl Kernel for LinuxKernel {
 
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>> {
         probe::ask_dns(server, name, patience)
+    }
+
+    fn ask_socket(&self, socket: &Path, line: &str, patience: Duration) -> Result<String> {
+        probe::ask_socket(socket, line, patience)
+    }
+
+    fn talk(&self, socket: &Path, patience: Duration) -> Result<Box<dyn Talk>> {
+        Ok(Box::new(probe::Prompt::open(socket, patience)?))
+    }
+
+    fn knock(&self, protocol: Protocol, server: SocketAddr, patience: Duration) -> Result<()> {
+        probe::knock(protocol, server, patience)
     }
 
     fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>> {

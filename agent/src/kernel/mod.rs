@@ -9,6 +9,7 @@ mod namespace;
 mod probe;
 mod process;
 mod simulated;
+mod simulated_haproxy;
 
 pub use linux::LinuxKernel;
 pub use namespace::enter as enter_namespace;
@@ -22,6 +23,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use switchback_appliance::Protocol;
 use switchback_events::Mac;
 
 /// What the kernel, or a tool that speaks to it, refused.
@@ -125,6 +127,8 @@ pub struct Spawn {
     pub log: PathBuf,
     /// Nothing: a child that dies with the agent. Otherwise it lives in its own session and survives the agent.
     pub house: Option<House>,
+    /// Without a house of its own it survives the agent all the same.
+    pub survives: bool,
 }
 
 /// The namespaces that a surviving process lives in: those of a router or of a VM.
@@ -155,10 +159,18 @@ pub struct ProcessId {
 pub enum Tell {
     /// Read your files again (SIGHUP).
     Reload,
+    /// Make room for a new one of your kind, which takes over (SIGUSR2).
+    Renew,
     /// Stop (SIGTERM).
     Stop,
     /// SIGKILL.
     Kill,
+}
+
+/// A socket that is open, by which questions are answered one after the other.
+pub trait Talk {
+    /// Asks, and gives the answer.
+    fn ask(&mut self, line: &str) -> Result<String>;
 }
 
 /// What the agent asks of a machine. One instance belongs to one network namespace: the one the agent runs in.
@@ -220,6 +232,13 @@ pub trait Kernel: Send + Sync + 'static {
     ) -> Result<()>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    /// Says one line to a process by its socket, and gives all that it answers until it closes.
+    fn ask_socket(&self, socket: &Path, line: &str, patience: Duration) -> Result<String>;
+    /// Opens such a socket for several lines: whoever is at its other end is not gone before it is closed again.
+    fn talk(&self, socket: &Path, patience: Duration) -> Result<Box<dyn Talk>>;
+    /// Whether a server is well: it takes a TCP connection, or nobody says that its UDP port is closed while `patience`
+    /// lasts.
+    fn knock(&self, protocol: Protocol, server: SocketAddr, patience: Duration) -> Result<()>;
     /// Tells the neighbours on a link that this hardware address has an IPv6 address now.
     fn advertise(&self, interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()>;
     /// Asks by ARP on a link who has an address, again and again until somebody answers or `patience` ends. The question

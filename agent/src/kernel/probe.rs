@@ -1,6 +1,6 @@
 //! The few packets that the agent sends itself: a DNS question, a DHCP release, a TCP connection, an announcement.
 
-use super::{KernelError, ProcessId, Result, namespace, process};
+use super::{KernelError, ProcessId, Result, Talk, namespace, process};
 use nix::{
     net::if_::if_nametoindex,
     sys::socket::{
@@ -10,10 +10,13 @@ use nix::{
 };
 use std::{
     ffi::OsString,
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket},
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
     time::{Duration, Instant},
 };
+use switchback_appliance::Protocol;
 use switchback_events::Mac;
 
 const AAAA: u16 = 28;
@@ -120,6 +123,71 @@ fn release(server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
     packet.push(255);
     packet.resize(300, 0);
     packet
+}
+
+/// Says one line by a socket of the machine, and reads all that is answered.
+pub fn ask_socket(socket: &Path, line: &str, patience: Duration) -> Result<String> {
+    let failed = |error: io::Error| KernelError::new(format!("ask by `{}`", socket.display()), error);
+    let mut stream = UnixStream::connect(socket).map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
+    stream.set_write_timeout(Some(patience)).map_err(failed)?;
+    stream.write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(failed)?;
+    Ok(answer)
+}
+
+/// A conversation with haproxy, which ends each answer with its prompt.
+pub struct Prompt(UnixStream);
+
+impl Prompt {
+    const END: &[u8] = b"\n> ";
+
+    /// Opens it.
+    pub fn open(socket: &Path, patience: Duration) -> Result<Prompt> {
+        let failed = |error: io::Error| KernelError::new(format!("talk by `{}`", socket.display()), error);
+        let stream = UnixStream::connect(socket).map_err(failed)?;
+        stream.set_read_timeout(Some(patience)).map_err(failed)?;
+        stream.set_write_timeout(Some(patience)).map_err(failed)?;
+        let mut prompt = Prompt(stream);
+        prompt.ask("prompt")?;
+        Ok(prompt)
+    }
+}
+
+impl Talk for Prompt {
+    fn ask(&mut self, line: &str) -> Result<String> {
+        let failed = |error: io::Error| KernelError::new(format!("say `{line}`"), error);
+        self.0.write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
+        let (mut answer, mut buffer) = (Vec::new(), [0; 16384]);
+        while !answer.ends_with(Self::END) {
+            match self.0.read(&mut buffer).map_err(failed)? {
+                0 => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+                length => answer.extend(&buffer[..length]),
+            }
+        }
+        answer.truncate(answer.len() - Self::END.len());
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+/// Whether a server is well. Of UDP silence is well: only a port that is closed says so.
+pub fn knock(protocol: Protocol, server: SocketAddr, patience: Duration) -> Result<()> {
+    let failed = |error: io::Error| KernelError::new(format!("knock at {server}"), error);
+    if protocol == Protocol::Tcp {
+        return TcpStream::connect_timeout(&server, patience).map(|_| ()).map_err(failed);
+    }
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).map_err(failed)?;
+    socket.set_read_timeout(Some(patience)).map_err(failed)?;
+    socket.connect(server).map_err(failed)?;
+    socket.send(&[]).map_err(failed)?;
+    match socket.recv(&mut [0; 1]) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(failed(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Connects until something accepts, in the namespace, from a thread of its own.

@@ -61,6 +61,7 @@ fn command(spawn: &Spawn) -> io::Result<Command> {
     command.args(&spawn.args).env("PATH", SEARCH_PATH).envs(&spawn.env).current_dir("/");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let enter: Box<dyn FnMut() -> io::Result<()> + Send + Sync> = match &spawn.house {
+        None if spawn.survives => Box::new(|| Ok(setsid().map(|_| ())?)),
         None => Box::new(|| Ok(prctl::set_pdeathsig(signal::Signal::SIGKILL)?)),
         Some(house) => move_into(house)?,
     };
@@ -145,6 +146,7 @@ pub fn tell(process: &ProcessId, what: Tell) -> Result<()> {
     }
     let number = match what {
         Tell::Reload => signal::Signal::SIGHUP,
+        Tell::Renew => signal::Signal::SIGUSR2,
         Tell::Stop => signal::Signal::SIGTERM,
         Tell::Kill => signal::Signal::SIGKILL,
     };

@@ -1,7 +1,9 @@
 //! A kernel in memory: no root, no packets, failures and slowness on demand. It keeps what it was told and
 //! shows it again; it does not judge whether a real kernel would take it.
 
-use super::{Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Tell};
+use super::{
+    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, simulated_haproxy::Haproxy,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
@@ -10,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use switchback_appliance::Protocol;
 use switchback_events::Mac;
 
 /// What can be made to fail.
@@ -50,6 +53,7 @@ struct State {
     namespaces: BTreeSet<String>,
     failures: BTreeSet<FailKind>,
     neighbours: BTreeMap<Ipv4Addr, Mac>,
+    closed: BTreeSet<SocketAddr>,
     latency: Duration,
     calls: u64,
     log: Vec<String>,
@@ -58,6 +62,7 @@ struct State {
 struct Process {
     spawn: Spawn,
     names: BTreeMap<String, Ipv6Addr>,
+    haproxy: Haproxy,
 }
 
 impl SimulatedKernel {
@@ -86,6 +91,16 @@ impl SimulatedKernel {
     /// From now on somebody answers by ARP for an address.
     pub fn neighbour(&self, ip: Ipv4Addr, mac: Mac) {
         self.state.lock().neighbours.insert(ip, mac);
+    }
+
+    /// From now on nobody listens there, or somebody does again.
+    pub fn close(&self, server: SocketAddr, closed: bool) {
+        let mut state = self.state.lock();
+        if closed {
+            state.closed.insert(server)
+        } else {
+            state.closed.remove(&server)
+        };
     }
 
     /// Pulls a link out.
@@ -185,6 +200,12 @@ impl State {
         self.links.insert(name.to_string(), link);
         self.log.push(format!("create {name}"));
         Ok(())
+    }
+
+    /// What a haproxy with this command line has read.
+    fn haproxy_for(&self, spawn: &Spawn) -> Haproxy {
+        let after = spawn.args.iter().skip_while(|arg| *arg != "-f").nth(1);
+        after.and_then(|path| self.files.get(Path::new(path))).map(|text| Haproxy::of(text)).unwrap_or_default()
     }
 
     /// The names that a name server which reads `spawn`'s configuration would know.
@@ -308,8 +329,8 @@ impl Kernel for SimulatedKernel {
     fn spawn(&self, spawn: &Spawn) -> Result<ProcessId> {
         self.change(FailKind::Spawn, |state| {
             let pid = 100 + u32::try_from(state.calls).unwrap_or(u32::MAX - 100);
-            let names = state.names_for(spawn);
-            state.processes.insert(pid, Process { spawn: spawn.clone(), names });
+            let (names, haproxy) = (state.names_for(spawn), state.haproxy_for(spawn));
+            state.processes.insert(pid, Process { spawn: spawn.clone(), names, haproxy });
             Ok(ProcessId { pid, started: state.calls })
         })
     }
@@ -320,14 +341,14 @@ impl Kernel for SimulatedKernel {
 
     fn tell(&self, process: &ProcessId, what: Tell) -> Result<()> {
         let mut state = self.state.lock();
-        if what != Tell::Reload {
+        if !matches!(what, Tell::Reload | Tell::Renew) {
             state.processes.remove(&process.pid);
             return Ok(());
         }
         let Some(spawn) = state.processes.get(&process.pid).map(|held| held.spawn.clone()) else { return Ok(()) };
-        let names = state.names_for(&spawn);
+        let (names, haproxy) = (state.names_for(&spawn), state.haproxy_for(&spawn));
         if let Some(held) = state.processes.get_mut(&process.pid) {
-            held.names = names;
+            (held.names, held.haproxy) = (names, haproxy);
         }
         Ok(())
     }
@@ -360,6 +381,26 @@ impl Kernel for SimulatedKernel {
             return Err(KernelError::new(format!("ask {server} for {name}"), "connection refused"));
         };
         Ok(process.names.get(name).copied())
+    }
+
+    fn ask_socket(&self, socket: &Path, line: &str, _patience: Duration) -> Result<String> {
+        let mut state = self.state.lock();
+        let asked = state.processes.values_mut().find(|process| process.spawn.program.ends_with("haproxy"));
+        match asked {
+            Some(process) => Ok(process.haproxy.ask(line)),
+            None => Err(KernelError::new(format!("ask by `{}`", socket.display()), "connection refused")),
+        }
+    }
+
+    fn talk(&self, socket: &Path, _patience: Duration) -> Result<Box<dyn Talk>> {
+        Err(KernelError::new(format!("talk by `{}`", socket.display()), "nothing is counted here"))
+    }
+
+    fn knock(&self, _protocol: Protocol, server: SocketAddr, _patience: Duration) -> Result<()> {
+        match self.state.lock().closed.contains(&server) {
+            true => Err(KernelError::new(format!("knock at {server}"), "connection refused")),
+            false => Ok(()),
+        }
     }
 
     fn ask_arp(&self, interface: &str, ip: Ipv4Addr, _patience: Duration) -> Result<Option<Mac>> {

@@ -1,12 +1,18 @@
 //! What may enter the router and pass through it: everything else is refused, from the first moment on.
 
+use super::udp_balancer::Pieces;
 use std::{collections::BTreeSet, fmt::Write, net::SocketAddr};
 use switchback_appliance::{FirewallConfig, InterfacesConfig, Protocol};
 use switchback_events::Nic;
 
 /// Its part of the router's table. The agent's own port stays open on the interface that it listens on, so
-/// that no document can lock the server out.
-pub fn render(config: &FirewallConfig, interfaces: &InterfacesConfig, listen: Option<SocketAddr>) -> String {
+/// that no document can lock the server out. `balanced` are the rules for what load balancers listen for.
+pub fn render(
+    config: &FirewallConfig,
+    interfaces: &InterfacesConfig,
+    listen: Option<SocketAddr>,
+    balanced: &Pieces,
+) -> String {
     let mut open: BTreeSet<String> = BTreeSet::new();
     for rule in &config.input {
         let protocol = match rule.protocol {
@@ -32,7 +38,11 @@ pub fn render(config: &FirewallConfig, interfaces: &InterfacesConfig, listen: Op
     iifname \"lo\" accept
     meta l4proto { icmp, ipv6-icmp } accept
     iifname . meta l4proto . th dport @open accept
-    reject with icmpx admin-prohibited
+",
+    );
+    text.push_str(&balanced.input);
+    text.push_str(
+        "    reject with icmpx admin-prohibited
   }
   chain forward {
     type filter hook forward priority filter; policy drop;
@@ -47,6 +57,7 @@ pub fn render(config: &FirewallConfig, interfaces: &InterfacesConfig, listen: Op
         let guests = guests.join(", ");
         let _ = writeln!(text, "    iifname {{ {guests} }} meta nfproto ipv6 fib saddr . iif oif missing drop");
     }
+    text.push_str(&balanced.forward);
     text.push_str("    iifname . oifname @passages ct state new accept\n  }\n");
     text
 }
@@ -71,11 +82,11 @@ mod tests {
             input: vec![InputRule { interface: "eth1".to_string(), protocol: Protocol::Udp, port: 53 }],
             forward: vec![ForwardRule { from: "eth1".to_string(), to: "eth0".to_string() }],
         };
-        let text = render(&config, &InterfacesConfig::default(), None);
+        let text = render(&config, &InterfacesConfig::default(), None, &Pieces::default());
         assert!(text.starts_with("  set open {\n    type ifname . inet_proto . inet_service;\n    elements = { \"eth1\" . udp . 53 }\n  }\n  set passages {\n    type ifname . ifname;\n    elements = { \"eth1\" . \"eth0\" }\n  }\n"));
         assert_eq!(text.matches("policy drop;").count(), 2);
         assert!(text.contains("reject with icmpx admin-prohibited"));
-        let closed = render(&FirewallConfig::default(), &InterfacesConfig::default(), None);
+        let closed = render(&FirewallConfig::default(), &InterfacesConfig::default(), None, &Pieces::default());
         assert!(!closed.contains("elements"));
     }
 }

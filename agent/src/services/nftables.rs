@@ -1,22 +1,27 @@
 //! The router's one table of the packet filter: `inet vr_<tail of the router's id>`, made of the parts of
-//! [`super::snat`] and [`super::firewall`], replaced as a whole in one transaction.
+//! [`super::snat`], [`super::firewall`] and [`super::udp_balancer`], replaced as a whole in one transaction.
 //!
 //! What the kernel prints differs from what it was given (handles, order, spelling), so drift is found by
 //! comparing what it prints now with what it printed right after the table was put in place.
 
-use super::{firewall, snat};
+use super::{
+    firewall, snat,
+    udp_balancer::{self, Unwell},
+};
 use crate::kernel::{Kernel, KernelError};
 use serde_json::Value;
 use std::net::SocketAddr;
-use switchback_appliance::{DriftItem, Sections, digest};
+use switchback_appliance::{DriftItem, LoadBalancerConfig, Sections, digest};
 
-/// The table that should be, in its two parts.
+/// The table that should be, in its parts.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Table {
     /// Of the section `snat`.
     pub snat: String,
     /// Of the section `firewall`.
     pub firewall: String,
+    /// Of the section `loadBalancer`.
+    pub load_balancer: String,
 }
 
 /// The table that the kernel has: a digest for each part.
@@ -26,6 +31,8 @@ pub struct ObservedTable {
     pub snat: String,
     /// Of the section `firewall`.
     pub firewall: String,
+    /// Of the section `loadBalancer`.
+    pub load_balancer: String,
 }
 
 /// A table that was put in place, and how the kernel printed it then.
@@ -44,6 +51,8 @@ pub struct TablePlan {
     pub snat: Vec<String>,
     /// Lines for the section `firewall`.
     pub firewall: Vec<String>,
+    /// Lines for the section `loadBalancer`.
+    pub load_balancer: Vec<String>,
     /// The kernel has no table at all.
     pub absent: bool,
     /// The kernel's table is not the one that was put in place.
@@ -53,27 +62,36 @@ pub struct TablePlan {
 impl TablePlan {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.snat.is_empty() && self.firewall.is_empty()
+        self.snat.is_empty() && self.firewall.is_empty() && self.load_balancer.is_empty()
     }
 }
 
 /// The table for a configuration.
-pub fn render(sections: &Sections, listen: Option<SocketAddr>) -> Table {
+pub fn render(sections: &Sections, listen: Option<SocketAddr>, unwell: &Unwell) -> Table {
+    let balanced = udp_balancer::render(&sections.load_balancer, &sections.interfaces, unwell);
     Table {
         snat: snat::render(&sections.snat),
-        firewall: firewall::render(&sections.firewall, &sections.interfaces, listen),
+        firewall: firewall::render(&sections.firewall, &sections.interfaces, listen, &balanced),
+        load_balancer: balanced.objects,
     }
 }
 
 /// Looks at the table.
 pub fn observe(kernel: &dyn Kernel, name: &str) -> Result<Option<ObservedTable>, KernelError> {
     let Some(objects) = kernel.table(name)? else { return Ok(None) };
-    let (mut of_snat, mut of_firewall) = (Vec::new(), Vec::new());
+    let (mut of_snat, mut of_firewall, mut of_balancer) = (Vec::new(), Vec::new(), Vec::new());
     for object in objects.into_iter().filter(|object| object.get("metainfo").is_none()) {
         let object = normalise(object);
-        if belongs_to_snat(&object) { of_snat.push(object) } else { of_firewall.push(object) }
+        if belongs_to_snat(&object) {
+            of_snat.push(object);
+        } else if belongs_to_balancer(&object) {
+            of_balancer.push(object);
+        } else {
+            of_firewall.push(object);
+        }
     }
-    Ok(Some(ObservedTable { snat: digest(&of_snat), firewall: digest(&of_firewall) }))
+    let load_balancer = digest(&of_balancer);
+    Ok(Some(ObservedTable { snat: digest(&of_snat), firewall: digest(&of_firewall), load_balancer }))
 }
 
 /// Without handles and counters, and with the elements of sets in one order: the kernel's is by chance.
@@ -105,6 +123,14 @@ fn belongs_to_snat(object: &Value) -> bool {
     named || is("name", snat::CHAIN) || is("chain", snat::CHAIN)
 }
 
+fn belongs_to_balancer(object: &Value) -> bool {
+    let Some(inner) = object.as_object().and_then(|fields| fields.values().next()) else { return false };
+    let is = |field: &str| {
+        inner.get(field).and_then(Value::as_str).is_some_and(|name| name.starts_with(udp_balancer::PREFIX))
+    };
+    is("name") || is("chain")
+}
+
 /// The difference between what should be, what was put in place, and what is.
 pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, observed: Option<&ObservedTable>) -> TablePlan {
     let mut plan = TablePlan { absent: observed.is_none(), ..TablePlan::default() };
@@ -123,10 +149,19 @@ pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, observed: Option<&Ob
             applied.map(|a| &a.seen.firewall),
             observed.map(|o| &o.firewall),
         ),
+        (
+            LoadBalancerConfig::SECTION,
+            &wanted.load_balancer,
+            applied.map(|a| &a.table.load_balancer),
+            applied.map(|a| &a.seen.load_balancer),
+            observed.map(|o| &o.load_balancer),
+        ),
     ];
     for (section, wanted, applied, seen, observed) in parts {
         let mut lines = Vec::new();
-        if applied != Some(wanted) {
+        if wanted.is_empty() && applied.is_none_or(String::is_empty) {
+            // Nothing of it is in the table, and nothing was.
+        } else if applied != Some(wanted) {
             lines.push("replace nftables table".to_string());
         } else if seen != observed {
             lines.push("restore nftables table".to_string());
@@ -139,6 +174,7 @@ pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, observed: Option<&Ob
         }
         match section {
             "snat" => plan.snat = lines,
+            LoadBalancerConfig::SECTION => plan.load_balancer = lines,
             _ => plan.firewall = lines,
         }
     }
@@ -158,7 +194,7 @@ pub fn check(kernel: &dyn Kernel, name: &str, table: &Table) -> Result<(), Kerne
 }
 
 fn text(table: &Table) -> String {
-    format!("{}{}", table.firewall, table.snat)
+    format!("{}{}{}", table.load_balancer, table.firewall, table.snat)
 }
 
 #[cfg(test)]
@@ -178,8 +214,8 @@ mod tests {
 
     #[test]
     fn a_missing_table_is_drift_of_both_sections() {
-        let table = Table { snat: "a".to_string(), firewall: "b".to_string() };
-        let seen = ObservedTable { snat: "1".to_string(), firewall: "2".to_string() };
+        let table = Table { snat: "a".to_string(), firewall: "b".to_string(), ..Table::default() };
+        let seen = ObservedTable { snat: "1".to_string(), firewall: "2".to_string(), ..ObservedTable::default() };
         let applied = AppliedTable { table: table.clone(), seen: seen.clone() };
         assert!(plan(&table, Some(&applied), Some(&seen)).is_empty());
         let wiped = plan(&table, Some(&applied), None);

@@ -5,10 +5,11 @@
 use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
 use switchback_appliance::{
-    DhcpConfig, DhcpHost, DhcpNetwork, DnsConfig, DnsName, FirewallConfig, ForwardRule, InputRule, InterfacesConfig,
-    Protocol, RouterConfig, RouterNic, Sections, SnatConfig, SnatRule,
+    BackendServer, BalancerAlgorithm, DhcpConfig, DhcpHost, DhcpNetwork, DnsConfig, DnsName, FirewallConfig,
+    ForwardRule, HealthCheck, HealthTarget, HttpOptions, InputRule, InterfacesConfig, ListenerConfig, ListenerProtocol,
+    Persistence, Protocol, RouterConfig, RouterNic, Sections, SnatConfig, SnatRule,
 };
-use switchback_events::{Id, L3NetworkId, Mac, Nic, RouterId};
+use switchback_events::{Id, L3NetworkId, LoadBalancerId, LoadBalancerListenerId, Mac, Nic, RouterId};
 
 pub const PORT: u16 = 7272;
 
@@ -103,4 +104,32 @@ pub fn router(router: RouterId, clients: u16) -> RouterConfig {
         ..Sections::default()
     };
     RouterConfig { router, revision: 1, sections }
+}
+
+pub fn server(ip: [u8; 4], port: u16) -> BackendServer {
+    BackendServer { ip: ip.into(), port, weight: 100 }
+}
+
+/// A listener on the router's public address.
+pub fn listener(port: u16, protocol: ListenerProtocol, servers: Vec<BackendServer>) -> ListenerConfig {
+    let target = if protocol == ListenerProtocol::Udp { HealthTarget::Udp } else { HealthTarget::Tcp };
+    ListenerConfig {
+        listener: LoadBalancerListenerId(Id::of_name(&format!("listener {port}"))),
+        load_balancer: LoadBalancerId(Id::of_name("load balancer")),
+        addresses: vec![[203, 0, 113, 1].into()],
+        port,
+        protocol,
+        algorithm: BalancerAlgorithm::RoundRobin,
+        persistence: Persistence::Off,
+        max_connections: 2000,
+        processes: 1,
+        idle_timeout: 60,
+        health: HealthCheck { target, port: None, interval: 1, timeout: 1, healthy: 1, unhealthy: 1 },
+        servers,
+        redirects: vec![],
+        access: None,
+        proxy_protocol: None,
+        http: HttpOptions::default(),
+        tls: None,
+    }
 }

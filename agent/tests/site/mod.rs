@@ -288,12 +288,26 @@ impl Site {
         self.exec(&self.router_namespace(), command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    /// The network namespace of a VM.
+    pub fn vm_namespace(&self, number: u16) -> String {
+        format!("{}-h-vm-{}", self.prefix, self.vm_id(number).0.tail())
+    }
+
+    /// The network namespace of the internet.
+    pub fn net_namespace(&self) -> String {
+        format!("{}-net", self.prefix)
+    }
+
     pub fn in_host(&self, command: &str) -> String {
         self.text("host", command)
     }
 
     pub fn in_net(&self, command: &str) -> bool {
         self.exec("net", command).output().unwrap().status.success()
+    }
+
+    pub fn in_net_text(&self, command: &str) -> String {
+        self.text("net", command)
     }
 
     pub fn in_mgmt(&self, command: &str) -> bool {
@@ -322,7 +336,10 @@ impl Site {
         let agent = self.agent.as_ref().map(|agent| format!("/proc/{}/", agent.id())).unwrap();
         let others = left.lines().filter(|line| !line.starts_with(&agent)).filter(|line| {
             let name = fs::read_to_string(line.replace("cmdline", "comm")).unwrap_or_default();
-            name.contains("switchback") || name.contains("dnsmasq") || name.contains("udhcpc")
+            name.contains("switchback")
+                || name.contains("dnsmasq")
+                || name.contains("haproxy")
+                || name.contains("udhcpc")
         });
         assert_eq!(others.count(), 0, "{left}");
     }
@@ -334,6 +351,7 @@ impl Drop for Site {
             eprintln!("{}", fs::read_to_string(self.state.path().join("host.log")).unwrap_or_default());
             eprintln!("{}", fs::read_to_string(self.router_dir().join("agent.log")).unwrap_or_default());
             eprintln!("{}", fs::read_to_string(self.router_dir().join("dnsmasq/dnsmasq.log")).unwrap_or_default());
+            eprintln!("{}", fs::read_to_string(self.router_dir().join("haproxy/haproxy.log")).unwrap_or_default());
         }
         if let Some(mut agent) = self.agent.take() {
             let _ = agent.kill();
