@@ -25,6 +25,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "vm" => &["uuid", "name", "state", "vmNics.ip", "lastError", "hostUuid"],
         "nic" => &["uuid", "ip", "mac", "internalName", "deviceId", "vmInstanceUuid", "l3NetworkUuid"],
         "virtualRouter" => &["uuid", "name", "state", "status", "vmNics.ip", "lastError", "hostUuid"],
+        "vip" => &["uuid", "name", "ip", "useFor", "state", "system", "l3NetworkUuid"],
         "systemTag" | "userTag" => &["uuid", "tag", "resourceType", "resourceUuid"],
         "tag" => &["uuid", "type", "tag", "resourceType", "resourceUuid"],
         "resourceConfig" => &["category", "name", "value", "resourceType", "resourceUuid"],

@@ -3,7 +3,7 @@
 //! ```text
 //!  zone ─► cluster ─► host ─► routers and VMs on it are Stopped (with their zone they are destroyed)
 //!    └───► L2 ─► L3 ─► ranges, offerings of routers; routers with a nic there are destroyed,
-//!                      VMs lose their nics there
+//!                      VMs lose their nics there, VIPs of it go
 //! ```
 //!
 //! Nothing waits for a host: what it carries goes when it is next told what it should carry. Tags go in
@@ -31,6 +31,10 @@ pub(crate) fn decide(command: &Command, facts: &Facts) -> Result<Option<Decision
         Command::DeleteL2Network(c) => delete::<L2Network>(c.uuid, facts, |cascade, id| cascade.l2(id))?,
         Command::DeleteL3Network(c) => delete::<L3Network>(c.uuid, facts, |cascade, id| cascade.l3(id))?,
         Command::DeleteIpRange(c) => delete::<IpRange>(c.uuid, facts, |cascade, id| cascade.range(id))?,
+        Command::DeleteVip(c) => {
+            vip::deletable(facts, c.uuid)?;
+            delete::<Vip>(c.uuid, facts, |cascade, id| cascade.vip(id))?
+        }
         Command::DetachL2NetworkFromCluster(c) => {
             l2_network::detachable(c, facts)?;
             let decision = Decision::about(StreamKind::L2Network, c.l2_network_uuid).show("l2");
@@ -197,6 +201,9 @@ impl<'a> Cascade<'a> {
         for offering in self.facts.members(Relation::OfferingsOnL3, id) {
             self.offering(offering)?;
         }
+        for vip in self.facts.members(Relation::VipsOnL3, id) {
+            self.vip(vip)?;
+        }
         for range in self.facts.members(Relation::RangesOfL3, id) {
             self.facts.get::<IpRange>(range)?;
             self.decision.add(range, IpRangeEvent::Deleted { l3_network: L3NetworkId(id) });
@@ -222,8 +229,17 @@ impl<'a> Cascade<'a> {
                 self.narrow_vm(vm, nic, id)?;
             }
         }
+        for vip in self.facts.members(Relation::VipsOnL3, l3) {
+            if ip_range::of_range(&*self.facts.get::<Vip>(vip)?, id) {
+                self.vip(vip)?;
+            }
+        }
         self.decision.add(id, IpRangeEvent::Deleted { l3_network: l3 });
         Ok(())
+    }
+
+    fn vip(&mut self, id: Id) -> Result<(), Refusal> {
+        vip::deleted(&mut self.decision, self.facts, id)
     }
 
     /// The nic of a VM loses its address of a range: with the address of the other family it goes on, without one it

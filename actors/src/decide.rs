@@ -37,6 +37,7 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::L3Network(L3NetworkEvent::Deleted {})
             | Event::IpRange(IpRangeEvent::Deleted { .. })
             | Event::Offering(OfferingEvent::Deleted {})
+            | Event::Vip(VipEvent::Deleted { .. })
             | Event::Account(AccountEvent::Deleted {})
     )
 }
@@ -131,6 +132,10 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::ReconnectVirtualRouter(c) => router::reconnect(c, facts),
         Command::ProvisionVirtualRouterConfig(c) => router::provision(c, facts),
         Command::ReportApplianceStatus(c) => router::report(c, facts),
+        Command::CreateVip(c) => vip::create(c, facts, context),
+        Command::UpdateVip(c) => vip::update(c, facts),
+        Command::ChangeVipState(c) => vip::change_state(c, facts),
+        Command::DeleteVip(c) => vip::delete(c, facts),
         Command::CreateSystemTag(c) => tag_set::create_system(c, facts, context),
         Command::CreateSystemTags(c) => tag_set::create_several(c, facts, context),
         Command::CreateUserTag(c) => tag_set::create_user(c, facts, context),
@@ -245,6 +250,10 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::ReconnectVirtualRouter(c) => (Router, c.vm_instance_uuid.0),
         Command::ProvisionVirtualRouterConfig(c) => (Router, c.vm_instance_uuid.0),
         Command::ReportApplianceStatus(c) => (Router, c.uuid.0),
+        Command::CreateVip(_) => (Vip, made),
+        Command::UpdateVip(c) => (Vip, c.uuid.0),
+        Command::ChangeVipState(c) => (Vip, c.uuid.0),
+        Command::DeleteVip(c) => (Vip, c.uuid.0),
         Command::CreateSystemTag(c) => (TagSet, c.resource_uuid),
         Command::CreateSystemTags(c) => (TagSet, c.resource_uuid),
         Command::UpdateSystemTag(c) => (TagSet, c.uuid.0),

@@ -37,6 +37,9 @@ pub enum Relation {
     /// Routers that serve the network as their guest network.
     RoutersOfGuest,
     RoutersOnHost,
+    VipsOnL3,
+    /// The router whose own address a system VIP is.
+    RouterOfSystemVip,
     /// The L3 network that a reserved range is of.
     L3OfReservedRange,
     /// The resource that a tag is on.
@@ -170,6 +173,9 @@ impl Directory {
     fn router_nic(&mut self, id: Id, nic: &Nic) {
         self.add(Relation::RoutersOnL3, nic.l3_network, id);
         self.add(Relation::OwnerOfNic, nic.nic, id);
+        if nic.is(Nic::PUBLIC) {
+            self.add(Relation::RouterOfSystemVip, system_vip_id(nic.nic), id);
+        }
         if nic.is(Nic::GUEST) {
             self.add(Relation::RoutersOfGuest, nic.l3_network, id);
         }
@@ -275,6 +281,7 @@ impl Directory {
                 self.remove((OwnerOfNic, nic.0), id);
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
+            Event::Vip(VipEvent::Created { l3_network, .. }) => self.add(VipsOnL3, *l3_network, id),
             Event::Account(AccountEvent::Created { name, .. }) => self.add(AccountsNamed, name_owner(name), id),
             Event::Account(AccountEvent::Updated { name: Some(name), .. }) => {
                 self.move_to(AccountsNamed, name_owner(name), id);

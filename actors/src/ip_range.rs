@@ -2,6 +2,7 @@
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
 mod allocator;
+mod for_vip;
 mod ipv6;
 mod on_network;
 mod reads;
@@ -10,6 +11,8 @@ mod used;
 
 pub(crate) use ipv6::{add as add_ipv6, add_by_cidr as add_ipv6_by_cidr, refuse_dhcp};
 
+pub use for_vip::of_vips;
+pub(crate) use for_vip::{give_back, hold as hold_for_vip, network as vip_network, of_range};
 pub(crate) use on_network::{first_normal, has_room, range_with};
 pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
@@ -458,6 +461,11 @@ pub(crate) fn delete(command: &DeleteIpRange, facts: &Facts) -> Result<Decision,
             blockers.extend(rules::blockers::<Router>(facts, vec![router])?);
         }
     }
+    for vip in facts.members(Relation::VipsOnL3, range.l3_network) {
+        if of_range(&*facts.peek::<Vip>(vip)?, command.uuid.0) {
+            blockers.extend(rules::blockers::<Vip>(facts, vec![vip])?);
+        }
+    }
     rules::unblocked("IP range", blockers)?;
     dispensable(command.uuid.0, &range, facts)?;
     Ok(decision.event(IpRangeEvent::Deleted { l3_network: range.l3_network }))
@@ -659,6 +667,17 @@ fn allocate_one(
         allocator::choose(strategy, starts, context, &mut |id| look(decision, facts, id))?
     };
     let Some((range, ip)) = found else { return Err(exhausted(l3, if version == 6 { "IPv6 " } else { "" })) };
+    note(decision, facts, (l3, strategy), (range, ip), (nic, owner))
+}
+
+/// Notes in a range who has an address from now on.
+fn note(
+    decision: &mut Decision,
+    facts: &Facts,
+    (l3, strategy): (L3NetworkId, Strategy),
+    (range, ip): (IpRangeId, IpAddr),
+    (nic, owner): (NicId, Id),
+) -> Result<NicAddress, Refusal> {
     let view = look(decision, facts, range)?;
     let Some(bounds) = view.range.bounds else { return Err(exhausted(l3, "")) };
     if let Strategy::AscDelayRecycle(since) = strategy

@@ -220,6 +220,7 @@ pub(crate) fn delete(command: &DeleteL3Network, facts: &Facts) -> Result<Decisio
     let mut blockers = rules::blockers::<VmInstance>(facts, facts.members(Relation::VmsOnL3, id))?;
     blockers.extend(rules::blockers::<Router>(facts, facts.members(Relation::RoutersOnL3, id))?);
     blockers.extend(rules::blockers::<Offering>(facts, facts.members(Relation::OfferingsOnL3, id))?);
+    blockers.extend(rules::blockers::<Vip>(facts, facts.members(Relation::VipsOnL3, id))?);
     rules::unblocked("L3 network", blockers)?;
     let mut decision = decision;
     for range in facts.members(Relation::RangesOfL3, id) {

@@ -39,6 +39,7 @@ pub mod rules;
 pub mod state;
 pub mod states;
 pub mod tag_set;
+pub mod vip;
 pub mod vm_instance;
 pub mod zone;
 
@@ -60,5 +61,6 @@ pub use resource_config::ResourceConfig;
 pub use router::Router;
 pub use states::States;
 pub use tag_set::TagSet;
+pub use vip::Vip;
 pub use vm_instance::{VmInstance, VmState};
 pub use zone::Zone;

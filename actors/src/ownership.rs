@@ -54,16 +54,17 @@ impl Ownership {
 }
 
 /// What belongs to accounts, by kind.
-const OWNED: [StreamKind; 6] = [
+const OWNED: [StreamKind; 7] = [
     StreamKind::L3Network,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::Vip,
     StreamKind::Offering,
     StreamKind::Image,
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 12] = [
+const NAMED: [StreamKind; 13] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -75,10 +76,15 @@ const NAMED: [StreamKind; 12] = [
     StreamKind::Offering,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::Vip,
     StreamKind::Account,
 ];
 /// What others may be let use.
 const SHARED: [StreamKind; 4] = [StreamKind::L3Network, StreamKind::Offering, StreamKind::Image, StreamKind::L2Network];
+
+/// The quotas that count what an account has of a kind.
+const COUNTED: &[(&str, StreamKind)] =
+    &[("l3.num", StreamKind::L3Network), ("vm.totalNum", StreamKind::VmInstance), ("vip.num", StreamKind::Vip)];
 
 /// What an account may do with a resource.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,6 +99,7 @@ fn root(facts: &Facts, id: Id) -> Result<Id, Refusal> {
     let within = |relation| facts.members(relation, id).first().copied();
     let around = within(Relation::OwnerOfNic).or_else(|| within(Relation::L3OfReservedRange));
     let around = around.or_else(|| within(Relation::ResourceOfTag)).or_else(|| within(Relation::AccountOfCredential));
+    let around = around.or_else(|| within(Relation::RouterOfSystemVip));
     let id = around.unwrap_or(id);
     let range = facts.get::<IpRange>(id)?;
     Ok(if range.exists() { range.l3_network.0 } else { id })
@@ -182,10 +189,10 @@ pub fn seen_by(states: &States, account: AccountId, kind: StreamKind) -> Vec<Id>
 
 /// Refuses an account the uuid of anything that there is or was: whoever makes something has what has its uuid.
 pub(crate) fn unused(facts: &Facts, context: &Context) -> Result<(), Refusal> {
-    use Relation::{AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag};
+    use Relation::{AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
     let Some(id) = context.common.resource_uuid.filter(|_| context.common.asking.is_some()) else { return Ok(()) };
     let streams = NAMED.iter().any(|kind| facts.known_version(StreamKey::new(*kind, id)) > 0);
-    let found = [AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag];
+    let found = [AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip];
     if !streams && found.into_iter().all(|relation| facts.known_members(relation, id).is_empty()) {
         return Ok(());
     }
@@ -199,7 +206,7 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts, context: &Context) 
     for (stream, event) in &decision.events {
         let mut own = |account: Option<AccountId>| made.extend(account.map(|account| (*stream, account)));
         match event {
-            Event::L3Network(L3NetworkEvent::Created { .. }) => own(account),
+            Event::L3Network(L3NetworkEvent::Created { .. }) | Event::Vip(VipEvent::Created { .. }) => own(account),
             Event::VmInstance(VmInstanceEvent::Created { .. }) => {
                 own(account);
                 starting.insert(stream.id);
@@ -242,7 +249,7 @@ fn within_quota(
     more: impl Fn(StreamKind) -> usize,
     starting: &BTreeSet<Id>,
 ) -> Result<(), Refusal> {
-    for (name, kind) in [("l3.num", StreamKind::L3Network), ("vm.totalNum", StreamKind::VmInstance)] {
+    for (name, kind) in COUNTED.iter().copied() {
         let more = more(kind);
         if more > 0 {
             allow(facts, account, name, facts.members(Relation::OwnedBy(kind), account).len(), more)?;
@@ -295,6 +302,7 @@ pub fn usage(states: &States, account: AccountId) -> Result<Vec<(&'static str, u
     }
     let used = |name: &str| match name {
         "l3.num" => of(StreamKind::L3Network).len(),
+        "vip.num" => of(StreamKind::Vip).len(),
         "vm.num" => running,
         _ => vms.len(),
     };
@@ -310,6 +318,7 @@ pub(crate) fn of_account(facts: &Facts, account: AccountId) -> Result<Vec<Blocke
             StreamKind::L3Network => rules::blockers::<L3Network>(facts, ids)?,
             StreamKind::VmInstance => rules::blockers::<VmInstance>(facts, ids)?,
             StreamKind::Router => rules::blockers::<Router>(facts, ids)?,
+            StreamKind::Vip => rules::blockers::<Vip>(facts, ids)?,
             StreamKind::Offering => rules::blockers::<Offering>(facts, ids)?,
             StreamKind::Image => rules::blockers::<Image>(facts, ids)?,
             _ => rules::blockers::<L2Network>(facts, ids)?,
@@ -341,7 +350,7 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
             return Ok(kind);
         }
     }
-    Err(Refusal::not_found(field, "L3 network, VM, router, offering, image or L2 network", id))
+    Err(Refusal::not_found(field, "L3 network, VM, router, VIP, offering, image or L2 network", id))
 }
 
 fn accounts(facts: &Facts, asked: Option<&Vec<AccountId>>) -> Result<BTreeSet<AccountId>, Refusal> {

@@ -60,6 +60,7 @@ states!(
     Offering,
     VmInstance,
     Router,
+    Vip,
     TagSet,
     GlobalConfig,
     ResourceConfig,
@@ -70,5 +71,5 @@ states!(
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another
 /// shape are ignored.
 pub fn schema() -> Id {
-    Id::of_name("switchback.state.7")
+    Id::of_name("switchback.state.8")
 }

@@ -100,6 +100,7 @@ pub(crate) fn resource_exists(facts: &Facts, kind: StreamKind, id: Id) -> Result
         StreamKind::IpRange => facts.get::<IpRange>(id)?.exists(),
         StreamKind::Offering => facts.get::<Offering>(id)?.exists(),
         StreamKind::VmInstance => facts.get::<VmInstance>(id)?.exists() || facts.get::<Router>(id)?.exists(),
+        StreamKind::Vip => facts.get::<Vip>(id)?.exists(),
         _ => false,
     })
 }

@@ -119,6 +119,10 @@ commands!(
     ReconnectVirtualRouter,
     ProvisionVirtualRouterConfig,
     ReportApplianceStatus,
+    CreateVip,
+    UpdateVip,
+    ChangeVipState,
+    DeleteVip,
     CreateSystemTag,
     CreateSystemTags,
     CreateUserTag,
@@ -221,6 +225,7 @@ pub const QUERIES: &[Message] = &[
         Access::Account,
         "Appliances: all are virtual routers.",
     ),
+    query("QueryVip", "/vips", "vip", Access::Account, "Virtual IP addresses, those of routers included."),
     query("QuerySystemTag", "/system-tags", "systemTag", Access::Account, "System tags."),
     query("QueryUserTag", "/user-tags", "userTag", Access::Account, "User tags."),
     query("QueryTag", "/tags", "tag", Access::Account, "All tags, user's and the system's."),
@@ -309,6 +314,8 @@ reads!(
     GetVmAttachableL3Network,
     GetCandidateL3NetworksForChangeVmNicNetwork,
     GetAttachablePublicL3ForVRouter,
+    CheckVipPortAvailability,
+    GetVipAvailablePort,
     GetVirtualRouterConfig,
     GetVirtualRouterDiff,
     GetVirtualRouterDrift,
@@ -401,6 +408,7 @@ const ENFORCED: &[&str] = &[
     "DetachL2NetworkFromCluster",
     "DeleteL3Network",
     "DeleteIpRange",
+    "DeleteVip",
 ];
 
 /// Whether the message makes a resource, so that it takes [`COMMON`]. What is added *to* something, such as a name

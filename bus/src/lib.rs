@@ -32,6 +32,7 @@ mod router;
 mod secret;
 mod tag_set;
 mod transport;
+mod vip;
 mod vm_instance;
 mod zone;
 
@@ -63,5 +64,6 @@ pub use router::*;
 pub use secret::*;
 pub use tag_set::*;
 pub use transport::*;
+pub use vip::*;
 pub use vm_instance::*;
 pub use zone::*;

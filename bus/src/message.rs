@@ -147,6 +147,7 @@ uuids! {
     NicId = ["nic"],
     VmInstanceId = ["vm"],
     RouterId = ["virtualRouter"],
+    VipId = ["vip"],
     TagId = ["tag"],
     NetworkServiceProviderId = ["networkServiceProvider"],
     AccountId = ["account"],

@@ -46,7 +46,7 @@ messages! {
     Read GetL3NetworkIpStatistic "GET" "/l3-networks/{l3NetworkUuid}/ip-statistic" => "" for Account {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
-        /// Whose addresses; all when not given. There are no VIPs yet.
+        /// Whose addresses; all when not given.
         resource_type: Option<String> = Enum(&["All", "VIP", "VM"]),
         /// Only addresses with this in their text.
         ip: Option<String> = Text(39),

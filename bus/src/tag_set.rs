@@ -56,6 +56,7 @@ pub const RESOURCE_TYPES: &[(&str, StreamKind)] = &[
     ("IpRangeVO", StreamKind::IpRange),
     ("InstanceOfferingVO", StreamKind::Offering),
     ("VmInstanceVO", StreamKind::VmInstance),
+    ("VipVO", StreamKind::Vip),
 ];
 
 /// What carries a system tag.

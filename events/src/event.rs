@@ -56,6 +56,7 @@ events! {
     Offering(OfferingEvent) = Offering,
     VmInstance(VmInstanceEvent) = VmInstance,
     Router(RouterEvent) = Router,
+    Vip(VipEvent) = Vip,
     TagSet(TagSetEvent) = TagSet,
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
     ResourceConfig(ResourceConfigEvent) = ResourceConfig,
@@ -150,7 +151,10 @@ impl Event {
                 IpRangeEvent::Created { l3_network, l2_network, .. }
                 | IpRangeEvent::Ipv6Created { l3_network, l2_network, .. } => vec![l3_network.0, l2_network.0],
                 IpRangeEvent::AddressAllocated { used_ip, nic, owner, .. }
-                | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => vec![*used_ip, nic.0, *owner],
+                | IpRangeEvent::AddressReleased { used_ip, nic, owner, .. } => {
+                    let held = [*used_ip, nic.0, *owner];
+                    held.into_iter().filter(|id| *id != Id::NIL).collect()
+                }
                 IpRangeEvent::Deleted { l3_network } => vec![l3_network.0],
                 IpRangeEvent::Updated { .. }
                 | IpRangeEvent::AddressesReserved { .. }
@@ -217,6 +221,10 @@ impl Event {
                 }
                 _ => vec![],
             },
+            Event::Vip(VipEvent::Created { l3_network, address, .. }) => {
+                vec![l3_network.0, address.ip_range.0, address.used_ip]
+            }
+            Event::Vip(VipEvent::Deleted { l3_network }) => vec![l3_network.0],
             Event::TagSet(event) => match event {
                 TagSetEvent::Created { tag, refers_to, .. } | TagSetEvent::Updated { tag, refers_to, .. } => {
                     let mut ids = vec![tag.0];

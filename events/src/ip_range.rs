@@ -84,7 +84,7 @@ pub enum IpRangeEvent {
         name: Option<String>,
         description: Option<String>,
     },
-    /// The address has a holder now. `owner` is the VM or router of the nic.
+    /// The address has a holder now. `owner` is the VM or router of the nic, or a VIP, which has none: `nic` is nil.
     AddressAllocated {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]

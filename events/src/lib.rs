@@ -26,6 +26,7 @@ mod resource_config;
 mod router;
 mod tag_set;
 pub mod upcast;
+mod vip;
 mod vm_instance;
 mod zone;
 
@@ -49,6 +50,7 @@ pub use ownership::*;
 pub use resource_config::*;
 pub use router::*;
 pub use tag_set::*;
+pub use vip::*;
 pub use vm_instance::*;
 pub use zone::*;
 

@@ -36,6 +36,8 @@ const STEPS: &[Step] = &[
     (StreamKind::L2Network, 1, same),
     // An account may have access keys and API tokens.
     (StreamKind::Account, 1, same),
+    // A VIP may hold an address: it has no nic, which is nil then.
+    (StreamKind::IpRange, 3, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

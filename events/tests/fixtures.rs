@@ -117,7 +117,8 @@ fn kinds() -> Vec<StreamKind> {
         NetworkServiceProvider => Some(Offering),
         Offering => Some(VmInstance),
         VmInstance => Some(Router),
-        Router => Some(TagSet),
+        Router => Some(Vip),
+        Vip => Some(TagSet),
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
@@ -141,6 +142,7 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::Offering => variants::<OfferingEvent>(),
         StreamKind::VmInstance => variants::<VmInstanceEvent>(),
         StreamKind::Router => variants::<RouterEvent>(),
+        StreamKind::Vip => variants::<VipEvent>(),
         StreamKind::TagSet => variants::<TagSetEvent>(),
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
         StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
@@ -243,6 +245,7 @@ fn samples() -> BTreeMap<Key, Event> {
     networks(&mut |case, event| add(case, event));
     ownership(&mut |case, event| add(case, event));
     machines(&mut |case, event| add(case, event));
+    vips(&mut |case, event| add(case, event));
     samples
 }
 
@@ -489,6 +492,11 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     add("full", IpRangeEvent::AddressReleased { l3_network, ip: ip(5).into(), used_ip, nic, owner }.into());
     add("full", IpRangeEvent::AddressesReserved { l3_network, first: ip(5).into(), last: ip(9).into() }.into());
     add("full", IpRangeEvent::AddressesUnreserved { l3_network, first: ip(5).into(), last: ip(9).into() }.into());
+    let (vip, none) = (id(0x28), id(0));
+    let held = IpRangeEvent::AddressAllocated { l3_network, ip: ip(6).into(), used_ip, nic: none, owner: vip };
+    add("vip", held.into());
+    let given_up = IpRangeEvent::AddressReleased { l3_network, ip: ip(6).into(), used_ip, nic: none, owner: vip };
+    add("vip", given_up.into());
     add("full", IpRangeEvent::CursorMoved { next: ip(6).into(), chosen_at: 7 }.into());
     let ipv6 = |description, address_mode| IpRangeEvent::Ipv6Created {
         l3_network,
@@ -640,6 +648,18 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", RouterEvent::StopFailed { code: text("VM.1002"), detail: text("why") }.into());
     add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
     add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
+}
+
+fn vips(add: &mut dyn FnMut(&str, Event)) {
+    let l3_network = id(0x22);
+    let vip = |description, address| VipEvent::Created { name: text("vip"), description, l3_network, address };
+    let [v4, v6] = both()[..] else { panic!("an address of each family") };
+    add("full", vip(some("d"), v4).into());
+    add("ipv6", vip(None, v6).into());
+    add("full", VipEvent::Updated { name: some("vip"), description: some("d") }.into());
+    add("sparse", VipEvent::Updated { name: None, description: None }.into());
+    add("full", VipEvent::StateChanged { state: Enabled::Disabled }.into());
+    add("full", VipEvent::Deleted { l3_network }.into());
 }
 
 /// What had one address of one family before is a nic with that address now.

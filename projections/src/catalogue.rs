@@ -8,9 +8,11 @@ mod not_yet;
 mod ownership;
 #[cfg(test)]
 mod tests;
+mod vip;
 
-pub use not_yet::{EIP, PORT_FORWARDING, VIP, VOLUME};
+pub use not_yet::{EIP, PORT_FORWARDING, VOLUME};
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
+pub use vip::VIP;
 
 use Ty::*;
 
@@ -147,6 +149,10 @@ const fn indexed(name: &'static str, ty: Ty) -> Field {
 }
 const fn hidden(name: &'static str, ty: Ty) -> Field {
     Field { name, ty, indexed: false, hidden: true }
+}
+/// A key that the latest rows are found by.
+const fn found_by(name: &'static str, ty: Ty) -> Field {
+    Field { name, ty, indexed: true, hidden: true }
 }
 const fn one(name: &'static str, to: &'static str, field: &'static str) -> Relation {
     Relation { name, to, link: Link::One(field), embedded: false }
@@ -418,6 +424,8 @@ pub static L3: Kind = Kind {
         many("vmNics", "nic", "l3NetworkUuid"),
         many("vmNic", "nic", "l3NetworkUuid"),
         many("usedIps", "usedIp", "l3NetworkUuid"),
+        many("vips", "vip", "l3NetworkUuid"),
+        many("vip", "vip", "l3NetworkUuid"),
     ],
 };
 
@@ -442,7 +450,11 @@ pub static IP_RANGE: Kind = Kind {
         CREATED,
         CHANGED,
     ],
-    relations: &[one("l3Network", "l3", "l3NetworkUuid"), many("usedIps", "usedIp", "ipRangeUuid")],
+    relations: &[
+        one("l3Network", "l3", "l3NetworkUuid"),
+        many("usedIps", "usedIp", "ipRangeUuid"),
+        many("vips", "vip", "ipRangeUuid"),
+    ],
 };
 
 /// A reserved range of addresses. There is no query of its own: its network shows it.
@@ -497,6 +509,7 @@ pub static USED_IP: Kind = Kind {
         one("ipRange", "ipRange", "ipRangeUuid"),
         one("l3Network", "l3", "l3NetworkUuid"),
         one("vmNic", "nic", "vmNicUuid"),
+        many("vip", "vip", "usedIpUuid"),
     ],
 };
 

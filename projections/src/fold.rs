@@ -8,12 +8,12 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     account, cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, resource_config, router, tag_set, vm_instance, zone,
+    network_service_provider, offering, ownership, resource_config, router, tag_set, vip, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
 /// Counts up when an event's meaning for the rows changes, so that databases of before are rebuilt.
-pub(crate) const FOLD_VERSION: u32 = 3;
+pub(crate) const FOLD_VERSION: u32 = 4;
 
 /// One row: the values in the order of its kind's fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +114,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Offering(event) => offering::changes(id, event),
         Event::VmInstance(event) => vm_instance::changes(id, event, rows)?,
         Event::Router(event) => router::changes(id, event, rows)?,
+        Event::Vip(event) => vip::changes(id, event),
         Event::TagSet(event) => tag_set::changes(id, event),
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),

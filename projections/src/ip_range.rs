@@ -6,11 +6,13 @@ use crate::store::StoreError;
 use crate::value::Val;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use switchback_events::{
-    Id, IpRangeEvent, IpRangeId, L3NetworkId, ip_number, ip_of_number, ip_version, prefix_of, used_ip_id,
+    Id, IpRangeEvent, IpRangeId, L3NetworkId, NicId, ip_number, ip_of_number, ip_version, prefix_of, used_ip_id,
 };
 
 /// What a reserved address is used for.
 const RESERVED: &str = "Reserved";
+/// What the address of a VIP is used for.
+const VIP: &str = "VIP";
 
 /// The record of an address, with what it has of its range.
 fn record((id, range): (Id, Option<&Row>), l3: L3NetworkId, used_ip: Id, ip: IpAddr) -> RowChange {
@@ -111,7 +113,11 @@ pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<V
         ],
         IpRangeEvent::AddressAllocated { l3_network, ip, used_ip, nic, owner: _ } => {
             let range = rows.get(&IP_RANGE, &id.to_string())?;
-            vec![record((id, range.as_ref()), *l3_network, *used_ip, *ip).put("vmNicUuid", *nic)]
+            let record = record((id, range.as_ref()), *l3_network, *used_ip, *ip);
+            vec![match *nic {
+                NicId(Id::NIL) => record.put("usedFor", VIP),
+                nic => record.put("vmNicUuid", nic),
+            }]
         }
         IpRangeEvent::AddressesReserved { l3_network, first, last } => {
             let range = rows.get(&IP_RANGE, &id.to_string())?;

@@ -41,6 +41,7 @@ mod store;
 mod tag_set;
 mod value;
 mod visible;
+mod vip;
 mod vm_instance;
 mod waiters;
 mod zone;

@@ -81,6 +81,7 @@ fn resource_type(kind: StreamKind) -> &'static str {
         StreamKind::Offering => "InstanceOfferingVO",
         StreamKind::Router => "ApplianceVmVO",
         StreamKind::VmInstance => "VmInstanceVO",
+        StreamKind::Vip => "VipVO",
         kind => kind.stem(),
     }
 }

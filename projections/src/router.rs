@@ -9,6 +9,7 @@ use crate::catalogue::{NIC, ROUTER};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
+use crate::vip;
 use crate::vm_instance::{delete_nics, hypervisor, moved, nic, nic_row};
 use switchback_events::{Id, RouterEvent};
 
@@ -51,8 +52,9 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
                 .put("haStatus", "NoHa")
                 .put("agentPort", AGENT_PORT)
                 .put("configRevision", 0_u8);
+            let nics_of = nics;
             let nics = nics.iter().map(|n| nic(id, *hypervisor_type, n, true));
-            return Ok(std::iter::once(router).chain(nics).collect());
+            return Ok(std::iter::once(router).chain(nics).chain(vip::of_router(id, name, nics_of)).collect());
         }
         RouterEvent::StartRequested { host, cluster } => set()
             .put("state", "Starting")
@@ -60,7 +62,9 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             .put("statusReason", Val::Null)
             .put("clusterUuid", *cluster)
             .put("lastHostUuid", *host),
-        RouterEvent::NicChanged { nic } => return Ok(vec![moved(nic)]),
+        RouterEvent::NicChanged { nic } => {
+            return Ok(std::iter::once(moved(nic)).chain(vip::of_nic(nic)).collect());
+        }
         RouterEvent::StopRequested {} => set().put("state", "Stopping"),
         RouterEvent::RebootRequested {} => {
             set().put("state", "Rebooting").put("status", "Connecting").put("statusReason", Val::Null)
@@ -103,7 +107,8 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             .put("statusReason", detail)
             .put("lastError", detail),
         RouterEvent::Destroyed { .. } => {
-            let mut changes = delete_nics(id, rows)?;
+            let mut changes = vip::without(id, rows)?;
+            changes.extend(delete_nics(id, rows)?);
             changes.push(RowChange::delete(&ROUTER, id));
             return Ok(changes);
         }

@@ -124,7 +124,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(16) {
+    match random.below(17) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -412,6 +412,17 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 _ => AccountEvent::Deleted {},
             };
             (id("account", random.below(3)), event.into())
+        }
+        16 => {
+            let n = random.below(6);
+            let address = nic(n, few(random)).addresses[0];
+            let event = match random.below(6) {
+                0..3 => VipEvent::Created { name: name(random), description: maybe(random), l3_network: l3, address },
+                3 => VipEvent::Updated { name: maybe(random), description: maybe(random) },
+                4 => VipEvent::StateChanged { state },
+                _ => VipEvent::Deleted { l3_network: l3 },
+            };
+            (id("vip", few(random)), event.into())
         }
         14 => {
             let (resource, account) = (StreamKind::L3Network, AccountId(id("account", random.below(3))));

@@ -22,7 +22,9 @@ pub(crate) enum Visible {
     OfL3,
     /// Nics: of its own VMs and routers.
     OfVm,
-    /// Addresses: of its own L3 networks and nics.
+    /// VIPs: its own, and those of its routers.
+    Vips,
+    /// Addresses: of its own L3 networks, nics and VIPs.
     Addresses,
     /// Those of a resource that it sees.
     OfResource,
@@ -38,7 +40,8 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "sharedResource" => Visible::Naming(&["ownerAccountUuid", "receiverAccountUuid"]),
         "quota" => Visible::Naming(&["identityUuid"]),
         "accessKey" | "apiToken" => Visible::Naming(&["accountUuid"]),
-        "vm" | "virtualRouter" | "volume" | "vip" | "eip" | "portForwarding" => Visible::Own,
+        "vip" => Visible::Vips,
+        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "nic" => Visible::OfVm,
@@ -56,7 +59,7 @@ pub(crate) fn condition(
     account: &str,
     rows: &dyn Fn(&'static Kind, &str) -> String,
 ) -> String {
-    use crate::catalogue::{ACCOUNT_RESOURCE_REF, IP_RANGE, NIC, SHARED_RESOURCE};
+    use crate::catalogue::{ACCOUNT_RESOURCE_REF, IP_RANGE, NIC, SHARED_RESOURCE, VIP};
     let own = || {
         let refs = rows(&ACCOUNT_RESOURCE_REF, "o");
         format!("SELECT o.\"resourceUuid\" FROM {refs} WHERE o.\"accountUuid\"={account}")
@@ -80,9 +83,17 @@ pub(crate) fn condition(
         Visible::Shared => format!("{alias}.\"uuid\" IN ({})", seen()),
         Visible::OfL3 => format!("{alias}.\"l3NetworkUuid\" IN ({})", seen()),
         Visible::OfVm => format!("{alias}.\"vmInstanceUuid\" IN ({})", own()),
+        Visible::Vips => {
+            let own = own();
+            format!("({alias}.\"uuid\" IN ({own}) OR {alias}.\"system\"=1 AND {alias}.\"virtualRouterUuid\" IN ({own}))")
+        }
         Visible::Addresses => {
             let nics = format!("SELECT n.\"uuid\" FROM {} WHERE n.\"vmInstanceUuid\" IN ({})", rows(&NIC, "n"), own());
-            format!("({alias}.\"l3NetworkUuid\" IN ({}) OR {alias}.\"vmNicUuid\" IN ({nics}))", own())
+            let vips = format!("SELECT v.\"usedIpUuid\" FROM {} WHERE v.\"uuid\" IN ({})", rows(&VIP, "v"), own());
+            format!(
+                "({alias}.\"l3NetworkUuid\" IN ({}) OR {alias}.\"vmNicUuid\" IN ({nics}) OR {alias}.\"uuid\" IN ({vips}))",
+                own()
+            )
         }
         Visible::OfResource => {
             let ranges = rows(&IP_RANGE, "r");

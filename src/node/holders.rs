@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 use switchback_bus::{GetAddressHolder, Refusal};
 use switchback_events::{
     Commit, Event, Id, IpRangeEvent, L3NetworkId, Nic, NicId, Position, Recorded, RouterEvent, StreamKey, StreamKind,
-    VmInstanceEvent,
+    VipEvent, VmInstanceEvent,
 };
 use switchback_journal::Journal;
 
@@ -37,7 +37,8 @@ impl History {
                 let last = held.until.as_ref().map_or(upto, |(position, _)| *position);
                 let (kind, name) = owner(&journal, held.owner, last)?;
                 holders.push(json!({
-                    "ip": ip, "l3NetworkUuid": held.l3, "ipRangeUuid": held.range, "vmNicUuid": held.nic,
+                    "ip": ip, "l3NetworkUuid": held.l3, "ipRangeUuid": held.range,
+                    "vmNicUuid": Some(held.nic).filter(|nic| nic.0 != Id::NIL),
                     "ownerUuid": held.owner, "ownerKind": kind, "ownerName": name,
                     "since": held.since, "until": held.until.as_ref().map(|(_, event)| event),
                 }));
@@ -123,7 +124,7 @@ fn moment(event: &Recorded, commit: &Commit) -> Value {
 
 /// What kind of thing it is, and its name at `upto`.
 fn owner(journal: &Journal, id: Id, upto: Position) -> Result<(&'static str, Option<String>), Refusal> {
-    for kind in [StreamKind::VmInstance, StreamKind::Router] {
+    for kind in [StreamKind::VmInstance, StreamKind::Router, StreamKind::Vip] {
         let events = journal.read_stream(StreamKey::new(kind, id), 0).map_err(unreadable)?;
         if events.is_empty() {
             continue;
@@ -132,6 +133,7 @@ fn owner(journal: &Journal, id: Id, upto: Position) -> Result<(&'static str, Opt
         for (_, event) in events.iter().filter(|(_, event)| event.position <= upto) {
             match &event.event {
                 Event::VmInstance(VmInstanceEvent::Created { name: given, .. })
+                | Event::Vip(VipEvent::Created { name: given, .. } | VipEvent::Updated { name: Some(given), .. })
                 | Event::Router(RouterEvent::Created { name: given, .. }) => name = Some(given.clone()),
                 Event::VmInstance(VmInstanceEvent::Updated { name: Some(given), .. }) => name = Some(given.clone()),
                 _ => {}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr};
 use switchback_actors::{
     States, agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership,
-    resource_config, router, vm_instance,
+    resource_config, router, vip, vm_instance,
 };
 use switchback_appliance::AgentProblem;
 use switchback_bus::*;
@@ -36,7 +36,8 @@ impl Node {
         let seen = || account.map(|account| ownership::seen_by(states, account, StreamKind::L3Network));
         use Read::{
             CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetL3NetworkMtu,
-            GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig, GetResourceConfigs,
+            CheckVipPortAvailability, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
+            GetResourceConfigs, GetVipAvailablePort,
         };
         if matches!(
             asked,
@@ -49,6 +50,8 @@ impl Node {
                 | GetL3NetworkMtu(_)
                 | GetL3NetworkRouterInterfaceIp(_)
                 | GetNetworkServiceTypes(_)
+                | CheckVipPortAvailability(_)
+                | GetVipAvailablePort(_)
         ) {
             // They answer from sequenced states: what those rest on must be on disk before it is said.
             let head = self.journal.head();
@@ -151,6 +154,18 @@ impl Node {
                 let ip = l3_network::router_interface_ip_of(states, request.l3_network_uuid)?;
                 Ok(json!({ "routerInterfaceIp": ip }))
             }
+            Read::CheckVipPortAvailability(request) => {
+                let taken = vip::ports_in_use(states, request.vip_uuid, &request.protocol_type)?;
+                let free = !taken.iter().any(|(first, last)| (*first..=*last).contains(&request.port));
+                Ok(json!({ "available": free }))
+            }
+            Read::GetVipAvailablePort(request) => {
+                let taken = vip::ports_in_use(states, request.vip_uuid, &request.protocol_type)?;
+                let free = |port: &u16| !taken.iter().any(|(first, last)| (*first..=*last).contains(port));
+                let (start, limit) = (request.start.unwrap_or(0) as usize, request.limit.unwrap_or(1000) as usize);
+                let ports: Vec<u16> = (1..=u16::MAX).filter(free).skip(start).take(limit).collect();
+                Ok(json!({ "availablePort": ports }))
+            }
             Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(states)?})),
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),
             Read::GetVSwitchTypes(_) => Ok(json!({"types": ["LinuxBridge"]})),
@@ -233,12 +248,23 @@ impl Node {
         {
             return Err(Refusal::argument("ip", bad, "a part of an IP address: hexadecimal digits, dots and colons"));
         }
-        let (ips, total) = ip_range::used_addresses(states, l3, part, descending, page)?;
-        let (total, rows) = if request.resource_type.as_deref() == Some("VIP") {
-            (0, Vec::new())
-        } else if request.sort_by.as_deref() == Some("CreateTime") {
+        let vips = ip_range::of_vips(states, l3)?;
+        let whose = request.resource_type.as_deref().unwrap_or("All");
+        let wanted = |ip: IpAddr| {
+            part.is_none_or(|part| ip.to_string().contains(part))
+                && (whose == "All" || vips.contains_key(&ip) == (whose == "VIP"))
+        };
+        let all = part.is_none() && whose == "All";
+        let wanted: Option<&dyn Fn(IpAddr) -> bool> = if all { None } else { Some(&wanted) };
+        let (ips, total) = ip_range::used_addresses(states, l3, wanted, descending, page)?;
+        let (total, rows) = if request.sort_by.as_deref() == Some("CreateTime") {
             let mut q = vec![format!("l3NetworkUuid={l3}")];
             q.extend(part.map(|part| format!("ip~=%{part}%")));
+            match whose {
+                "VIP" => q.push("usedFor=VIP".to_string()),
+                "VM" => q.push("vmNicUuid!=null".to_string()),
+                _ => {}
+            }
             let sort = Some(if descending { "-createDate" } else { "+createDate" }.to_string());
             let name = "QueryIpAddress".to_string();
             let query =
@@ -255,10 +281,17 @@ impl Node {
         let owners = texts_of(&nics, "vmInstanceUuid");
         let mut vms = self.those(account, "QueryVmInstance", "uuid", &owners, &[]).await?;
         vms.extend(self.those(account, "QueryVirtualRouterVm", "uuid", &owners, &[]).await?);
+        let of_vips = self.those(account, "QueryVip", "usedIpUuid", &texts_of(&rows, "uuid"), &[]).await?;
         let find = |rows: &[Value], uuid: &Value| rows.iter().find(|row| row["uuid"] == *uuid).cloned();
         let statistics = rows.iter().map(|row| {
             let vm = find(&nics, &row["vmNicUuid"]).and_then(|nic| find(&vms, &nic["vmInstanceUuid"]));
             let vm = vm.unwrap_or_default();
+            if let Some(vip) = of_vips.iter().find(|vip| vip["usedIpUuid"] == row["uuid"] && vm.is_null()) {
+                return json!({
+                    "ip": row["ip"], "resourceTypes": ["VIP"], "createDate": row["createDate"], "vipUuid": vip["uuid"],
+                    "vipName": vip["name"], "useFor": vip["useFor"], "state": vip["state"],
+                });
+            }
             let types: &[&str] = if vm.is_null() { &[] } else { &["VM"] };
             json!({
                 "ip": row["ip"], "resourceTypes": types, "createDate": row["createDate"], "vmInstanceUuid": vm["uuid"],

@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 17] = [
+pub(super) const STREAMS: [StreamKind; 18] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -31,6 +31,7 @@ pub(super) const STREAMS: [StreamKind; 17] = [
     StreamKind::Offering,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::Vip,
     StreamKind::TagSet,
     StreamKind::GlobalConfig,
     StreamKind::ResourceConfig,

@@ -22,31 +22,41 @@ pub(super) enum Strategy {
     AscDelayRecycle(Version),
 }
 
+/// The entry of the configuration that says how addresses of IPv4 are chosen.
+const KEY: (&str, &str) = ("l3Network", "ipAllocateStrategy");
+
 impl Strategy {
     /// The strategy for a family of an L3 network: its own, else the global one.
     pub fn in_force(facts: &Facts, l3: L3NetworkId, version: u8) -> Result<Strategy, Refusal> {
-        const KEY: (&str, &str) = ("l3Network", "ipAllocateStrategy");
         let (own, global) = (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
         if version == 6 {
             const NAME: &str = "ipv6AllocateStrategy";
             let word = own.value(KEY.0, NAME).cloned().unwrap_or_else(|| global.value(KEY.0, NAME));
-            return Ok(match word.as_str() {
-                "FirstAvailableIpv6AllocatorStrategy" => Strategy::FirstAvailable,
-                _ => Strategy::Random,
-            });
+            return Ok(Strategy::named(facts, l3, version, &word)?.unwrap_or(Strategy::Random));
         }
-        // A moment is known by the version of the network's configuration, and where that leaves the choice to the
-        // global one by that one's version too.
-        let since = own.changed_at(KEY.0, KEY.1) << 32;
-        let (word, since) = match own.value(KEY.0, KEY.1) {
-            Some(word) => (word.clone(), since),
-            None => (global.value(KEY.0, KEY.1), since | global.changed_at(KEY.0, KEY.1)),
-        };
-        Ok(match word.as_str() {
-            "FirstAvailableIpAllocatorStrategy" => Strategy::FirstAvailable,
-            "AscDelayRecycleIpAllocatorStrategy" => Strategy::AscDelayRecycle(since),
-            _ => Strategy::Random,
-        })
+        let word = own.value(KEY.0, KEY.1).cloned().unwrap_or_else(|| global.value(KEY.0, KEY.1));
+        Ok(Strategy::named(facts, l3, version, &word)?.unwrap_or(Strategy::Random))
+    }
+
+    /// The strategy that is called so, if it is one of this family.
+    pub fn named(facts: &Facts, l3: L3NetworkId, version: u8, word: &str) -> Result<Option<Strategy>, Refusal> {
+        Ok(Some(match (version, word) {
+            (4, "RandomIpAllocatorStrategy") | (6, "RandomIpv6AllocatorStrategy") => Strategy::Random,
+            (4, "FirstAvailableIpAllocatorStrategy") | (6, "FirstAvailableIpv6AllocatorStrategy") => {
+                Strategy::FirstAvailable
+            }
+            (4, "AscDelayRecycleIpAllocatorStrategy") => {
+                let (own, global) = (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
+                // A moment is known by the version of the network's configuration, and where that leaves the choice to
+                // the global one by that one's version too.
+                let since = own.changed_at(KEY.0, KEY.1) << 32;
+                Strategy::AscDelayRecycle(match own.value(KEY.0, KEY.1) {
+                    Some(_) => since,
+                    None => since | global.changed_at(KEY.0, KEY.1),
+                })
+            }
+            _ => return Ok(None),
+        }))
     }
 }
 

@@ -242,15 +242,15 @@ fn named<T>(list: &Option<Vec<T>>) -> Option<&[T]> {
     list.as_deref().filter(|list| !list.is_empty())
 }
 
-/// The addresses of an L3 network that have a holder, in order, that contain `part` as text: a page of them, and how
-/// many in all.
+/// The addresses of an L3 network that have a holder, in order, those that are wanted: a page of them, and how many in
+/// all.
 ///
 /// # Errors
 /// There is no such network.
 pub fn used_addresses(
     states: &States,
     l3: L3NetworkId,
-    part: Option<&str>,
+    wanted: Option<&dyn Fn(IpAddr) -> bool>,
     descending: bool,
     (start, limit): (usize, usize),
 ) -> Result<(Vec<IpAddr>, u64), Refusal> {
@@ -265,11 +265,11 @@ pub fn used_addresses(
         let each: Box<dyn Iterator<Item = IpAddr>> = if descending { Box::new(up.rev()) } else { Box::new(up) };
         each
     });
-    let Some(part) = part else {
+    let Some(wanted) = wanted else {
         let total = ranges.iter().map(|(_, _, range)| range.used.len()).sum();
         return Ok((in_order.skip(start).take(limit).collect(), total));
     };
-    let mut matching = in_order.filter(|ip| ip.to_string().contains(part));
+    let mut matching = in_order.filter(|ip| wanted(*ip));
     let before = matching.by_ref().take(start).count() as u64;
     let page: Vec<IpAddr> = matching.by_ref().take(limit).collect();
     let total = before + page.len() as u64 + matching.count() as u64;

@@ -2,7 +2,7 @@
 //! but `=null`: what existing clients ask is answered as of a system that has none.
 
 use super::Ty::*;
-use super::{CHANGED, CREATED, Kind, UUID, each, f, hidden, indexed, many, one};
+use super::{CHANGED, CREATED, Kind, UUID, f, hidden, indexed, one};
 
 /// A volume of a VM.
 pub static VOLUME: Kind = Kind {
@@ -29,35 +29,6 @@ pub static VOLUME: Kind = Kind {
         one("vmInstance", "vm", "vmInstanceUuid"),
         one("virtualRouter", "virtualRouter", "vmInstanceUuid"),
         one("rootImage", "image", "rootImageUuid"),
-    ],
-};
-
-/// A virtual IP address.
-pub static VIP: Kind = Kind {
-    name: "vip",
-    queries: &[],
-    fields: &[
-        UUID,
-        indexed("name", Text),
-        f("description", Text),
-        indexed("l3NetworkUuid", Uuid),
-        indexed("ip", Text),
-        f("gateway", Text),
-        f("netmask", Text),
-        f("prefixLen", Int),
-        f("serviceProvider", Text),
-        f("peerL3NetworkUuids", Uuids),
-        f("useFor", Text),
-        f("state", Text),
-        hidden("virtualRouterUuid", Uuid),
-        CREATED,
-        CHANGED,
-    ],
-    relations: &[
-        one("l3Network", "l3", "l3NetworkUuid"),
-        each("peerL3Networks", "l3", "peerL3NetworkUuids"),
-        many("eip", "eip", "vipUuid"),
-        many("portForwarding", "portForwarding", "vipUuid"),
     ],
 };
 

@@ -1,0 +1,24 @@
+//! What happens to a virtual IP address: an address of an L3 network that no nic has, for services to answer at.
+
+use crate::{Enabled, Id, L3NetworkId, NicAddress, NicId, VipId};
+use serde::{Deserialize, Serialize};
+
+/// Events of a VIP. What uses it is in the events of the services themselves.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum VipEvent {
+    /// Its range holds the address for it as long as it is there.
+    Created { name: String, description: Option<String>, l3_network: L3NetworkId, address: NicAddress },
+    Updated { name: Option<String>, description: Option<String> },
+    /// A disabled one takes no more services; those that it has stay.
+    StateChanged { state: Enabled },
+    /// Its address is free again.
+    Deleted { l3_network: L3NetworkId },
+}
+
+/// The id of the system VIP of a router's public nic: its own IPv4 address. It is there as long as the nic has one, and
+/// no event is about it.
+pub fn system_vip_id(nic: NicId) -> VipId {
+    VipId(Id::of_name(&format!("system-vip:{nic}")))
+}
