@@ -9,12 +9,24 @@ use serde::{Deserialize, Serialize};
 #[allow(missing_docs)]
 pub enum VipEvent {
     /// Its range holds the address for it as long as it is there.
-    Created { name: String, description: Option<String>, l3_network: L3NetworkId, address: NicAddress },
-    Updated { name: Option<String>, description: Option<String> },
+    Created {
+        name: String,
+        description: Option<String>,
+        l3_network: L3NetworkId,
+        address: NicAddress,
+    },
+    Updated {
+        name: Option<String>,
+        description: Option<String>,
+    },
     /// A disabled one takes no more services; those that it has stay.
-    StateChanged { state: Enabled },
+    StateChanged {
+        state: Enabled,
+    },
     /// Its address is free again.
-    Deleted { l3_network: L3NetworkId },
+    Deleted {
+        l3_network: L3NetworkId,
+    },
 }
 
 /// The id of the system VIP of a router's public nic: its own IPv4 address. It is there as long as the nic has one, and

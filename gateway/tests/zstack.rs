@@ -482,6 +482,10 @@ async fn bad_requests_name_what_is_wrong_and_reach_nobody() {
     let text =
         TestRequest::post().uri("/zstack/v1/zones").set_payload("{").insert_header(("Content-Type", "text/json"));
     world.ask(text).await.error(400, "SYS.1007");
+    let other = json!({"updateZone": {"name": "z"}, "uuid": "0".repeat(32)});
+    let twice = world.ask(put(other)).await;
+    let details = twice.error(400, "SYS.1007")["details"].as_str().unwrap();
+    assert!(details.starts_with("uuid = ") && details.ends_with(&format!("the path says `{ID}`")), "{details}");
     let big = post(json!({"params": {"name": "x".repeat(1 << 20)}}));
     world.ask(big).await.error(400, "SYS.1007");
     world.ask(post(json!({"params": {"name": "z", "tagUuids": [ID]}}))).await.error(503, "SYS.1104");

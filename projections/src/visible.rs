@@ -85,7 +85,9 @@ pub(crate) fn condition(
         Visible::OfVm => format!("{alias}.\"vmInstanceUuid\" IN ({})", own()),
         Visible::Vips => {
             let own = own();
-            format!("({alias}.\"uuid\" IN ({own}) OR {alias}.\"system\"=1 AND {alias}.\"virtualRouterUuid\" IN ({own}))")
+            format!(
+                "({alias}.\"uuid\" IN ({own}) OR {alias}.\"system\"=1 AND {alias}.\"virtualRouterUuid\" IN ({own}))"
+            )
         }
         Visible::Addresses => {
             let nics = format!("SELECT n.\"uuid\" FROM {} WHERE n.\"vmInstanceUuid\" IN ({})", rows(&NIC, "n"), own());

@@ -35,8 +35,8 @@ impl Node {
         let states = &states;
         let seen = || account.map(|account| ownership::seen_by(states, account, StreamKind::L3Network));
         use Read::{
-            CheckIpAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic, GetL3NetworkMtu,
-            CheckVipPortAvailability, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
+            CheckIpAvailability, CheckVipPortAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic,
+            GetL3NetworkMtu, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
             GetResourceConfigs, GetVipAvailablePort,
         };
         if matches!(

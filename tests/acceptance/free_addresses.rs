@@ -128,3 +128,48 @@ fn pool(mut parameters: Value) -> Value {
     parameters["ipRangeType"] = json!("AddressPool");
     parameters
 }
+
+/// A public network of two addresses with a pool, and the pool.
+async fn with_pool() -> (Scene, String, String) {
+    let scene = Scene::new().await;
+    let l3 = scene.l3("Public").await;
+    scene.world.done("AddIpRange", range(&l3, "10.223.110.10", "10.223.110.11")).await;
+    let pool = json!({
+        "l3NetworkUuid": l3, "name": "pool", "networkCidr": "198.51.100.0/29", "ipRangeType": "AddressPool",
+    });
+    let pool = uuid(&scene.world.make("AddIpRangeByNetworkCidr", pool).await);
+    (scene, l3, pool)
+}
+
+#[actix_rt::test]
+async fn b13_a_vip_takes_from_a_pool_only_when_the_pool_is_named() {
+    let (scene, l3, pool) = with_pool().await;
+    scene.strategy("FirstAvailable").await;
+    let of_pool = json!({"name": "v", "l3NetworkUuid": l3, "ipRangeUuid": pool});
+    assert_eq!(text(&scene.world.make("CreateVip", of_pool).await, "ip"), "198.51.100.1");
+    let normal = json!({"name": "v", "l3NetworkUuid": l3});
+    assert_eq!(text(&scene.world.make("CreateVip", normal).await, "ip"), "10.223.110.10");
+}
+
+#[actix_rt::test]
+async fn b14_a_full_network_refuses_a_vip_though_its_pool_has_room() {
+    let (scene, l3, pool) = with_pool().await;
+    let (made, refused) = scene.vms_at_once(&l3, 3).await;
+    assert_eq!((made.len(), refused.len()), (2, 1));
+    let refusal = scene.world.refused("CreateVip", json!({"name": "v", "l3NetworkUuid": l3})).await;
+    assert_eq!(refusal.code, "L3.1000");
+    scene.world.make("CreateVip", json!({"name": "v", "l3NetworkUuid": l3, "ipRangeUuid": pool})).await;
+}
+
+#[actix_rt::test]
+async fn b17_a_vip_of_a_dual_stack_network_is_ipv4_unless_asked_otherwise() {
+    let scene = Scene::new().await;
+    let (l3, _) = scene.l3_with("10.223.110.10", "10.223.110.20").await;
+    let six = json!({"l3NetworkUuid": l3, "name": "six", "networkCidr": "fd00:9::/64", "addressMode": "Stateful-DHCP"});
+    scene.world.done("AddIpv6RangeByNetworkCidr", six).await;
+    for (version, start) in [(None, "10.223.110."), (Some(4), "10.223.110."), (Some(6), "fd00:9::")] {
+        let vip = json!({"name": "v", "l3NetworkUuid": l3, "ipVersion": version});
+        let ip = text(&scene.world.make("CreateVip", vip).await, "ip");
+        assert!(ip.starts_with(start), "{version:?}: {ip}");
+    }
+}

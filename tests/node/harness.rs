@@ -172,6 +172,17 @@ impl World {
             .unwrap_or_else(|refusal| panic!("{name} {parameters}: {refusal}"))
     }
 
+    /// The same, to be waited for later.
+    pub fn read_owned(&self, name: &'static str, parameters: Value) -> impl Future<Output = Value> + use<> {
+        let world = self.clone();
+        async move { world.read(name, parameters).await }
+    }
+
+    /// The uuids of what matches.
+    pub async fn found_through(&self, name: &str, condition: &str) -> Vec<String> {
+        self.query(name, &[condition]).await.iter().map(uuid).collect()
+    }
+
     /// The sections of a router's configuration.
     pub async fn sections(&self, router: &str) -> Value {
         self.read("GetVirtualRouterConfig", json!({"uuid": router})).await["config"]["sections"].clone()
@@ -272,9 +283,12 @@ impl World {
             let address = format!("{}/{}", text(nic, "l3NetworkUuid"), text(nic, "ip"));
             assert!(seen.insert(address), "{nic} has another nic's address");
         }
-        let mut held: Vec<String> =
-            self.query("QueryIpAddress", &[]).await.iter().map(|used| text(used, "vmNicUuid")).collect();
+        let used = self.query("QueryIpAddress", &["usedFor=null"]).await;
+        let mut held: Vec<String> = used.iter().map(|used| text(used, "vmNicUuid")).collect();
         let mut holders: Vec<String> = nics.iter().filter(|nic| nic["usedIpUuid"].is_string()).map(uuid).collect();
+        let of_vips = self.query("QueryIpAddress", &["usedFor=VIP"]).await;
+        held.extend(of_vips.iter().map(uuid));
+        holders.extend(self.query("QueryVip", &["system=false"]).await.iter().map(|vip| text(vip, "usedIpUuid")));
         held.sort();
         holders.sort();
         assert_eq!(held, holders);

@@ -33,3 +33,4 @@ mod rules;
 mod sessions;
 mod tags;
 mod topologies;
+mod vips;

@@ -20,6 +20,8 @@ use switchback_gateway::{Credentials, Gateway, Tokens};
 /// Parameters of commands by which something is only used: what is shared may stand there.
 const USED: &[(&str, &str)] = &[
     ("CreateL3Network", "l2NetworkUuid"),
+    ("CreateVip", "l3NetworkUuid"),
+    ("CreateVip", "ipRangeUuid"),
     ("CreateVmInstance", "l3NetworkUuids"),
     ("CreateVmInstance", "defaultL3NetworkUuid"),
     ("CreateVmInstance", "zoneUuid"),
@@ -164,10 +166,11 @@ async fn belongings(tenant: &Tenant, l2: &str, cidr: &str) -> Vec<String> {
     let reserved = json!({"l3NetworkUuid": l3, "startIp": first, "endIp": first});
     let reserved = uuid(&tenant.make("AddReservedIpRange", reserved).await);
     let router = uuid(&tenant.world.router_of(&l3).await);
+    let vip = uuid(&tenant.make("CreateVip", json!({"name": "own", "l3NetworkUuid": l3})).await);
     let on_it = format!("l3NetworkUuid={l3}");
     let range = tenant.found("QueryIpRange", &[&on_it]).await.remove(0);
     let address = tenant.found("QueryIpAddress", &[&on_it]).await.remove(0);
-    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address]
+    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address, vip]
 }
 
 #[actix_rt::test]

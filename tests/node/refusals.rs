@@ -4,6 +4,7 @@ mod accounts;
 mod l2_networks;
 mod nics;
 mod ownership;
+mod vips;
 
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use serde_json::{Map, Value, json};
@@ -39,6 +40,10 @@ struct Scene {
     running_nic: String,
     stopped_router: String,
     taken_ip: String,
+    vip: String,
+    vip_ip: String,
+    system_vip: String,
+    public_range: String,
 }
 
 async fn l3(world: &World, l2: &str, extra: Value) -> String {
@@ -96,6 +101,9 @@ async fn scene() -> Scene {
     world.done("ChangeL3NetworkState", json!({"uuid": disabled_l3, "stateEvent": "disable"})).await;
     let overlapping = site.network("overlapping", "172.20.0.0/25").await;
     let guest_range = uuid(&world.one("QueryIpRange", &[&format!("l3NetworkUuid={guest}")]).await);
+    let vip = world.make("CreateVip", json!({"name": "vip", "l3NetworkUuid": site.public})).await;
+    let system = world.query("QueryVip", &["system=true"]).await;
+    let public_range = uuid(&world.one("QueryIpRange", &[&format!("l3NetworkUuid={}", site.public)]).await);
     Scene {
         other_zone,
         other_cluster,
@@ -114,6 +122,10 @@ async fn scene() -> Scene {
         system_l3,
         disabled_l3,
         overlapping,
+        vip_ip: text(&vip, "ip"),
+        vip: uuid(&vip),
+        system_vip: uuid(&system[0]),
+        public_range,
         taken_ip: text(&running["vmNics"][0], "ip"),
         router_nic: uuid(&world.get("QueryVirtualRouterVm", &router).await["vmNics"][0]),
         running_nic: uuid(&running["vmNics"][0]),
@@ -637,6 +649,7 @@ async fn every_command_refuses_bad_input_and_leaves_no_trace() {
         vms,
         nics::rows,
         ownership::rows,
+        vips::rows,
         tags_and_configuration,
     ];
     let rows: Vec<Row> = tables.iter().flat_map(|table| table(&scene)).collect();

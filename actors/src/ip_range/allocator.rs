@@ -46,7 +46,8 @@ impl Strategy {
                 Strategy::FirstAvailable
             }
             (4, "AscDelayRecycleIpAllocatorStrategy") => {
-                let (own, global) = (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
+                let (own, global) =
+                    (facts.peek::<ResourceConfig>(l3)?, facts.peek::<GlobalConfig>(global_config_id())?);
                 // A moment is known by the version of the network's configuration, and where that leaves the choice to
                 // the global one by that one's version too.
                 let since = own.changed_at(KEY.0, KEY.1) << 32;

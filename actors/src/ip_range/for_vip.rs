@@ -1,11 +1,11 @@
 //! Addresses of VIPs: held in a range as those of nics are, so that an address has one holder, but chosen as the command
 //! says: in a named range, which may be an AddressPool, and by a named strategy.
 
-use super::{Candidate, allocator, allocator::Strategy, candidates, exhausted, look, no_range_has, note, reserved};
+use super::{Candidate, allocator, allocator::Strategy, candidates, exhausted, look, note, reserved};
 use crate::{IpRange, decision::Decision, facts::Facts, rules};
 use crate::{L3Network, Vip, context::Context};
 use std::net::IpAddr;
-use switchback_bus::{CreateVip, Refusal};
+use switchback_bus::{CreateVip, Refusal, code};
 use switchback_events::*;
 
 /// Takes the address that the command asks for, and adds the events.
@@ -36,7 +36,9 @@ pub(crate) fn hold(
     let found = match command.required_ip {
         Some(ip) => {
             let Some(Candidate { id, .. }) = ranges.iter().find(|one| one.bounds.contains(ip)) else {
-                let refusal = Refusal { field: Some("requiredIp".to_string()), ..no_range_has(l3, ip) };
+                let detail = format!("requiredIp = `{ip}`: cannot find an IP range of L3 network {l3} that has it");
+                let refusal = Refusal::conflict(code::L3_ALLOCATE, detail);
+                let refusal = Refusal { field: Some("requiredIp".to_string()), ..refusal };
                 return Err(refusal.hint("an address of an AddressPool needs the pool as ipRangeUuid"));
             };
             let view = look(decision, facts, *id)?;

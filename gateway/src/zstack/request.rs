@@ -10,6 +10,8 @@ use switchback_bus::{COMMON, Check, Message, Refusal, creates, nearest};
 
 /// What stands beside the parameters: a client may say it of itself, nobody asks for it.
 const UNASKED: &str = "requestIp";
+/// The Go SDK says it beside the parameters too, where the path says it already.
+const TWICE: &str = "uuid";
 const TAGS: [&str; 2] = ["systemTags", "userTags"];
 
 /// Parameters that existing clients send and that say nothing here: message, parameter, and the value that means what the
@@ -30,7 +32,8 @@ pub(crate) fn section<'a>(
     body: &mut Map<String, Value>,
     targets: &'a [Target],
 ) -> Result<(&'a Target, Map<String, Value>), Problem> {
-    let mut keys = body.keys().filter(|key| *key != UNASKED && !TAGS.contains(&key.as_str()));
+    let beside = |key: &str| key == UNASKED || key == TWICE && body[key].is_string() || TAGS.contains(&key);
+    let mut keys = body.keys().filter(|key| !beside(key));
     let key = keys.next().cloned();
     if let (Some(key), Some(other)) = (&key, keys.next()) {
         return Err(Refusal::argument(
@@ -92,6 +95,9 @@ pub(crate) fn complete<'a>(
             }
             (None, _) => {}
         }
+    }
+    if let Some(uuid) = body.remove(TWICE) {
+        given.entry(TWICE).or_insert(uuid);
     }
     given.retain(|name, value| !counts_as_not_given(message, name, value));
     if let Some(tags) = given.get("tagUuids").filter(|_| creates(message)) {

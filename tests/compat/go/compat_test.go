@@ -340,6 +340,32 @@ func TestVmAndRouter(t *testing.T) {
 	done(t, "DeleteImage", cli.DeleteImage(image.UUID, param.DeleteModePermissive))
 }
 
+func TestVips(t *testing.T) {
+	cli := loggedIn(t)
+	l2 := must[string](t, "CreateL2VlanNetwork")(vlan(cli, given(t, "ZONE"), "vips", 1001))
+	network := l3(t, cli, "vips", "Public", l2)
+	_, err := cli.AddIpRange(network, param.AddIpRangeParam{Params: param.AddIpRangeDetailParam{
+		Name: "r", StartIp: "10.19.0.2", EndIp: "10.19.0.100", Netmask: "255.255.255.0", Gateway: "10.19.0.1"}})
+	done(t, "AddIpRange", err)
+	vip, err := cli.CreateVip(param.CreateVipParam{Params: param.CreateVipDetailParam{
+		Name: "vip", L3NetworkUUID: network, RequiredIp: "10.19.0.9"}})
+	done(t, "CreateVip", err)
+	equal(t, "its address", vip.Ip, "10.19.0.9")
+	changed, err := cli.UpdateVip(param.UpdateVipParam{
+		UUID: vip.UUID, UpdateVip: param.UpdateVipDetailParam{Name: "other"}})
+	done(t, "UpdateVip", err)
+	equal(t, "its name", changed.Name, "other")
+	query := param.NewQueryParam()
+	query.AddQ("name=other")
+	vips, err := cli.QueryVip(query)
+	done(t, "QueryVip", err)
+	equal(t, "VIPs", len(vips), 1)
+	vip, err = cli.GetVip(vip.UUID)
+	done(t, "GetVip", err)
+	equal(t, "its gateway", vip.Gateway, "10.19.0.1")
+	done(t, "DeleteVip", cli.DeleteVip(vip.UUID, param.DeleteModePermissive))
+}
+
 func TestTagsAndConfig(t *testing.T) {
 	cli, zone := loggedIn(t), given(t, "ZONE")
 	tag, err := cli.CreateUserTag(param.CreateTagParam{
@@ -375,6 +401,6 @@ func TestWhatIsNotThere(t *testing.T) {
 	refused(t, "CreateSecurityGroup", "SYS.1104", err)
 	_, err = cli.GetL3NetworkDhcpIpAddress(given(t, "ZONE"))
 	refused(t, "GetL3NetworkDhcpIpAddress", "SYS.1104", err)
-	_, err = cli.CreateVip(param.CreateVipParam{})
-	refused(t, "CreateVip", "SYS.1104", err)
+	_, err = cli.CreateEip(param.CreateEipParam{})
+	refused(t, "CreateEip", "SYS.1104", err)
 }

@@ -1,0 +1,44 @@
+//! Bad input for VIPs and their services.
+
+use super::{ARGUMENT, NOT_FOUND, OPERATION, Row, Scene, nobody, row, with};
+use serde_json::{Value, json};
+
+pub(super) fn rows(scene: &Scene) -> Vec<Row> {
+    let (nobody, public) = (nobody(), &scene.site.public);
+    let vip = json!({"name": "vip", "l3NetworkUuid": public});
+    let create = |field: &str, value: Value| with(&vip, field, value);
+    let range = &scene.guest_range;
+    let first = "FirstAvailableIpv6AllocatorStrategy";
+    vec![
+        row("CreateVip", create("l3NetworkUuid", json!(nobody)), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("CreateVip", create("l3NetworkUuid", json!(scene.system_l3)), ARGUMENT, "l3NetworkUuid", &scene.system_l3),
+        row("CreateVip", create("l3NetworkUuid", json!(scene.disabled_l3)), OPERATION, "", &scene.disabled_l3),
+        row("CreateVip", create("l3NetworkUuid", json!(scene.rangeless)), "L3.1000", "", &scene.rangeless),
+        row("CreateVip", create("resourceUuid", json!(scene.vip)), OPERATION, "resourceUuid", &scene.vip),
+        row("CreateVip", create("ipRangeUuid", json!(nobody)), NOT_FOUND, "ipRangeUuid", &nobody),
+        row("CreateVip", create("ipRangeUuid", json!(range)), ARGUMENT, "ipRangeUuid", range),
+        row("CreateVip", create("ipVersion", json!(5)), ARGUMENT, "ipVersion", "5"),
+        row("CreateVip", create("ipVersion", json!(6)), "L3.1000", "", "IPv6"),
+        row("CreateVip", create("allocatorStrategy", json!(first)), ARGUMENT, "allocatorStrategy", first),
+        row("CreateVip", create("requiredIp", json!("203.0.113.1")), "L3.1000", "requiredIp", "203.0.113.1"),
+        row("CreateVip", create("requiredIp", json!("9.9.9.9")), "L3.1000", "requiredIp", "9.9.9.9"),
+        row("CreateVip", create("requiredIp", json!(scene.vip_ip)), ARGUMENT, "requiredIp", &scene.vip_ip),
+        row(
+            "CreateVip",
+            with(&create("requiredIp", json!("fd00::5")), "ipVersion", json!(4)),
+            ARGUMENT,
+            "requiredIp",
+            "fd00::5",
+        ),
+        row(
+            "CreateVip",
+            with(&create("ipRangeUuid", json!(scene.public_range)), "ipVersion", json!(6)),
+            ARGUMENT,
+            "ipRangeUuid",
+            &scene.public_range,
+        ),
+        row("UpdateVip", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row("ChangeVipState", json!({"uuid": nobody, "stateEvent": "enable"}), NOT_FOUND, "uuid", &nobody),
+        row("DeleteVip", json!({"uuid": scene.system_vip}), OPERATION, "", &scene.system_vip),
+    ]
+}
