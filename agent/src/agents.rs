@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use std::{fmt, net::SocketAddr, sync::Arc};
 use switchback_appliance::{
     AgentProblem, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck, Observed, Push,
+    ServiceCounters,
 };
 use switchback_events::{HostId, Id, Mac, RouterId};
 
@@ -70,6 +71,8 @@ pub trait Agents: Send + Sync + 'static {
     async fn observed(&self, router: AgentAt) -> Result<Observed, AgentProblem>;
     /// Where they differ from the document in force.
     async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem>;
+    /// How much went through a router's services.
+    async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem>;
     /// Whether a host can carry an L2 network on an interface.
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem>;
     /// Who answers for an address on an L2 network that the host carries.

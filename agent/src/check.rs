@@ -4,11 +4,17 @@
 //! dnsmasq, nft, ip or a shell.
 
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, BackendServer, BalancerAlgorithm, HealthTarget, ListenerConfig, ListenerProtocol,
-    LoadBalancerConfig, Persistence, PlugConfig, Sections, VmConfig,
+    LoadBalancerConfig, Persistence, PlugConfig, Protocol, Sections, VmConfig,
 };
+
+/// Each port of a range that comes to other ports has an element of its own in the router's table.
+const PORTS_SHIFTED_MAX: usize = 1 << 18;
 
 /// An [`AgentProblemCode::Invalid`] in `section`.
 pub fn invalid(section: &str, detail: impl Into<String>) -> AgentProblem {
@@ -98,6 +104,7 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
     for rule in &sections.snat.rules {
         known("snat", &rule.interface)?;
     }
+    translated(sections)?;
     for rule in &sections.firewall.input {
         known("firewall", &rule.interface)?;
     }
@@ -219,6 +226,76 @@ fn servers(servers: &[BackendServer]) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks VIPs, and what stands on them: that no two of them want the same packets.
+fn translated(sections: &Sections) -> Result<(), AgentProblem> {
+    let nics = &sections.interfaces.nics;
+    let nic_of = |section: &str, name: &str| {
+        let found = nics.iter().find(|nic| nic.name == name);
+        found.ok_or_else(|| invalid(section, format!("`{name}` is not an interface of this router")))
+    };
+    let mut vips: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for vip in &sections.vips.addresses {
+        let (address, text) = (vip.address.addr(), vip.address);
+        nic_of("vips", &vip.interface)?;
+        if vip.address.prefix_len() == 0 || address.is_unspecified() || address.is_multicast() || address.is_loopback()
+        {
+            return Err(invalid("vips", format!("{text} of VIP {} is not an address for services", vip.vip)));
+        }
+        if nics.iter().any(|nic| nic.addresses.iter().any(|net| net.addr() == address)) {
+            return Err(invalid("vips", format!("{address} of VIP {} is the router's own", vip.vip)));
+        }
+        if vips.insert(address, &vip.interface).is_some() {
+            return Err(invalid("vips", format!("{address} is there twice")));
+        }
+    }
+    let has_vip = |interface: &str, address: Ipv4Addr| vips.get(&address.into()) == Some(&interface);
+    let mut taken = BTreeSet::new();
+    for eip in &sections.eips.eips {
+        nic_of("eips", &eip.guest_interface)?;
+        if !has_vip(&eip.public_interface, eip.vip_address) {
+            let detail = format!("{} of EIP {} is no VIP on {}", eip.vip_address, eip.eip, eip.public_interface);
+            return Err(invalid("eips", detail));
+        }
+        if !taken.insert(eip.vip_address) {
+            return Err(invalid("eips", format!("{} has two EIPs, one of them {}", eip.vip_address, eip.eip)));
+        }
+        if vips.contains_key(&eip.guest_address.into()) {
+            let detail = format!("EIP {} leads to {}, which is a VIP", eip.eip, eip.guest_address);
+            return Err(invalid("eips", detail));
+        }
+    }
+    let mut ports: BTreeMap<(Ipv4Addr, Protocol, u16), u16> = BTreeMap::new();
+    let mut elements = 0_usize;
+    for rule in &sections.port_forwarding.rules {
+        let wrong = |detail: &str| invalid("portForwarding", format!("port forwarding rule {}: {detail}", rule.rule));
+        nic_of("portForwarding", &rule.guest_interface)?;
+        let public = nic_of("portForwarding", &rule.public_interface)?;
+        let own = public.ipv4().is_some_and(|net| net.addr() == rule.vip_address);
+        if !own && !has_vip(&rule.public_interface, rule.vip_address) {
+            return Err(wrong(&format!("{} is no VIP on {}", rule.vip_address, rule.public_interface)));
+        }
+        if taken.contains(&rule.vip_address) {
+            return Err(wrong(&format!("{} has an EIP", rule.vip_address)));
+        }
+        let (start, end) = (rule.vip_port_start, rule.vip_port_end);
+        let (first, last) = (rule.private_port_start, rule.private_port_end);
+        if start == 0 || first == 0 || end < start || last < first || end - start != last - first {
+            return Err(wrong(&format!("ports {start}-{end} and {first}-{last} are not ranges of one size from 1 on")));
+        }
+        let below = (rule.vip_address, rule.protocol, 0)..=(rule.vip_address, rule.protocol, end);
+        if ports.range(below).next_back().is_some_and(|(_, other)| *other >= start) {
+            return Err(wrong(&format!("ports {start}-{end} of {} are another rule's too", rule.vip_address)));
+        }
+        ports.insert((rule.vip_address, rule.protocol, start), end);
+        elements += if start == first { 1 } else { usize::from(end - start) + 1 };
+    }
+    if elements > PORTS_SHIFTED_MAX {
+        let detail = format!("the ranges that shift have {elements} ports, more than {PORTS_SHIFTED_MAX}");
+        return Err(invalid("portForwarding", detail));
+    }
+    Ok(())
+}
+
 /// Checks the plugs of an appliance or VM.
 pub fn plugs(plugs: &[PlugConfig]) -> Result<(), String> {
     for plug in plugs {
@@ -246,6 +323,103 @@ pub fn vm(vm: &VmConfig) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sections(vips: serde_json::Value, eips: serde_json::Value, rules: serde_json::Value) -> Sections {
+        let nic = |name: &str, last: u8, address: &str| {
+            serde_json::json!({"name": name, "mac": format!("fa:00:00:00:00:0{last}"), "addresses": [address], "metaData": 1,
+                "l3Network": "0".repeat(32), "mtu": 1500})
+        };
+        let nics = [nic("eth0", 1, "203.0.113.1/24"), nic("eth1", 2, "10.0.0.1/24")];
+        serde_json::from_value(serde_json::json!({
+            "interfaces": {"nics": nics, "defaultGateway": null},
+            "dhcp": {"networks": [], "hosts": []},
+            "dns": {"interfaces": [], "names": [], "upstreams": []},
+            "snat": {"rules": []},
+            "firewall": {"input": [], "forward": []},
+            "vips": {"addresses": vips},
+            "eips": {"eips": eips},
+            "portForwarding": {"rules": rules},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_translated_is_refused_with_its_reason() {
+        use serde_json::{Value, json};
+        let id = "0".repeat(32);
+        let vip = |interface: &str, address: &str| json!({"vip": id, "interface": interface, "address": address});
+        let vips = || json!([vip("eth0", "203.0.113.50/24"), vip("eth0", "203.0.113.51/24")]);
+        let eip = |vip: &str, public: &str, guest: &str, towards: &str| json!({"eip": id, "vipAddress": vip, "publicInterface": public, "guestAddress": guest, "guestInterface": towards});
+        let rule = |vip: &str, towards: &str, ports: [u16; 4]| {
+            json!({"rule": id, "vipAddress": vip, "publicInterface": "eth0", "protocol": "tcp", "vipPortStart": ports[0],
+                "vipPortEnd": ports[1], "guestAddress": "10.0.0.7", "guestInterface": towards,
+                "privatePortStart": ports[2], "privatePortEnd": ports[3]})
+        };
+        let said = |vips: Value, eips: Value, rules: Value| {
+            let refused = router(&sections(vips, eips, rules)).err();
+            refused.map(|problem| format!("{}: {}", problem.section.unwrap_or_default(), problem.detail))
+        };
+        let none = || json!([]);
+        let good = eip("203.0.113.50", "eth0", "10.0.0.7", "eth1");
+        let ports = |ports| rule("203.0.113.51", "eth1", ports);
+        let own = rule("203.0.113.1", "eth1", [80, 89, 8080, 8089]);
+        assert_eq!(said(vips(), json!([good]), json!([ports([1, 65535, 1, 65535]), own])), None);
+        for (vips, part) in [
+            (json!([vip("eth9", "203.0.113.50/24")]), "`eth9` is not an interface"),
+            (json!([vip("eth0", "203.0.113.50/0")]), "is not an address for services"),
+            (json!([vip("eth0", "224.0.0.1/24")]), "is not an address for services"),
+            (json!([vip("eth0", "203.0.113.1/24")]), "is the router's own"),
+            (json!([vip("eth0", "203.0.113.5/24"), vip("eth0", "203.0.113.5/24")]), "203.0.113.5 is there twice"),
+        ] {
+            let said = said(vips, none(), none()).unwrap();
+            assert!(said.starts_with("vips: ") && said.contains(part), "{said}");
+        }
+        for (eips, part) in [
+            (json!([eip("203.0.113.50", "eth0", "10.0.0.7", "eth9")]), "`eth9` is not an interface"),
+            (json!([eip("203.0.113.50", "eth1", "10.0.0.7", "eth1")]), "is no VIP on eth1"),
+            (json!([eip("203.0.113.1", "eth0", "10.0.0.7", "eth1")]), "is no VIP on eth0"),
+            (json!([good, eip("203.0.113.50", "eth0", "10.0.0.8", "eth1")]), "203.0.113.50 has two EIPs"),
+            (json!([eip("203.0.113.50", "eth0", "203.0.113.51", "eth1")]), "leads to 203.0.113.51, which is a VIP"),
+        ] {
+            let said = said(vips(), eips, none()).unwrap();
+            assert!(said.starts_with("eips: ") && said.contains(part), "{said}");
+        }
+        let shifts = |from: u16| rule("203.0.113.51", "eth1", [from, from + 9999, from + 1, from + 10000]);
+        for (rules, part) in [
+            (json!([rule("203.0.113.51", "eth9", [1, 1, 1, 1])]), "`eth9` is not an interface"),
+            (json!([rule("203.0.113.77", "eth1", [1, 1, 1, 1])]), "203.0.113.77 is no VIP on eth0"),
+            (json!([rule("203.0.113.50", "eth1", [1, 1, 1, 1])]), "203.0.113.50 has an EIP"),
+            (json!([ports([0, 1, 1, 2])]), "are not ranges of one size"),
+            (json!([ports([5, 4, 5, 4])]), "are not ranges of one size"),
+            (json!([ports([5, 6, 5, 7])]), "are not ranges of one size"),
+            (
+                json!([ports([80, 90, 80, 90]), ports([90, 99, 90, 99])]),
+                "ports 90-99 of 203.0.113.51 are another rule's",
+            ),
+            (
+                json!([ports([85, 86, 85, 86]), ports([80, 99, 80, 99])]),
+                "ports 80-99 of 203.0.113.51 are another rule's",
+            ),
+        ] {
+            let said = said(vips(), json!([good]), rules).unwrap();
+            assert!(said.starts_with("portForwarding: ") && said.contains(part), "{said}");
+        }
+        let mut many: Vec<Value> = Vec::new();
+        for protocol in ["tcp", "udp"] {
+            for vip in ["203.0.113.51", "203.0.113.1", "203.0.113.52"] {
+                let more = (0..6u16).map(|at| {
+                    let mut rule = shifts(1 + at * 10_000);
+                    rule["vipAddress"] = json!(vip);
+                    rule["protocol"] = json!(protocol);
+                    rule
+                });
+                many.extend(more);
+            }
+        }
+        let vips = json!([vip("eth0", "203.0.113.51/24"), vip("eth0", "203.0.113.52/24")]);
+        let said = said(vips, none(), json!(many)).unwrap();
+        assert!(said.contains("have 360000 ports, more than 262144"), "{said}");
+    }
 
     #[test]
     fn only_harmless_characters_are_names() {

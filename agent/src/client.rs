@@ -27,7 +27,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck,
-    Observed, Push,
+    Observed, Push, ServiceCounters,
 };
 use switchback_events::{Mac, RouterId};
 use tokio::sync::{mpsc, oneshot};
@@ -260,6 +260,10 @@ impl Agents for AgentClient {
 
     async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem> {
         self.get(router, "/v1/drift").await
+    }
+
+    async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem> {
+        self.get(router, "/v1/counters").await
     }
 
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem> {

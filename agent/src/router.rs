@@ -8,17 +8,19 @@
 //! ```
 //!
 //! **Invariant:** at no instant is the firewall open: the table is in place before the first address and before
-//! packets are passed on, and it is only ever replaced as a whole.
+//! packets are passed on, and whatever changes it is one transaction.
 
 use crate::{
     check,
     document::{self, problem},
     kernel::{Kernel, KernelError},
     services::{
-        dnsmasq, haproxy,
+        dnsmasq, eip, haproxy,
         interfaces::{self, FORWARDING, FORWARDING6},
-        nftables,
+        nftables, port_forwarding,
+        translations::Translations,
         udp_balancer::{self, Unwell},
+        vip,
     },
     version::Build,
 };
@@ -34,7 +36,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, Observed, Push,
-    SectionReport, Sections, ServiceHealth, digest,
+    SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
 };
 use switchback_events::{Position, RouterId};
 
@@ -94,6 +96,8 @@ struct Applied {
     balancing: Option<haproxy::Wanted>,
     /// The servers of UDP that the table leaves out.
     unwell: Unwell,
+    /// What connections were let in by; `None` before the first table of this agent.
+    translations: Option<Translations>,
 }
 
 /// All that has to change for a configuration.
@@ -228,18 +232,21 @@ impl RouterEngine {
             .map_err(|detail| KernelError::new("plan the links", detail))?;
         interfaces::remove(kernel, &plan)?;
         applied.table = None;
+        applied.translations = None;
         kernel.delete_table(&self.table)
     }
 
     fn plan(&self, applied: &Applied, sections: &Sections) -> Result<Plan, Failure> {
         let kernel = self.kernel.as_ref();
-        let observed = interfaces::observe(kernel, &sections.interfaces).map_err(in_section("interfaces"))?;
-        let interfaces = interfaces::plan(&sections.interfaces, &observed, self.keep())
+        let wanted = vip::interfaces(sections);
+        let observed = interfaces::observe(kernel, &wanted).map_err(in_section("interfaces"))?;
+        let interfaces = interfaces::plan(&wanted, &observed, self.keep())
             .map_err(|detail| Failure { section: "interfaces", detail })?;
         let unwell = self.checks.unwell();
         let wanted_table = nftables::render(sections, self.settings.listen, &unwell);
-        let table = nftables::observe(kernel, &self.table).map_err(in_section("firewall"))?;
-        let table = nftables::plan(&wanted_table, applied.table.as_ref(), table.as_ref());
+        let before = applied.table.as_ref();
+        let seen = nftables::observe(kernel, &self.table, before).map_err(in_section("firewall"))?;
+        let table = nftables::plan(&wanted_table, before, &seen);
         let wanted_dnsmasq = dnsmasq::render(sections, &self.directory());
         let running = applied.dnsmasq.as_ref();
         let served = dnsmasq::observe(kernel, &self.directory(), running, wanted_dnsmasq.as_ref())
@@ -310,19 +317,30 @@ impl RouterEngine {
         if removals == Removals::Last {
             interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
         }
+        self.forget_stale(applied, sections)?;
         interfaces::announce(&self.kernel, &sections.interfaces, &plan.interfaces);
         Ok(plan)
     }
 
     fn apply_table(&self, applied: &mut Applied, plan: &Plan) -> Result<(), Failure> {
-        let section = match (plan.table.firewall.is_empty(), plan.table.load_balancer.is_empty()) {
-            (true, false) => LoadBalancerConfig::SECTION,
-            (true, true) => "snat",
-            (false, _) => "firewall",
-        };
-        let done = nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table);
-        applied.table = Some(done.map_err(in_section(section))?);
+        let done =
+            nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table, &plan.table, applied.table.as_ref());
+        applied.table = Some(done.map_err(in_section(plan.table.section()))?);
         applied.unwell = plan.unwell.clone();
+        Ok(())
+    }
+
+    /// Connections that were let in by what holds no more end with it.
+    fn forget_stale(&self, applied: &mut Applied, sections: &Sections) -> Result<(), Failure> {
+        let now = Translations::of(sections);
+        // The agent before this one may have ended before it came to this.
+        let before = applied.translations.as_ref().unwrap_or(&now);
+        let stood = applied.translations.as_ref() == Some(&now) || now.is_empty() && before.is_empty();
+        if !stood {
+            let forgotten = self.kernel.forget_connections(&now.stale(before)).map_err(in_section(eip::SECTION))?;
+            tracing::debug!(forgotten, "connections whose translation is gone");
+        }
+        applied.translations = Some(now);
         Ok(())
     }
 
@@ -405,14 +423,37 @@ impl RouterEngine {
     }
 
     fn table_health(&self, applied: &Applied) -> ServiceHealth {
-        let seen = applied.table.as_ref().map(|applied| &applied.seen);
-        let (healthy, detail) = match nftables::observe(self.kernel.as_ref(), &self.table) {
-            Ok(Some(observed)) if seen == Some(&observed) => (true, "as it was put in place".to_string()),
-            Ok(Some(_)) => (false, "the table was changed".to_string()),
-            Ok(None) => (false, "the table is gone".to_string()),
-            Err(error) => (false, error.to_string()),
+        let healthy = |healthy, detail: &str| ServiceHealth { healthy, detail: detail.to_string() };
+        let Some(table) = &applied.table else { return healthy(false, "there is no table") };
+        match nftables::observe(self.kernel.as_ref(), &self.table, Some(table)) {
+            Ok(nftables::Seen::Absent) => healthy(false, "the table is gone"),
+            Ok(seen) => match nftables::plan(&table.table, Some(table), &seen).drift.first() {
+                None => healthy(true, "as it was put in place"),
+                Some(_) => healthy(false, "the table was changed"),
+            },
+            Err(error) => healthy(false, &error.to_string()),
+        }
+    }
+
+    /// How much went through its services.
+    pub fn counters(&self) -> Result<ServiceCounters, AgentProblem> {
+        let state = self.state.lock();
+        let (Some(good), Some(applied)) = (&state.good, &state.applied.table) else {
+            return Ok(ServiceCounters::default());
         };
-        ServiceHealth { healthy, detail }
+        let failed = |error: KernelError| problem(AgentProblemCode::Failed, error.to_string());
+        let counters = nftables::counters(self.kernel.as_ref(), &self.table, &applied.table).map_err(failed)?;
+        let count = |set: &str, key: &str| counters.get(set).and_then(|set| set.get(key)).copied().unwrap_or_default();
+        let traffic =
+            |sets: [&str; 2], key: &str| Traffic { inbound: count(sets[0], key), outbound: count(sets[1], key) };
+        let eips = good.sections.eips.eips.iter();
+        let rules = good.sections.port_forwarding.rules.iter();
+        Ok(ServiceCounters {
+            eips: eips.map(|eip| (eip.eip, traffic(eip::COUNTERS, &eip.vip_address.to_string()))).collect(),
+            port_forwarding: rules
+                .map(|rule| (rule.rule, traffic(port_forwarding::COUNTERS, &port_forwarding::key(rule))))
+                .collect(),
+        })
     }
 
     /// Where the kernel and the daemons differ from the document in force.
@@ -441,7 +482,7 @@ impl RouterEngine {
         let sections = state.good.as_ref().map(|good| good.sections.clone()).unwrap_or_default();
         let kernel = self.kernel.as_ref();
         let look = || {
-            let links = interfaces::observe(kernel, &sections.interfaces)?;
+            let links = interfaces::observe(kernel, &vip::interfaces(&sections))?;
             let table = kernel.table(&self.table)?.map(|objects| nftables::normalise(objects.into()));
             let wanted = dnsmasq::render(&sections, &self.directory());
             let served = dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
@@ -585,27 +626,36 @@ fn failed(failure: Failure, roll_back: Option<Failure>) -> AgentProblem {
 }
 
 fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant) -> ApplyReport {
-    let mut interfaces = plan.interfaces.actions();
+    let mut interfaces = plan.interfaces.actions("interfaces");
     if plan.forwarding {
         interfaces.push("pass packets on".to_string());
     }
-    let mut balancer = plan.table.load_balancer.clone();
+    let of_table = |section: &str| plan.table.actions.get(section).cloned().unwrap_or_default();
+    let mut balancer = of_table(LoadBalancerConfig::SECTION);
     balancer.extend(plan.haproxy.actions.iter().cloned());
-    let balancer = Some((LoadBalancerConfig::SECTION, balancer)).filter(|(_, actions)| !actions.is_empty());
     let sections = [
         ("interfaces", interfaces),
         ("dhcp", plan.dnsmasq.dhcp.clone()),
         ("dns", plan.dnsmasq.dns.clone()),
-        ("snat", plan.table.snat.clone()),
-        ("firewall", plan.table.firewall.clone()),
+        ("snat", of_table("snat")),
+        ("firewall", of_table("firewall")),
     ];
+    // These are there where there is anything in them, or was.
+    let held = in_force.digests();
+    let later = [
+        (vip::SECTION, plan.interfaces.actions(vip::SECTION)),
+        (eip::SECTION, of_table(eip::SECTION)),
+        (port_forwarding::SECTION, of_table(port_forwarding::SECTION)),
+        (LoadBalancerConfig::SECTION, balancer),
+    ];
+    let later = later.into_iter().filter(|(name, actions)| !actions.is_empty() || held.contains_key(*name));
     let report = |(name, actions): (&str, Vec<String>)| {
         (name.to_string(), SectionReport { changed: !actions.is_empty(), actions })
     };
     ApplyReport {
         revision,
-        config_digest: digest(&in_force.digests()),
-        sections: sections.into_iter().chain(balancer).map(report).collect(),
+        config_digest: digest(&held),
+        sections: sections.into_iter().chain(later).map(report).collect(),
         items: BTreeMap::new(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }

@@ -144,7 +144,7 @@ pub fn router(listen: SocketAddr, identity: &Identity, engine: Data<RouterEngine
             config
                 .route("/v1/observed", web::get().to(observed))
                 .route("/v1/drift", web::get().to(drift))
-                .route("/v1/counters", web::get().to(not_supported))
+                .route("/v1/counters", web::get().to(counters))
                 .route("/v1/trace", web::post().to(not_supported));
         })
     };
@@ -156,6 +156,10 @@ pub fn router(listen: SocketAddr, identity: &Identity, engine: Data<RouterEngine
 
 async fn observed(engine: Data<RouterEngine>) -> Answer<switchback_appliance::Observed> {
     blocking(move || engine.observed()).await.map(Json)
+}
+
+async fn counters(engine: Data<RouterEngine>) -> Answer<switchback_appliance::ServiceCounters> {
+    blocking(move || engine.counters()).await.map(Json)
 }
 
 async fn drift(engine: Data<RouterEngine>) -> Answer<switchback_appliance::Drift> {

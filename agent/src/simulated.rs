@@ -20,7 +20,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, ApplyReport, ArpProbe, Drift, Health, Held,
-    Identity, InterfaceCheck, Observed, PlugConfig, Push,
+    Identity, InterfaceCheck, Observed, PlugConfig, Push, ServiceCounters,
 };
 use switchback_events::{HostId, HypervisorType, Id, Mac, RouterId};
 
@@ -388,6 +388,11 @@ impl Agents for SimulatedFleet {
     async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem> {
         self.reach(router).await?;
         self.router(router)?.drift()
+    }
+
+    async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem> {
+        self.reach(router).await?;
+        self.router(router)?.counters()
     }
 
     async fn check_interface(&self, host: AgentAt, check: InterfaceCheck) -> Result<(), AgentProblem> {

@@ -4,13 +4,13 @@ mod common;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use switchback_agent::{
-    kernel::{FailKind, Kernel, Link, SimulatedKernel},
+    kernel::{Connection, FailKind, Kernel, Link, SimulatedKernel, Tuple},
     push_of_router,
     router::{RouterEngine, RouterSettings},
     version::Build,
 };
-use switchback_appliance::{AgentProblemCode, RouterConfig};
-use switchback_events::{Id, RouterId};
+use switchback_appliance::{AgentProblemCode, Eip, RouterConfig, VipAddress};
+use switchback_events::{EipId, Id, RouterId, VipId};
 
 struct Bench {
     kernel: Arc<SimulatedKernel>,
@@ -203,6 +203,72 @@ fn drift_is_named_and_healed_by_the_same_document() {
     assert!(!report.sections["interfaces"].changed);
     assert_eq!(bench.drift(), []);
     assert!(bench.engine.health().healthy);
+}
+
+fn eip(last: u8, guest: u8) -> Eip {
+    Eip {
+        eip: EipId(Id::of_name(&format!("eip {last}"))),
+        vip_address: [203, 0, 113, last].into(),
+        public_interface: "eth0".to_string(),
+        guest_address: [10, 0, 0, guest].into(),
+        guest_interface: "eth1".to_string(),
+        snat_inbound_traffic: false,
+    }
+}
+
+fn vip(last: u8) -> VipAddress {
+    let address = format!("203.0.113.{last}/24").parse().unwrap();
+    VipAddress { vip: VipId(Id::of_name(&format!("vip {last}"))), interface: "eth0".to_string(), address }
+}
+
+#[test]
+fn an_eip_comes_and_goes_by_elements_with_its_address_and_its_connections() {
+    let mut bench = bench();
+    bench.config.sections.vips.addresses = vec![vip(50)];
+    bench.config.sections.eips.eips = vec![eip(50, 11)];
+    bench.put().unwrap();
+    let tuple = |source: [u8; 4], destination: [u8; 4]| Tuple {
+        protocol: 6,
+        source: source.into(),
+        destination: destination.into(),
+        source_port: 4000,
+        destination_port: 80,
+    };
+    let client = [198, 51, 100, 1];
+    let of = |vip: [u8; 4], guest: [u8; 4]| Connection { original: tuple(client, vip), reply: tuple(guest, client) };
+    let kept = of([203, 0, 113, 50], [10, 0, 0, 11]);
+    bench.kernel.track(kept.clone());
+    bench.kernel.track(of([203, 0, 113, 51], [10, 0, 0, 12]));
+    bench.config.revision = 2;
+    bench.config.sections.vips.addresses.push(vip(51));
+    bench.config.sections.eips.eips.push(eip(51, 13));
+    let report = bench.put().unwrap();
+    let lines = &report.sections["eips"].actions;
+    assert!(lines.len() == 4 && lines.iter().all(|line| line.contains("add element eip_")), "{lines:?}");
+    assert_eq!(report.sections["vips"].actions, ["address eth0 203.0.113.51/32: none -> 203.0.113.51/32"]);
+    assert!(!report.sections["firewall"].changed && !report.sections["interfaces"].changed, "{report:?}");
+    assert_eq!(bench.kernel.connections(), std::slice::from_ref(&kept), "one to another guest is forgotten");
+    assert_eq!(bench.drift(), []);
+    assert_eq!(bench.engine.counters().unwrap().eips.len(), 2);
+
+    bench.kernel.lose_element("203.0.113.51 : 10.0.0.13");
+    let named = format!("eip {}: element eip_guests {{ 203.0.113.51 }}", eip(51, 13).eip);
+    assert_eq!(bench.drift(), [("eips".to_string(), named)]);
+    let report = bench.put().unwrap();
+    assert_eq!(report.sections["eips"].actions, ["restore nftables table"]);
+    assert_eq!(bench.drift(), []);
+
+    // A document without the sections: nothing is left of them.
+    bench.config.revision = 3;
+    bench.config.sections.vips.addresses.clear();
+    bench.config.sections.eips.eips.clear();
+    let report = bench.put().unwrap();
+    assert!(report.sections["vips"].changed && report.sections["eips"].changed, "{report:?}");
+    assert_eq!(report.config_digest, bench.config.digest());
+    assert_eq!(bench.kernel.connections(), []);
+    assert_eq!(bench.drift(), []);
+    let again = bench.put().unwrap();
+    assert!(again.sections.len() == 5 && again.sections.values().all(|section| !section.changed), "{again:?}");
 }
 
 #[test]

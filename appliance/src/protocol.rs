@@ -7,7 +7,8 @@
 //! | `GET /v1/health` | router, host | → [`Health`] |
 //! | `GET /v1/observed` | router | → [`Observed`] |
 //! | `GET /v1/drift` | router | → [`Drift`] |
-//! | `GET /v1/counters`, `POST /v1/trace` | router | 501, not supported yet |
+//! | `GET /v1/counters` | router | → [`ServiceCounters`] |
+//! | `POST /v1/trace` | router | 501, not supported yet |
 //! | `POST /v1/check` | host | [`InterfaceCheck`] → 200 or an [`AgentProblem`] |
 //! | `POST /v1/arp` | host | [`ArpProbe`] → the MAC that answered, or `null` |
 //! | `PUT /v1/agents/{digest}` | host | the bytes of an agent binary |
@@ -18,7 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
-use switchback_events::{Id, L2NetworkId, Position};
+use switchback_events::{EipId, Id, L2NetworkId, PortForwardingRuleId, Position};
 
 /// One revisioned document. A section without a body is one that the agent should hold already, by its digest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -171,6 +172,36 @@ pub struct DriftItem {
     pub expected: String,
     /// What is.
     pub observed: String,
+}
+
+/// How much went through the services of a router since they were set up there, however often their rules were replaced.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceCounters {
+    /// By EIP: what came for its address, and what left with it.
+    pub eips: BTreeMap<EipId, Traffic>,
+    /// By rule: what came for its ports, and what went back.
+    pub port_forwarding: BTreeMap<PortForwardingRuleId, Traffic>,
+}
+
+/// Packets of both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// To the VM.
+    pub inbound: Counter,
+    /// From the VM.
+    pub outbound: Counter,
+}
+
+/// Packets and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, with the headers of IP.
+    pub bytes: u64,
 }
 
 /// Can the host carry an L2 network on this interface?

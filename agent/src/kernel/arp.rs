@@ -1,5 +1,5 @@
 //! The question "who has this address?", asked by ARP as RFC 5227 has it: from nobody, so that no neighbour's table
-//! changes.
+//! changes. And the announcement by which all of them change.
 
 use super::{KernelError, Result};
 use nix::{
@@ -68,6 +68,23 @@ pub fn ask(interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<M
     }
 }
 
+/// Says to all neighbours that `own` has these addresses.
+pub fn announce(interface: &str, own: Mac, ips: &[Ipv4Addr]) -> Result<()> {
+    if ips.is_empty() {
+        return Ok(());
+    }
+    let action = format!("announce addresses on {interface}");
+    let failed = |error: Errno| KernelError::new(&action, error);
+    let address = link_address(interface).map_err(failed)?;
+    let address = address.ok_or_else(|| KernelError::new(&action, "no such link"))?;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
+    bind(socket.as_raw_fd(), &address).map_err(failed)?;
+    for ip in ips {
+        send(socket.as_raw_fd(), &announcement(own, *ip), MsgFlags::empty()).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// The link as a socket is bound to it.
 fn link_address(interface: &str) -> nix::Result<Option<LinkAddr>> {
     let found = getifaddrs()?.filter(|found| found.interface_name == interface);
@@ -75,8 +92,17 @@ fn link_address(interface: &str) -> nix::Result<Option<LinkAddr>> {
 }
 
 fn question(own: Mac, ip: Ipv4Addr) -> Vec<u8> {
-    let nobody = Ipv4Addr::UNSPECIFIED.octets();
-    let parts: [&[u8]; 9] = [&BROADCAST, &own.0, &ETHERNET, &KINDS, &REQUEST, &own.0, &nobody, &[0; 6], &ip.octets()];
+    request(own, Ipv4Addr::UNSPECIFIED, ip)
+}
+
+/// A question about the own address.
+fn announcement(own: Mac, ip: Ipv4Addr) -> Vec<u8> {
+    request(own, ip, ip)
+}
+
+fn request(own: Mac, from: Ipv4Addr, about: Ipv4Addr) -> Vec<u8> {
+    let (from, about) = (from.octets(), about.octets());
+    let parts: [&[u8]; 9] = [&BROADCAST, &own.0, &ETHERNET, &KINDS, &REQUEST, &own.0, &from, &[0; 6], &about];
     parts.concat()
 }
 
@@ -105,6 +131,7 @@ mod tests {
         assert_eq!(holder(&answer, ip), Some(other));
         assert_eq!(holder(&answer, Ipv4Addr::new(10, 0, 0, 8)), None);
         assert_eq!(holder(&answer[..41], ip), None);
+        assert_eq!(holder(&announcement(own, ip), ip), Some(own));
         answer[13] = 0;
         assert_eq!(holder(&answer, ip), None, "another protocol");
     }

@@ -1,7 +1,8 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, arp, namespace, probe,
+    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, arp,
+    namespace, netlink, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -110,18 +111,33 @@ impl Kernel for LinuxKernel {
     }
 
     fn table(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>> {
-        let printed = match process::run("nft", &["-j", "list", "table", "inet", name], None) {
-            Ok(printed) => printed,
-            Err(error) if error.detail.contains("No such file") => return Ok(None),
-            Err(error) => return Err(error),
+        list(&["-j", "list", "table", "inet", name])
+    }
+
+    fn table_outline(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>> {
+        list(&["-j", "-t", "list", "table", "inet", name])
+    }
+
+    fn set_of_table(&self, name: &str, set: &str) -> Result<Option<serde_json::Value>> {
+        let found = list(&["-j", "list", "set", "inet", name, set])?;
+        Ok(found.into_iter().flatten().find(|object| object.get("set").is_some()))
+    }
+
+    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()> {
+        let line = |change: &ElementChange| match change {
+            ElementChange::Add { set, element } => format!("add element inet {name} {set} {{ {element} }}\n"),
+            ElementChange::Delete { set, key } => format!("delete element inet {name} {set} {{ {key} }}\n"),
         };
-        #[derive(Deserialize)]
-        struct Listing {
-            nftables: Vec<serde_json::Value>,
-        }
-        let listing: Listing =
-            serde_json::from_slice(&printed).map_err(|error| KernelError::new("read the table", error))?;
-        Ok(Some(listing.nftables))
+        let text: String = changes.iter().map(line).collect();
+        process::run("nft", &["-f", "-"], Some(&text)).map(|_| ())
+    }
+
+    fn generation(&self) -> Result<u32> {
+        netlink::generation()
+    }
+
+    fn forget_connections(&self, stale: &dyn Fn(&Connection) -> bool) -> Result<usize> {
+        netlink::forget_connections(stale)
     }
 
     fn read(&self, path: &Path) -> Result<Option<String>> {
@@ -193,6 +209,10 @@ impl Kernel for LinuxKernel {
         probe::wait_accepting(namespace, address, process, patience)
     }
 
+    fn announce(&self, interface: &str, mac: Mac, ips: &[Ipv4Addr]) -> Result<()> {
+        arp::announce(interface, mac, ips)
+    }
+
     fn advertise(&self, interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()> {
         probe::advertise(interface, mac, ip)
     }
@@ -220,6 +240,22 @@ impl Kernel for LinuxKernel {
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {
         probe::release_lease(interface, server, ip, mac)
     }
+}
+
+/// What nft lists; nothing where there is no such thing.
+fn list(args: &[&str]) -> Result<Option<Vec<serde_json::Value>>> {
+    let printed = match process::run("nft", args, None) {
+        Ok(printed) => printed,
+        Err(error) if error.detail.contains("No such file") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    #[derive(Deserialize)]
+    struct Listing {
+        nftables: Vec<serde_json::Value>,
+    }
+    let listing: Listing =
+        serde_json::from_slice(&printed).map_err(|error| KernelError::new("read the table", error))?;
+    Ok(Some(listing.nftables))
 }
 
 /// Replaces a table: made first so that the deletion cannot fail, all in one transaction.

@@ -6,6 +6,7 @@
 mod arp;
 mod linux;
 mod namespace;
+mod netlink;
 mod probe;
 mod process;
 mod simulated;
@@ -173,6 +174,54 @@ pub trait Talk {
     fn ask(&mut self, line: &str) -> Result<String>;
 }
 
+/// One change to the elements of a set or map.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ElementChange {
+    /// `key` or `key : value`.
+    Add {
+        /// The set or map.
+        set: String,
+        /// As nft reads it.
+        element: String,
+    },
+    /// By its key.
+    Delete {
+        /// The set or map.
+        set: String,
+        /// As nft reads it.
+        key: String,
+    },
+}
+
+impl std::fmt::Display for ElementChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ElementChange::Add { set, element } => write!(f, "add element {set} {{ {element} }}"),
+            ElementChange::Delete { set, key } => write!(f, "delete element {set} {{ {key} }}"),
+        }
+    }
+}
+
+/// A connection that the kernel tracks, of IPv4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Connection {
+    /// As its first packet came.
+    pub original: Tuple,
+    /// As its answers come, before addresses are turned back.
+    pub reply: Tuple,
+}
+
+/// One direction of a [`Connection`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Tuple {
+    pub protocol: u8,
+    pub source: Ipv4Addr,
+    pub destination: Ipv4Addr,
+    pub source_port: u16,
+    pub destination_port: u16,
+}
+
 /// What the agent asks of a machine. One instance belongs to one network namespace: the one the agent runs in.
 pub trait Kernel: Send + Sync + 'static {
     /// The links of this namespace.
@@ -201,6 +250,16 @@ pub trait Kernel: Send + Sync + 'static {
     fn delete_table(&self, name: &str) -> Result<()>;
     /// The objects of a table, in the form of `nft -j list table`.
     fn table(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>>;
+    /// The same without the elements of its sets and maps.
+    fn table_outline(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>>;
+    /// One set or map of a table, in the form of `nft -j list set`.
+    fn set_of_table(&self, name: &str, set: &str) -> Result<Option<serde_json::Value>>;
+    /// Adds and deletes elements of sets and maps, in one transaction.
+    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()>;
+    /// A number that any change to the packet filter of this namespace raises by one.
+    fn generation(&self) -> Result<u32>;
+    /// Forgets the tracked connections that are `stale`, and says how many: their next packet is a new one's first.
+    fn forget_connections(&self, stale: &dyn Fn(&Connection) -> bool) -> Result<usize>;
 
     /// The content of a file, if it is there.
     fn read(&self, path: &Path) -> Result<Option<String>>;
@@ -239,6 +298,8 @@ pub trait Kernel: Send + Sync + 'static {
     /// Whether a server is well: it takes a TCP connection, or nobody says that its UDP port is closed while `patience`
     /// lasts.
     fn knock(&self, protocol: Protocol, server: SocketAddr, patience: Duration) -> Result<()>;
+    /// Tells the neighbours on a link, by gratuitous ARP, that this hardware address has these addresses now.
+    fn announce(&self, interface: &str, mac: Mac, ips: &[Ipv4Addr]) -> Result<()>;
     /// Tells the neighbours on a link that this hardware address has an IPv6 address now.
     fn advertise(&self, interface: &str, mac: Mac, ip: Ipv6Addr) -> Result<()>;
     /// Asks by ARP on a link who has an address, again and again until somebody answers or `patience` ends. The question

@@ -2,7 +2,8 @@
 //! shows it again; it does not judge whether a real kernel would take it.
 
 use super::{
-    Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, simulated_haproxy::Haproxy,
+    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell,
+    simulated_haproxy::Haproxy,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ struct State {
     routes: Vec<Route>,
     sysctls: BTreeMap<String, String>,
     tables: BTreeMap<String, String>,
+    generation: u32,
+    connections: Vec<Connection>,
     files: BTreeMap<PathBuf, String>,
     processes: BTreeMap<u32, Process>,
     namespaces: BTreeSet<String>,
@@ -103,6 +106,25 @@ impl SimulatedKernel {
         };
     }
 
+    /// A connection that is tracked from now on.
+    pub fn track(&self, connection: Connection) {
+        self.state.lock().connections.push(connection);
+    }
+
+    /// The connections that are tracked.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.state.lock().connections.clone()
+    }
+
+    /// Takes an element out of a set or map behind the agent's back.
+    pub fn lose_element(&self, element: &str) {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        for text in state.tables.values_mut() {
+            *text = text.replace(&format!("{element}, "), "").replace(&format!(", {element}"), "");
+        }
+    }
+
     /// Pulls a link out.
     pub fn unplug(&self, name: &str) {
         self.state.lock().links.remove(name);
@@ -112,6 +134,7 @@ impl SimulatedKernel {
     pub fn wipe(&self) {
         let mut state = self.state.lock();
         state.tables.clear();
+        state.generation += 1;
         state.processes.clear();
     }
 
@@ -225,6 +248,35 @@ impl State {
     }
 }
 
+/// How the line of a set begins that names its elements.
+const ELEMENTS: &str = "    elements = { ";
+
+/// The sets, maps and chains of a table's text.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive("\n  }\n")
+}
+
+fn elements(block: &str) -> impl Iterator<Item = &str> {
+    let line = block.lines().find_map(|line| line.strip_prefix(ELEMENTS)?.strip_suffix(" }"));
+    line.into_iter().flat_map(|line| line.split(", "))
+}
+
+fn object(block: &str, whole: bool) -> Option<Value> {
+    let mut words = block.split_whitespace();
+    let (kind, name) = (words.next()?, words.next()?);
+    let outline: String = block.split_inclusive('\n').filter(|line| !line.starts_with(ELEMENTS)).collect();
+    let mut object = json!({ "name": name, "text": outline });
+    if whole && kind != "chain" {
+        // As nft prints the names of interfaces in elements: without quotes.
+        let printed = |element: &str| match element.split_once(" counter ") {
+            Some((key, rest)) => format!("{key}{}", rest.find(" : ").map_or("", |at| &rest[at..])),
+            None => element.replace('"', ""),
+        };
+        object["elem"] = elements(block).map(printed).collect();
+    }
+    Some(json!({ kind: object }))
+}
+
 impl Kernel for SimulatedKernel {
     fn links(&self) -> Result<Vec<Link>> {
         Ok(self.state.lock().links.values().cloned().collect())
@@ -282,24 +334,80 @@ impl Kernel for SimulatedKernel {
     fn replace_table(&self, name: &str, text: &str) -> Result<()> {
         self.change(FailKind::Table, |state| {
             state.tables.insert(name.to_string(), text.to_string());
+            state.generation += 1;
             Ok(())
         })
     }
 
     fn delete_table(&self, name: &str) -> Result<()> {
-        self.state.lock().tables.remove(name);
+        let mut state = self.state.lock();
+        state.tables.remove(name);
+        state.generation += 1;
         Ok(())
     }
 
     fn table(&self, name: &str) -> Result<Option<Vec<Value>>> {
         let state = self.state.lock();
         let Some(text) = state.tables.get(name) else { return Ok(None) };
-        let blocks = text.split_inclusive("\n  }\n").filter_map(|block| {
-            let mut words = block.split_whitespace();
-            let (kind, name) = (words.next()?, words.next()?);
-            Some(json!({ kind: { "name": name, "text": block } }))
-        });
-        Ok(Some(blocks.collect()))
+        Ok(Some(blocks(text).filter_map(|block| object(block, true)).collect()))
+    }
+
+    fn table_outline(&self, name: &str) -> Result<Option<Vec<Value>>> {
+        let state = self.state.lock();
+        let Some(text) = state.tables.get(name) else { return Ok(None) };
+        Ok(Some(blocks(text).filter_map(|block| object(block, false)).collect()))
+    }
+
+    fn set_of_table(&self, name: &str, set: &str) -> Result<Option<Value>> {
+        let state = self.state.lock();
+        let Some(text) = state.tables.get(name) else { return Ok(None) };
+        let block = blocks(text).find(|block| block.split_whitespace().nth(1) == Some(set));
+        Ok(block.and_then(|block| object(block, true)))
+    }
+
+    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()> {
+        self.change(FailKind::Table, |state| {
+            let missing = || KernelError::new(format!("change table {name}"), "no such file or directory");
+            let text = state.tables.get(name).ok_or_else(missing)?;
+            let mut changed = String::new();
+            for block in blocks(text) {
+                let set = block.split_whitespace().nth(1).unwrap_or_default();
+                let mut held: Vec<String> = elements(block).map(str::to_string).collect();
+                for change in changes {
+                    match change {
+                        ElementChange::Add { set: of, element } if of == set => held.push(element.clone()),
+                        ElementChange::Delete { set: of, key } if of == set => {
+                            let key_of = |element: &String| {
+                                let key = element.split(" : ").next()?;
+                                key.split(" counter ").next().map(str::to_string)
+                            };
+                            held.retain(|element| key_of(element).as_ref() != Some(key));
+                        }
+                        _ => {}
+                    }
+                }
+                let lines = block.lines().filter(|line| !line.starts_with(ELEMENTS) && *line != "  }");
+                lines.for_each(|line| changed += &format!("{line}\n"));
+                if !held.is_empty() {
+                    changed += &format!("{ELEMENTS}{} }}\n", held.join(", "));
+                }
+                changed += "  }\n";
+            }
+            state.tables.insert(name.to_string(), changed);
+            state.generation += 1;
+            Ok(())
+        })
+    }
+
+    fn generation(&self) -> Result<u32> {
+        Ok(self.state.lock().generation)
+    }
+
+    fn forget_connections(&self, stale: &dyn Fn(&Connection) -> bool) -> Result<usize> {
+        let mut state = self.state.lock();
+        let before = state.connections.len();
+        state.connections.retain(|connection| !stale(connection));
+        Ok(before - state.connections.len())
     }
 
     fn read(&self, path: &Path) -> Result<Option<String>> {
@@ -368,6 +476,10 @@ impl Kernel for SimulatedKernel {
         self.change(FailKind::Accepting, |_| {
             if alive { Ok(()) } else { Err(KernelError::new(format!("wait for {address}"), "the process ended")) }
         })
+    }
+
+    fn announce(&self, _interface: &str, _mac: Mac, _ips: &[Ipv4Addr]) -> Result<()> {
+        Ok(())
     }
 
     fn advertise(&self, _interface: &str, _mac: Mac, _ip: Ipv6Addr) -> Result<()> {

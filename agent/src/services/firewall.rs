@@ -1,51 +1,49 @@
 //! What may enter the router and pass through it: everything else is refused, from the first moment on.
+//!
+//! **Invariant:** the last rule of a chain refuses; no packet comes to the chain's policy. While a table is replaced the
+//! kernel has both chains for a moment: the old one without its rules, which must let pass what the new one lets pass, and
+//! the new one with its rules and not yet its policy, which must not be needed.
 
-use super::udp_balancer::Pieces;
-use std::{collections::BTreeSet, fmt::Write, net::SocketAddr};
-use switchback_appliance::{FirewallConfig, InterfacesConfig, Protocol};
+use super::{
+    nftables::{NftSet, Part},
+    udp_balancer::Pieces,
+};
+use std::{fmt::Write, net::SocketAddr};
+use switchback_appliance::{Protocol, Sections};
 use switchback_events::Nic;
 
 /// Its part of the router's table. The agent's own port stays open on the interface that it listens on, so
 /// that no document can lock the server out. `balanced` are the rules for what load balancers listen for.
-pub fn render(
-    config: &FirewallConfig,
-    interfaces: &InterfacesConfig,
-    listen: Option<SocketAddr>,
-    balanced: &Pieces,
-) -> String {
-    let mut open: BTreeSet<String> = BTreeSet::new();
+pub fn render(sections: &Sections, listen: Option<SocketAddr>, balanced: &Pieces) -> Part {
+    let (config, interfaces) = (&sections.firewall, &sections.interfaces);
+    let mut open = NftSet { names: 1, ..NftSet::set("open", "type ifname . inet_proto . inet_service;") };
     for rule in &config.input {
-        let protocol = match rule.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        open.insert(format!("\"{}\" . {protocol} . {}", rule.interface, rule.port));
+        let protocol = protocol(rule.protocol);
+        open.add(format!("{} . {protocol} . {}", rule.interface, rule.port), None, "");
     }
     if let Some(listen) = listen
         && let Some(nic) = interfaces.nics.iter().find(|nic| nic.addresses.iter().any(|net| net.addr() == listen.ip()))
     {
-        open.insert(format!("\"{}\" . tcp . {}", nic.name, listen.port()));
+        open.add(format!("{} . tcp . {}", nic.name, listen.port()), None, "");
     }
-    let passages: BTreeSet<String> =
-        config.forward.iter().map(|rule| format!("\"{}\" . \"{}\"", rule.from, rule.to)).collect();
-    let mut text = String::new();
-    set(&mut text, "open", "ifname . inet_proto . inet_service", &open);
-    set(&mut text, "passages", "ifname . ifname", &passages);
-    text.push_str(
-        "  chain input {
-    type filter hook input priority filter; policy drop;
+    let mut passages = NftSet { names: 2, ..NftSet::set("passages", "type ifname . ifname;") };
+    for rule in &config.forward {
+        passages.add(format!("{} . {}", rule.from, rule.to), None, "");
+    }
+    let mut chains = "  chain input {
+    type filter hook input priority filter; policy accept;
     ct state vmap { established : accept, related : accept, invalid : drop }
     iifname \"lo\" accept
     meta l4proto { icmp, ipv6-icmp } accept
     iifname . meta l4proto . th dport @open accept
-",
-    );
-    text.push_str(&balanced.input);
-    text.push_str(
+"
+    .to_string();
+    chains.push_str(&balanced.input);
+    chains.push_str(
         "    reject with icmpx admin-prohibited
   }
   chain forward {
-    type filter hook forward priority filter; policy drop;
+    type filter hook forward priority filter; policy accept;
     ct state vmap { established : accept, related : accept, invalid : drop }
 ",
     );
@@ -55,26 +53,33 @@ pub fn render(
     if !guests.is_empty() {
         // What `rp_filter` does for IPv4.
         let guests = guests.join(", ");
-        let _ = writeln!(text, "    iifname {{ {guests} }} meta nfproto ipv6 fib saddr . iif oif missing drop");
+        let _ = writeln!(chains, "    iifname {{ {guests} }} meta nfproto ipv6 fib saddr . iif oif missing drop");
     }
-    text.push_str(&balanced.forward);
-    text.push_str("    iifname . oifname @passages ct state new accept\n  }\n");
-    text
+    chains.push_str(&balanced.forward);
+    chains.push_str("    iifname . oifname @passages ct state new accept\n");
+    if !sections.eips.is_empty() {
+        let _ = writeln!(chains, "    iifname . oifname . ip saddr @{} ct state new accept", super::eip::PASSAGES);
+    }
+    if !sections.eips.is_empty() || !sections.port_forwarding.is_empty() {
+        // Only what an EIP or a rule lets in is translated.
+        chains.push_str("    ct status dnat ct state new accept\n");
+    }
+    chains.push_str("    drop\n  }\n");
+    Part { section: "firewall", sets: vec![open, passages], chains }
 }
 
-fn set(text: &mut String, name: &str, kind: &str, elements: &BTreeSet<String>) {
-    let _ = write!(text, "  set {name} {{\n    type {kind};\n");
-    if !elements.is_empty() {
-        let elements: Vec<&str> = elements.iter().map(String::as_str).collect();
-        let _ = writeln!(text, "    elements = {{ {} }}", elements.join(", "));
+/// As nft reads it.
+pub fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
     }
-    text.push_str("  }\n");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchback_appliance::{ForwardRule, InputRule};
+    use switchback_appliance::{FirewallConfig, ForwardRule, InputRule};
 
     #[test]
     fn ports_and_passages_are_sets_and_all_else_is_refused() {
@@ -82,11 +87,11 @@ mod tests {
             input: vec![InputRule { interface: "eth1".to_string(), protocol: Protocol::Udp, port: 53 }],
             forward: vec![ForwardRule { from: "eth1".to_string(), to: "eth0".to_string() }],
         };
-        let text = render(&config, &InterfacesConfig::default(), None, &Pieces::default());
+        let text = render(&Sections { firewall: config, ..Sections::default() }, None, &Pieces::default()).text();
         assert!(text.starts_with("  set open {\n    type ifname . inet_proto . inet_service;\n    elements = { \"eth1\" . udp . 53 }\n  }\n  set passages {\n    type ifname . ifname;\n    elements = { \"eth1\" . \"eth0\" }\n  }\n"));
-        assert_eq!(text.matches("policy drop;").count(), 2);
-        assert!(text.contains("reject with icmpx admin-prohibited"));
-        let closed = render(&FirewallConfig::default(), &InterfacesConfig::default(), None, &Pieces::default());
+        assert!(text.contains("    reject with icmpx admin-prohibited\n  }\n"));
+        assert!(text.ends_with("    drop\n  }\n"));
+        let closed = render(&Sections::default(), None, &Pieces::default()).text();
         assert!(!closed.contains("elements"));
     }
 }

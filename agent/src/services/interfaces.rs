@@ -2,11 +2,13 @@
 //!
 //! **Invariant:** the address that the agent listens on is never taken away.
 
+use super::vip;
 use crate::kernel::{Kernel, KernelError, Link, LinkChange, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use std::{
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -57,15 +59,19 @@ impl InterfacesPlan {
         changes.iter().all(|changes| changes.is_empty()) && self.sysctls.is_empty() && self.ends.is_empty()
     }
 
-    /// A line for each thing to do.
-    pub fn actions(&self) -> Vec<String> {
+    /// A line for each thing to do for a section.
+    pub fn actions(&self, section: &str) -> Vec<String> {
         let line = |item: &DriftItem| format!("{}: {} -> {}", item.item, item.observed, item.expected);
-        self.drift.iter().map(line).collect()
+        self.drift.iter().filter(|item| item.section == section).map(line).collect()
     }
 
     fn differs(&mut self, item: String, expected: impl ToString, observed: impl ToString) {
+        self.differs_in("interfaces", item, expected, observed);
+    }
+
+    fn differs_in(&mut self, section: &str, item: String, expected: impl ToString, observed: impl ToString) {
         let (expected, observed) = (expected.to_string(), observed.to_string());
-        self.drift.push(DriftItem { section: "interfaces".to_string(), item, expected, observed });
+        self.drift.push(DriftItem { section: section.to_string(), item, expected, observed });
     }
 }
 
@@ -155,10 +161,11 @@ pub fn plan(
             plan.sysctls.push((format!("net/ipv6/conf/{}/disable_ipv6", nic.name), "1".to_string()));
         }
         plan_nic(&mut plan, nic, link, fresh);
-        let other = |held: &&IpNet| !nic.addresses.contains(held) && !is_link_local(held) && !kept(held);
+        let wanted: BTreeSet<&IpNet> = nic.addresses.iter().collect();
+        let other = |held: &&IpNet| !wanted.contains(held) && !is_link_local(held) && !kept(held);
         for extra in link.addresses.iter().filter(other) {
             plan.removals.push(LinkChange::DeleteAddress(nic.name.clone(), *extra));
-            plan.differs(format!("address {} {extra}", nic.name), "none", extra);
+            plan.differs_in(vip::section_of(extra), format!("address {} {extra}", nic.name), "none", extra);
         }
     }
     let is_known = |link: &&Link| config.nics.iter().any(|nic| link.mac == Some(nic.mac));
@@ -195,7 +202,8 @@ fn makes_its_own(nic: &RouterNic, observed: &ObservedInterfaces) -> bool {
 }
 
 fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link, fresh: bool) {
-    let held = |net: &IpNet| link.addresses.contains(net) && !(fresh && net.addr().is_ipv6());
+    let addresses: BTreeSet<&IpNet> = link.addresses.iter().collect();
+    let held = |net: &IpNet| addresses.contains(net) && !(fresh && net.addr().is_ipv6());
     if link.name != nic.name {
         plan.additions.push(LinkChange::Rename(link.name.clone(), nic.name.clone()));
         plan.differs(format!("link {}", nic.mac), &nic.name, &link.name);
@@ -226,7 +234,7 @@ fn plan_nic(plan: &mut InterfacesPlan, nic: &RouterNic, link: &Link, fresh: bool
         } else {
             plan.additions6.push(change)
         }
-        plan.differs(format!("address {} {net}", nic.name), net, "none");
+        plan.differs_in(vip::section_of(net), format!("address {} {net}", nic.name), net, "none");
     }
 }
 
@@ -281,8 +289,15 @@ pub fn announce(kernel: &Arc<dyn Kernel>, config: &InterfacesConfig, plan: &Inte
         }
         _ => None,
     };
-    let addresses: Vec<(String, Mac, IpAddr)> = plan.additions.iter().chain(&plan.additions6).filter_map(new).collect();
-    if addresses.is_empty() {
+    let mut fresh: BTreeMap<(String, Mac), (Vec<Ipv4Addr>, Vec<Ipv6Addr>)> = BTreeMap::new();
+    for (name, mac, ip) in plan.additions.iter().chain(&plan.additions6).filter_map(new) {
+        let (of_ipv4, of_ipv6) = fresh.entry((name, mac)).or_default();
+        match ip {
+            IpAddr::V4(ip) => of_ipv4.push(ip),
+            IpAddr::V6(ip) => of_ipv6.push(ip),
+        }
+    }
+    if fresh.is_empty() {
         return;
     }
     let kernel = kernel.clone();
@@ -290,16 +305,11 @@ pub fn announce(kernel: &Arc<dyn Kernel>, config: &InterfacesConfig, plan: &Inte
         let began = Instant::now();
         for after in ANNOUNCED_AFTER {
             std::thread::sleep(after.saturating_sub(began.elapsed()));
-            for (name, mac, ip) in &addresses {
-                let sent = match ip {
-                    IpAddr::V4(ip) => {
-                        let ip = ip.to_string();
-                        kernel.run("busybox", &["arping", "-q", "-U", "-c", "1", "-w", "1", "-I", name, &ip])
-                    }
-                    IpAddr::V6(ip) => kernel.advertise(name, *mac, *ip),
-                };
+            for ((name, mac), (of_ipv4, of_ipv6)) in &fresh {
+                let sent = kernel.announce(name, *mac, of_ipv4);
+                let sent = sent.and_then(|()| of_ipv6.iter().try_for_each(|ip| kernel.advertise(name, *mac, *ip)));
                 if let Err(error) = sent {
-                    tracing::debug!(%error, "an announcement was not answered");
+                    tracing::debug!(%error, "new addresses were not announced");
                 }
             }
         }

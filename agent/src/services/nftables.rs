@@ -1,38 +1,186 @@
 //! The router's one table of the packet filter: `inet vr_<tail of the router's id>`, made of the parts of
-//! [`super::snat`], [`super::firewall`] and [`super::udp_balancer`], replaced as a whole in one transaction.
+//! [`super::firewall`], [`super::snat`], [`super::eip`], [`super::port_forwarding`] and [`super::udp_balancer`].
 //!
-//! What the kernel prints differs from what it was given (handles, order, spelling), so drift is found by
-//! comparing what it prints now with what it printed right after the table was put in place.
+//! Where only elements of sets and maps differ, those are added and deleted, in one transaction; else the table is replaced as
+//! a whole, in one transaction too, and its counters are carried over.
+//!
+//! What the kernel prints differs from what it was given (handles, order, spelling). Its rules are compared with what it
+//! printed right after they were put in place; elements are read and compared one by one, so that drift names them. None of
+//! that is done while nobody has changed the packet filter since: the kernel counts that.
 
 use super::{
-    firewall, snat,
+    eip, firewall, port_forwarding, snat,
     udp_balancer::{self, Unwell},
 };
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{ElementChange, Kernel, KernelError};
+use ipnet::Ipv4Net;
 use serde_json::Value;
-use std::net::SocketAddr;
-use switchback_appliance::{DriftItem, LoadBalancerConfig, Sections, digest};
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr};
+use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, Sections, digest};
 
-/// The table that should be, in its parts.
+/// More elements than these are not changed one by one.
+const ELEMENTS_CHANGED_MAX: usize = 4096;
+/// More lines than these are not listed for one section.
+const LINES_MAX: usize = 100;
+
+/// The table that should be.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Table {
-    /// Of the section `snat`.
-    pub snat: String,
-    /// Of the section `firewall`.
-    pub firewall: String,
-    /// Of the section `loadBalancer`.
-    pub load_balancer: String,
+    /// In the order of the services.
+    pub parts: Vec<Part>,
 }
 
-/// The table that the kernel has: a digest for each part.
+/// What one service has in the table.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Part {
+    /// The section that it is made of.
+    pub section: &'static str,
+    /// What its rules look things up in.
+    pub sets: Vec<NftSet>,
+    /// Its chains, as nft reads them.
+    pub chains: String,
+}
+
+/// A set or map.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct NftSet {
+    /// `set` or `map`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its type and flags.
+    pub declaration: String,
+    /// So many of the first columns of its keys are names of interfaces.
+    pub names: usize,
+    /// By key, as nft prints them.
+    pub elements: BTreeMap<String, Element>,
+}
+
+/// An element of a set or map, beside its key.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Element {
+    /// What a map gives for the key.
+    pub value: Option<String>,
+    /// Whom it belongs to, for people: `eip <uuid>`; empty: to nobody in particular.
+    pub item: String,
+}
+
+impl NftSet {
+    /// A set without elements.
+    pub fn set(name: &str, declaration: &str) -> Self {
+        Self { kind: "set", name: name.to_string(), declaration: declaration.to_string(), ..Self::default() }
+    }
+
+    /// A map without elements.
+    pub fn map(name: &str, declaration: &str) -> Self {
+        Self { kind: "map", ..Self::set(name, declaration) }
+    }
+
+    /// Adds an element; the first of several with one key stays.
+    pub fn add(&mut self, key: impl ToString, value: Option<String>, item: &str) {
+        self.elements.entry(key.to_string()).or_insert_with(|| Element { value, item: item.to_string() });
+    }
+
+    /// Whether its elements count packets.
+    pub fn counts(&self) -> bool {
+        self.declaration.contains(" counter;")
+    }
+
+    /// The key as nft reads it.
+    fn key(&self, key: &str) -> String {
+        if self.names == 0 {
+            return key.to_string();
+        }
+        let column = |(at, column): (usize, &str)| {
+            if at < self.names { format!("\"{column}\"") } else { column.to_string() }
+        };
+        key.split(" . ").enumerate().map(column).collect::<Vec<_>>().join(" . ")
+    }
+
+    fn element(&self, key: &str, element: &Element) -> String {
+        match &element.value {
+            Some(value) => format!("{} : {value}", self.key(key)),
+            None => self.key(key),
+        }
+    }
+
+    fn write(&self, text: &mut String, counters: &Counters) {
+        let _ = write!(text, "  {} {} {{\n    {}\n", self.kind, self.name, self.declaration);
+        let counters = counters.get(&self.name);
+        let mut separator = "    elements = { ";
+        for (key, element) in &self.elements {
+            text.push_str(separator);
+            separator = ", ";
+            text.push_str(&self.element(key, element));
+            if let Some(count) = counters.and_then(|counters| counters.get(key)) {
+                let _ = write!(text, " counter packets {} bytes {}", count.packets, count.bytes);
+            }
+        }
+        text.push_str(if self.elements.is_empty() { "  }\n" } else { " }\n  }\n" });
+    }
+}
+
+impl Part {
+    /// As nft reads it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.sets.iter().for_each(|set| set.write(&mut text, &Counters::new()));
+        text + &self.chains
+    }
+
+    /// Whether nothing but elements of sets and maps differs.
+    fn same_outline(&self, other: &Part) -> bool {
+        let outline = |set: &NftSet| (set.kind, set.name.clone(), set.declaration.clone(), set.names);
+        self.chains == other.chains && self.sets.iter().map(outline).eq(other.sets.iter().map(outline))
+    }
+
+    /// What makes the elements of `before` those of this part.
+    fn changes(&self, before: &Part) -> Vec<(ElementChange, String)> {
+        let mut changes = Vec::new();
+        for (set, before) in self.sets.iter().zip(&before.sets) {
+            let name = || set.name.clone();
+            for (key, element) in &before.elements {
+                if set.elements.get(key) != Some(element) {
+                    changes.push((ElementChange::Delete { set: name(), key: set.key(key) }, element.item.clone()));
+                }
+            }
+            for (key, element) in &set.elements {
+                if before.elements.get(key) != Some(element) {
+                    let added = ElementChange::Add { set: name(), element: set.element(key, element) };
+                    changes.push((added, element.item.clone()));
+                }
+            }
+        }
+        changes
+    }
+}
+
+/// A subnet as nft prints it.
+pub fn subnet(net: Ipv4Net) -> String {
+    if net.prefix_len() == 32 { net.addr().to_string() } else { net.trunc().to_string() }
+}
+
+/// Counters by set and key.
+pub type Counters = BTreeMap<String, BTreeMap<String, Counter>>;
+
+/// The table that the kernel has.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ObservedTable {
-    /// Of the section `snat`.
-    pub snat: String,
-    /// Of the section `firewall`.
-    pub firewall: String,
-    /// Of the section `loadBalancer`.
-    pub load_balancer: String,
+    /// For each section a digest of its chains and of what its sets are.
+    pub outlines: BTreeMap<String, String>,
+    /// Elements with their values, by set and key.
+    pub elements: BTreeMap<String, BTreeMap<String, Option<String>>>,
+}
+
+/// What was seen of the table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Nobody has changed anything since it was put in place.
+    Unchanged,
+    /// There is none.
+    Absent,
+    /// This.
+    Table(ObservedTable),
 }
 
 /// A table that was put in place, and how the kernel printed it then.
@@ -40,19 +188,31 @@ pub struct ObservedTable {
 pub struct AppliedTable {
     /// What was asked for.
     pub table: Table,
-    /// What was seen.
-    pub seen: ObservedTable,
+    /// For each section, the outline that was seen.
+    pub outlines: BTreeMap<String, String>,
+    /// The number of the packet filter's state, where nobody else has changed it in between.
+    pub generation: Option<u32>,
 }
 
-/// What has to change; empty: nothing.
+/// How the table becomes what it should be.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Change {
+    /// It is.
+    #[default]
+    Nothing,
+    /// By these elements.
+    Elements(Vec<ElementChange>),
+    /// It is replaced.
+    Whole,
+}
+
+/// What has to change.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct TablePlan {
-    /// Lines for the section `snat`.
-    pub snat: Vec<String>,
-    /// Lines for the section `firewall`.
-    pub firewall: Vec<String>,
-    /// Lines for the section `loadBalancer`.
-    pub load_balancer: Vec<String>,
+    /// Lines, by section.
+    pub actions: BTreeMap<&'static str, Vec<String>>,
+    /// How.
+    pub change: Change,
     /// The kernel has no table at all.
     pub absent: bool,
     /// The kernel's table is not the one that was put in place.
@@ -62,36 +222,99 @@ pub struct TablePlan {
 impl TablePlan {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.snat.is_empty() && self.firewall.is_empty() && self.load_balancer.is_empty()
+        self.change == Change::Nothing
+    }
+
+    /// The section to name where the change fails: the first that has anything to change.
+    pub fn section(&self) -> &'static str {
+        let first = ["firewall", "snat"].into_iter().find(|section| self.actions.contains_key(section));
+        first.or_else(|| self.actions.keys().next().copied()).unwrap_or("firewall")
     }
 }
 
 /// The table for a configuration.
 pub fn render(sections: &Sections, listen: Option<SocketAddr>, unwell: &Unwell) -> Table {
-    let balanced = udp_balancer::render(&sections.load_balancer, &sections.interfaces, unwell);
-    Table {
-        snat: snat::render(&sections.snat),
-        firewall: firewall::render(&sections.firewall, &sections.interfaces, listen, &balanced),
-        load_balancer: balanced.objects,
-    }
+    let mut balanced = udp_balancer::render(&sections.load_balancer, &sections.interfaces, unwell);
+    let mut parts = vec![firewall::render(sections, listen, &balanced), snat::render(&sections.snat)];
+    parts.extend(eip::render(sections));
+    parts.extend(port_forwarding::render(sections));
+    parts.extend(balanced.part.take());
+    Table { parts }
 }
 
-/// Looks at the table.
-pub fn observe(kernel: &dyn Kernel, name: &str) -> Result<Option<ObservedTable>, KernelError> {
-    let Some(objects) = kernel.table(name)? else { return Ok(None) };
-    let (mut of_snat, mut of_firewall, mut of_balancer) = (Vec::new(), Vec::new(), Vec::new());
-    for object in objects.into_iter().filter(|object| object.get("metainfo").is_none()) {
-        let object = normalise(object);
-        if belongs_to_snat(&object) {
-            of_snat.push(object);
-        } else if belongs_to_balancer(&object) {
-            of_balancer.push(object);
-        } else {
-            of_firewall.push(object);
-        }
+/// Looks at the table, if anybody may have changed it since it was `applied`.
+pub fn observe(kernel: &dyn Kernel, name: &str, applied: Option<&AppliedTable>) -> Result<Seen, KernelError> {
+    if let Some(generation) = applied.and_then(|applied| applied.generation)
+        && kernel.generation()? == generation
+    {
+        return Ok(Seen::Unchanged);
     }
-    let load_balancer = digest(&of_balancer);
-    Ok(Some(ObservedTable { snat: digest(&of_snat), firewall: digest(&of_firewall), load_balancer }))
+    let Some(objects) = kernel.table(name)? else { return Ok(Seen::Absent) };
+    let elements = objects.iter().filter_map(|object| {
+        let inner = inner(object)?;
+        let elements = inner.get("elem")?.as_array()?.iter().filter_map(read_element);
+        let elements = elements.map(|(key, value, _)| (key, value)).collect();
+        Some((inner.get("name")?.as_str()?.to_string(), elements))
+    });
+    Ok(Seen::Table(ObservedTable { elements: elements.collect(), outlines: outlines(objects) }))
+}
+
+/// A digest for each section of what it has in the table, but for elements of sets and maps.
+fn outlines(objects: Vec<Value>) -> BTreeMap<String, String> {
+    let mut by_section: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for mut object in objects.into_iter().filter(|object| object.get("metainfo").is_none()) {
+        if let Some(inner) = object.as_object_mut().and_then(|fields| fields.values_mut().next())
+            && let Some(fields) = inner.as_object_mut()
+        {
+            fields.remove("elem");
+        }
+        by_section.entry(section_of(&object).to_string()).or_default().push(normalise(object));
+    }
+    by_section.into_iter().map(|(section, objects)| (section, digest(&objects))).collect()
+}
+
+fn inner(object: &Value) -> Option<&Value> {
+    object.as_object()?.values().next()
+}
+
+/// The key, the value of a map, and the counter of an element as nft prints it.
+fn read_element(element: &Value) -> Option<(String, Option<String>, Option<Counter>)> {
+    let (key, value) = match element {
+        Value::Array(pair) => (pair.first()?, Some(read_expression(pair.get(1)?)?)),
+        single => (single, None),
+    };
+    let Some(wrapped) = key.get("elem") else {
+        let text = read_expression(key)?;
+        return Some(match text.split_once(" : ") {
+            Some((key, value)) => (key.to_string(), Some(value.to_string()), None),
+            None => (text, value, None),
+        });
+    };
+    let count = wrapped.get("counter").and_then(|counter| serde_json::from_value(counter.clone()).ok());
+    Some((read_expression(wrapped.get("val")?)?, value, count))
+}
+
+/// An expression of an element, as it is written in a key or value.
+fn read_expression(expression: &Value) -> Option<String> {
+    Some(match expression {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        other => {
+            let (kind, inner) = other.as_object()?.iter().next()?;
+            match kind.as_str() {
+                "concat" => {
+                    let columns: Option<Vec<String>> = inner.as_array()?.iter().map(read_expression).collect();
+                    columns?.join(" . ")
+                }
+                "range" => {
+                    let ends = inner.as_array()?;
+                    format!("{}-{}", read_expression(ends.first()?)?, read_expression(ends.get(1)?)?)
+                }
+                "prefix" => format!("{}/{}", read_expression(inner.get("addr")?)?, inner.get("len")?),
+                _ => return None,
+            }
+        }
+    })
 }
 
 /// Without handles and counters, and with the elements of sets in one order: the kernel's is by chance.
@@ -116,85 +339,209 @@ pub fn normalise(value: Value) -> Value {
     }
 }
 
-fn belongs_to_snat(object: &Value) -> bool {
-    let Some(inner) = object.as_object().and_then(|fields| fields.values().next()) else { return false };
-    let is = |field: &str, wanted: &str| inner.get(field).and_then(Value::as_str) == Some(wanted);
-    let named = inner.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with(snat::MAP_PREFIX));
-    named || is("name", snat::CHAIN) || is("chain", snat::CHAIN)
+/// The section that an object of the table is made of, by its name or that of its chain.
+fn section_of(object: &Value) -> &'static str {
+    let Some(inner) = inner(object) else { return "firewall" };
+    let name = ["chain", "name"].into_iter().find_map(|field| inner.get(field)?.as_str()).unwrap_or_default();
+    section_of_name(name)
 }
 
-fn belongs_to_balancer(object: &Value) -> bool {
-    let Some(inner) = object.as_object().and_then(|fields| fields.values().next()) else { return false };
-    let is = |field: &str| {
-        inner.get(field).and_then(Value::as_str).is_some_and(|name| name.starts_with(udp_balancer::PREFIX))
-    };
-    is("name") || is("chain")
+fn section_of_name(name: &str) -> &'static str {
+    let begins = |prefix: &str| name.starts_with(prefix);
+    match name {
+        _ if begins(eip::PREFIX) => eip::SECTION,
+        _ if begins(port_forwarding::PREFIX) => port_forwarding::SECTION,
+        _ if begins(udp_balancer::PREFIX) => LoadBalancerConfig::SECTION,
+        _ if begins(snat::MAP_PREFIX) || name == snat::CHAIN => "snat",
+        _ => "firewall",
+    }
 }
 
 /// The difference between what should be, what was put in place, and what is.
-pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, observed: Option<&ObservedTable>) -> TablePlan {
-    let mut plan = TablePlan { absent: observed.is_none(), ..TablePlan::default() };
-    let parts = [
-        (
-            "snat",
-            &wanted.snat,
-            applied.map(|a| &a.table.snat),
-            applied.map(|a| &a.seen.snat),
-            observed.map(|o| &o.snat),
-        ),
-        (
-            "firewall",
-            &wanted.firewall,
-            applied.map(|a| &a.table.firewall),
-            applied.map(|a| &a.seen.firewall),
-            observed.map(|o| &o.firewall),
-        ),
-        (
-            LoadBalancerConfig::SECTION,
-            &wanted.load_balancer,
-            applied.map(|a| &a.table.load_balancer),
-            applied.map(|a| &a.seen.load_balancer),
-            observed.map(|o| &o.load_balancer),
-        ),
-    ];
-    for (section, wanted, applied, seen, observed) in parts {
-        let mut lines = Vec::new();
-        if wanted.is_empty() && applied.is_none_or(String::is_empty) {
-            // Nothing of it is in the table, and nothing was.
-        } else if applied != Some(wanted) {
-            lines.push("replace nftables table".to_string());
-        } else if seen != observed {
-            lines.push("restore nftables table".to_string());
-            plan.drift.push(DriftItem {
-                section: section.to_string(),
-                item: "nftables table".to_string(),
-                expected: seen.cloned().unwrap_or_default(),
-                observed: observed.cloned().unwrap_or("absent".to_string()),
-            });
-        }
-        match section {
-            "snat" => plan.snat = lines,
-            LoadBalancerConfig::SECTION => plan.load_balancer = lines,
-            _ => plan.firewall = lines,
+pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, seen: &Seen) -> TablePlan {
+    let mut plan = TablePlan { absent: *seen == Seen::Absent, ..TablePlan::default() };
+    let mut whole = false;
+    let mut changed = Vec::new();
+    if let Some(applied) = applied {
+        plan.drift = drift(applied, seen);
+        for item in &plan.drift {
+            whole = true;
+            let lines = plan.actions.entry(section_named(&item.section)).or_default();
+            if lines.is_empty() {
+                lines.push("restore nftables table".to_string());
+            }
         }
     }
+    let before =
+        |section: &str| applied.and_then(|applied| applied.table.parts.iter().find(|part| part.section == section));
+    let gone = |part: &&Part| !wanted.parts.iter().any(|other| other.section == part.section);
+    for part in applied.into_iter().flat_map(|applied| &applied.table.parts).filter(gone) {
+        whole = true;
+        plan.actions.entry(part.section).or_default().push("replace nftables table".to_string());
+    }
+    for part in &wanted.parts {
+        let before = before(part.section);
+        if before == Some(part) {
+            continue;
+        }
+        let lines = plan.actions.entry(part.section).or_default();
+        match before {
+            Some(before) if before.same_outline(part) => {
+                let changes = part.changes(before);
+                for (change, item) in changes.iter().take(LINES_MAX) {
+                    lines.push(if item.is_empty() { change.to_string() } else { format!("{item}: {change}") });
+                }
+                if changes.len() > LINES_MAX {
+                    lines.push(format!("and {} more elements", changes.len() - LINES_MAX));
+                }
+                changed.extend(changes.into_iter().map(|(change, _)| change));
+            }
+            _ => {
+                whole = true;
+                lines.push("replace nftables table".to_string());
+            }
+        }
+    }
+    plan.change = match (whole || changed.len() > ELEMENTS_CHANGED_MAX, changed.is_empty()) {
+        (true, _) => Change::Whole,
+        (false, true) => Change::Nothing,
+        (false, false) => Change::Elements(changed),
+    };
     plan
 }
 
+fn section_named(section: &str) -> &'static str {
+    let known = ["snat", eip::SECTION, port_forwarding::SECTION, LoadBalancerConfig::SECTION];
+    known.into_iter().find(|known| *known == section).unwrap_or("firewall")
+}
+
+/// Where the table differs from the one that was put in place.
+fn drift(applied: &AppliedTable, seen: &Seen) -> Vec<DriftItem> {
+    let differs = |section: &str, item: String, expected: &str, observed: &str| DriftItem {
+        section: section.to_string(),
+        item,
+        expected: expected.to_string(),
+        observed: observed.to_string(),
+    };
+    let observed = match seen {
+        Seen::Unchanged => return Vec::new(),
+        Seen::Absent => &ObservedTable::default(),
+        Seen::Table(observed) => observed,
+    };
+    let mut items = Vec::new();
+    for part in &applied.table.parts {
+        let expected = applied.outlines.get(part.section).map_or("absent", String::as_str);
+        let found = observed.outlines.get(part.section).map_or("absent", String::as_str);
+        if expected != found || *seen == Seen::Absent {
+            items.push(differs(part.section, "nftables table".to_string(), expected, found));
+            continue;
+        }
+        let none = BTreeMap::new();
+        let begin = items.len();
+        for set in &part.sets {
+            let found = observed.elements.get(&set.name).unwrap_or(&none);
+            let name = |item: &str, key: &str| {
+                let element = format!("element {} {{ {key} }}", set.name);
+                if item.is_empty() { element } else { format!("{item}: {element}") }
+            };
+            let text = |value: &Option<String>| value.clone().unwrap_or("present".to_string());
+            for (key, element) in &set.elements {
+                let found = found.get(key);
+                if found != Some(&element.value) {
+                    let found = found.map_or("absent".to_string(), text);
+                    items.push(differs(part.section, name(&element.item, key), &text(&element.value), &found));
+                }
+            }
+            for (key, value) in found.iter().filter(|(key, _)| !set.elements.contains_key(*key)) {
+                items.push(differs(part.section, name("", key), "absent", &text(value)));
+            }
+        }
+        let more = items.len().saturating_sub(begin + LINES_MAX);
+        if more > 0 {
+            items.truncate(begin + LINES_MAX);
+            items.push(differs(part.section, format!("{more} more elements"), "as they were put in place", "changed"));
+        }
+    }
+    items
+}
+
 /// Puts the table in place and notes how the kernel prints it.
-pub fn apply(kernel: &dyn Kernel, name: &str, table: &Table) -> Result<AppliedTable, KernelError> {
-    kernel.replace_table(name, &text(table))?;
-    let seen = observe(kernel, name)?.ok_or_else(|| KernelError::new("look at the table", "it is not there"))?;
-    Ok(AppliedTable { table: table.clone(), seen })
+pub fn apply(
+    kernel: &dyn Kernel,
+    name: &str,
+    table: &Table,
+    plan: &TablePlan,
+    applied: Option<&AppliedTable>,
+) -> Result<AppliedTable, KernelError> {
+    let carried = match plan.change {
+        Change::Whole if !plan.absent => carried_over(kernel, name, table, applied)?,
+        _ => Counters::new(),
+    };
+    let before = kernel.generation()?;
+    match &plan.change {
+        Change::Nothing => {}
+        Change::Elements(changes) => kernel.change_elements(name, changes)?,
+        Change::Whole => kernel.replace_table(name, &text(table, &carried))?,
+    }
+    let after = kernel.generation()?;
+    // Somebody else in between: then it is looked at before it is relied upon.
+    let generation = (after == before.wrapping_add(1)).then_some(after);
+    let same = |applied: &&AppliedTable| {
+        let pairs = applied.table.parts.iter().zip(&table.parts);
+        applied.table.parts.len() == table.parts.len() && pairs.into_iter().all(|(old, new)| old.same_outline(new))
+    };
+    let outlines = match applied.filter(same) {
+        Some(applied) => applied.outlines.clone(),
+        None => outlines(
+            kernel.table_outline(name)?.ok_or_else(|| KernelError::new("look at the table", "it is not there"))?,
+        ),
+    };
+    Ok(AppliedTable { table: table.clone(), outlines, generation })
+}
+
+/// The counters of elements that stay with whom they belong to.
+fn carried_over(
+    kernel: &dyn Kernel,
+    name: &str,
+    table: &Table,
+    applied: Option<&AppliedTable>,
+) -> Result<Counters, KernelError> {
+    let mut counters = counters(kernel, name, table)?;
+    let held = applied.into_iter().flat_map(|applied| &applied.table.parts).flat_map(|part| &part.sets);
+    let held: BTreeMap<&String, &NftSet> = held.map(|set| (&set.name, set)).collect();
+    for set in table.parts.iter().flat_map(|part| &part.sets) {
+        let (Some(counts), Some(before)) = (counters.get_mut(&set.name), held.get(&set.name)) else { continue };
+        let item = |set: &NftSet, key: &String| set.elements.get(key).map(|element| element.item.clone());
+        counts.retain(|key, _| item(before, key) == item(set, key));
+    }
+    Ok(counters)
+}
+
+/// The counters of the table, of all sets whose elements count.
+pub fn counters(kernel: &dyn Kernel, name: &str, table: &Table) -> Result<Counters, KernelError> {
+    let mut counters = Counters::new();
+    for set in table.parts.iter().flat_map(|part| &part.sets).filter(|set| set.counts() && !set.elements.is_empty()) {
+        let Some(object) = kernel.set_of_table(name, &set.name)? else { continue };
+        let elements = inner(&object).and_then(|inner| inner.get("elem")?.as_array());
+        let counts = elements.into_iter().flatten().filter_map(read_element);
+        let counts =
+            counts.filter_map(|(key, _, count)| Some((key, count.filter(|count| *count != Counter::default())?)));
+        counters.insert(set.name.clone(), counts.collect());
+    }
+    Ok(counters)
 }
 
 /// Whether the kernel would take the table.
 pub fn check(kernel: &dyn Kernel, name: &str, table: &Table) -> Result<(), KernelError> {
-    kernel.check_table(name, &text(table))
+    kernel.check_table(name, &text(table, &Counters::new()))
 }
 
-fn text(table: &Table) -> String {
-    format!("{}{}{}", table.load_balancer, table.firewall, table.snat)
+/// As nft reads it: sets before the chains that look things up in them.
+fn text(table: &Table, counters: &Counters) -> String {
+    let mut text = String::new();
+    table.parts.iter().flat_map(|part| &part.sets).for_each(|set| set.write(&mut text, counters));
+    table.parts.iter().for_each(|part| text.push_str(&part.chains));
+    text
 }
 
 #[cfg(test)]
@@ -212,15 +559,75 @@ mod tests {
         assert_ne!(normalise(one), normalise(json!({"set": {"name": "open", "elem": []}})));
     }
 
+    fn table(elements: &[&str], chains: &str) -> Table {
+        let mut set = NftSet::set("passages", "type ifname . ifname;");
+        set.names = 2;
+        elements.iter().for_each(|key| set.add(key, None, "rule 7"));
+        let firewall = Part { section: "firewall", sets: vec![set], chains: chains.to_string() };
+        Table { parts: vec![firewall, Part { section: "snat", chains: "b".to_string(), ..Part::default() }] }
+    }
+
+    fn applied(table: &Table) -> AppliedTable {
+        let outlines = [("firewall", "1"), ("snat", "2")].map(|(name, digest)| (name.to_string(), digest.to_string()));
+        AppliedTable { table: table.clone(), outlines: outlines.into(), generation: None }
+    }
+
+    fn observed(table: &Table) -> ObservedTable {
+        let elements =
+            table.parts[0].sets[0].elements.iter().map(|(key, element)| (key.clone(), element.value.clone()));
+        let elements = BTreeMap::from([("passages".to_string(), elements.collect())]);
+        ObservedTable { outlines: applied(table).outlines, elements }
+    }
+
     #[test]
-    fn a_missing_table_is_drift_of_both_sections() {
-        let table = Table { snat: "a".to_string(), firewall: "b".to_string(), ..Table::default() };
-        let seen = ObservedTable { snat: "1".to_string(), firewall: "2".to_string(), ..ObservedTable::default() };
-        let applied = AppliedTable { table: table.clone(), seen: seen.clone() };
-        assert!(plan(&table, Some(&applied), Some(&seen)).is_empty());
-        let wiped = plan(&table, Some(&applied), None);
-        assert!(wiped.absent);
+    fn a_missing_table_is_drift_of_every_section() {
+        let table = table(&["eth0 . eth1"], "a");
+        let applied = applied(&table);
+        assert!(plan(&table, Some(&applied), &Seen::Unchanged).is_empty());
+        assert!(plan(&table, Some(&applied), &Seen::Table(observed(&table))).is_empty());
+        let wiped = plan(&table, Some(&applied), &Seen::Absent);
+        assert!(wiped.absent && wiped.change == Change::Whole);
         let sections: Vec<&str> = wiped.drift.iter().map(|item| item.section.as_str()).collect();
-        assert_eq!(sections, ["snat", "firewall"]);
+        assert_eq!(sections, ["firewall", "snat"]);
+    }
+
+    #[test]
+    fn only_elements_are_changed_where_only_elements_differ() {
+        let before = applied(&table(&["eth0 . eth1", "eth1 . eth0"], "a"));
+        let changed = plan(&table(&["eth0 . eth1", "eth2 . eth0"], "a"), Some(&before), &Seen::Unchanged);
+        let lines = [
+            "rule 7: delete element passages { \"eth1\" . \"eth0\" }",
+            "rule 7: add element passages { \"eth2\" . \"eth0\" }",
+        ];
+        assert_eq!(changed.actions["firewall"], lines);
+        assert!(matches!(changed.change, Change::Elements(changes) if changes.len() == 2));
+        assert_eq!(plan(&table(&["eth0 . eth1"], "c"), Some(&before), &Seen::Unchanged).change, Change::Whole);
+    }
+
+    #[test]
+    fn a_lost_and_a_foreign_element_are_named() {
+        let table = table(&["eth0 . eth1"], "a");
+        let mut observed = observed(&table);
+        let elements = observed.elements.get_mut("passages").unwrap();
+        elements.clear();
+        elements.insert("eth0 . eth2".to_string(), None);
+        let plan = plan(&table, Some(&applied(&table)), &Seen::Table(observed));
+        let items: Vec<&str> = plan.drift.iter().map(|item| item.item.as_str()).collect();
+        assert_eq!(items, ["rule 7: element passages { eth0 . eth1 }", "element passages { eth0 . eth2 }"]);
+        assert_eq!(plan.change, Change::Whole);
+    }
+
+    #[test]
+    fn elements_are_read_as_nft_prints_them() {
+        let of_map = json!([
+            {"elem": {"val": {"concat": [{"prefix": {"addr": "0.0.0.0", "len": 0}}, "203.0.113.1", "tcp", {"range": [4000, 4100]}]},
+                "counter": {"packets": 2, "bytes": 99}}},
+            {"concat": ["10.0.1.12", 22]}
+        ]);
+        let (key, value, count) = read_element(&of_map).unwrap();
+        assert_eq!(key, "0.0.0.0/0 . 203.0.113.1 . tcp . 4000-4100");
+        assert_eq!(value.as_deref(), Some("10.0.1.12 . 22"));
+        assert_eq!(count, Some(Counter { packets: 2, bytes: 99 }));
+        assert_eq!(read_element(&json!("203.0.113.5")).unwrap(), ("203.0.113.5".to_string(), None, None));
     }
 }

@@ -1,5 +1,6 @@
 //! Source NAT: for each way out a map from guest subnet to public address, and one rule that looks it up.
 
+use super::nftables::{NftSet, Part, subnet};
 use std::{collections::BTreeMap, fmt::Write};
 use switchback_appliance::SnatConfig;
 
@@ -9,21 +10,26 @@ pub const CHAIN: &str = "postrouting";
 pub const MAP_PREFIX: &str = "snat_";
 
 /// Its part of the router's table.
-pub fn render(config: &SnatConfig) -> String {
-    let mut by_interface: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+pub fn render(config: &SnatConfig) -> Part {
+    let mut maps: BTreeMap<&str, NftSet> = BTreeMap::new();
     for rule in &config.rules {
-        by_interface.entry(&rule.interface).or_default().push(format!("{} : {}", rule.source, rule.public_ip));
+        let name = || format!("{MAP_PREFIX}{}", of_interface(&rule.interface));
+        let map = maps
+            .entry(&rule.interface)
+            .or_insert_with(|| NftSet::map(&name(), "type ipv4_addr : ipv4_addr; flags interval;"));
+        map.add(subnet(rule.source), Some(rule.public_ip.to_string()), "");
     }
-    let mut maps = String::new();
-    let mut chain = format!("  chain {CHAIN} {{\n    type nat hook postrouting priority srcnat; policy accept;\n");
-    for (interface, elements) in by_interface {
-        // Names of maps do not take every character that names of interfaces do.
-        let map = format!("{MAP_PREFIX}{}", interface.replace(['.', '-'], "_"));
-        let _ = write!(maps, "  map {map} {{\n    type ipv4_addr : ipv4_addr; flags interval;\n");
-        let _ = write!(maps, "    elements = {{ {} }}\n  }}\n", elements.join(", "));
-        let _ = writeln!(chain, "    oifname \"{interface}\" snat ip to ip saddr map @{map}");
+    let mut chains = format!("  chain {CHAIN} {{\n    type nat hook postrouting priority srcnat; policy accept;\n");
+    for (interface, map) in &maps {
+        let _ = writeln!(chains, "    oifname \"{interface}\" snat ip to ip saddr map @{}", map.name);
     }
-    maps + &chain + "  }\n"
+    chains.push_str("  }\n");
+    Part { section: "snat", sets: maps.into_values().collect(), chains }
+}
+
+/// Names of maps do not take every character that names of interfaces do.
+pub fn of_interface(name: &str) -> String {
+    name.replace(['.', '-'], "_")
 }
 
 #[cfg(test)]
@@ -48,7 +54,7 @@ mod tests {
     oifname \"eth0\" snat ip to ip saddr map @snat_eth0
   }
 ";
-        assert_eq!(render(&config), expected);
-        assert!(render(&SnatConfig::default()).starts_with("  chain postrouting"));
+        assert_eq!(render(&config).text(), expected);
+        assert!(render(&SnatConfig::default()).text().starts_with("  chain postrouting"));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The servers see where packets come from. Only what would go back to where it came from carries the router's address.
 
+use super::nftables::{NftSet, Part};
 use crate::kernel::Kernel;
 use parking_lot::Mutex;
 use std::{
@@ -28,8 +29,8 @@ pub type Unwell = BTreeSet<(LoadBalancerListenerId, SocketAddr)>;
 /// Its part of the router's table.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Pieces {
-    /// Sets and chains of its own; empty where no listener is there.
-    pub objects: String,
+    /// Sets and chains of its own, where a listener is there.
+    pub part: Option<Part>,
     /// Rules of the chain `input`: the addresses and ports of the listeners of haproxy, and nothing else.
     pub input: String,
     /// Rules of the chain `forward`: what was translated here.
@@ -39,6 +40,7 @@ pub struct Pieces {
 /// Renders sets, chains, and the rules in the chains of [`super::firewall`].
 pub fn render(config: &LoadBalancerConfig, interfaces: &InterfacesConfig, unwell: &Unwell) -> Pieces {
     let mut pieces = Pieces::default();
+    let mut part = Part { section: LoadBalancerConfig::SECTION, ..Part::default() };
     let (of_udp, of_tcp): (Vec<_>, Vec<_>) =
         config.listeners.iter().partition(|listener| listener.protocol == ListenerProtocol::Udp);
     for (family, address_type, is_family) in [
@@ -57,12 +59,9 @@ pub fn render(config: &LoadBalancerConfig, interfaces: &InterfacesConfig, unwell
             if elements.is_empty() {
                 return None;
             }
-            let elements: Vec<String> = elements.into_iter().collect();
-            let _ = write!(
-                pieces.objects,
-                "  set {name} {{\n    type {address_type} . inet_service;\n    elements = {{ {} }}\n  }}\n",
-                elements.join(", ")
-            );
+            let mut set = NftSet::set(&name, &format!("type {address_type} . inet_service;"));
+            elements.iter().for_each(|element| set.add(element, None, ""));
+            part.sets.push(set);
             Some(name)
         };
         if let Some(name) = set("tcp", elements(&of_tcp)) {
@@ -76,28 +75,30 @@ pub fn render(config: &LoadBalancerConfig, interfaces: &InterfacesConfig, unwell
         }
     }
     if of_udp.is_empty() {
+        pieces.part = Some(part).filter(|part| !part.sets.is_empty());
         return pieces;
     }
     let _ = writeln!(
-        pieces.objects,
+        part.chains,
         "  chain {PREFIX}_in {{\n    type nat hook prerouting priority dstnat + 1; policy accept;"
     );
     for listener in &of_udp {
         for address in &listener.addresses {
-            rules(&mut pieces.objects, listener, *address, unwell);
+            rules(&mut part.chains, listener, *address, unwell);
         }
     }
     let _ = writeln!(
-        pieces.objects,
+        part.chains,
         "  }}\n  chain {PREFIX}_back {{\n    type nat hook postrouting priority srcnat - 1; policy accept;"
     );
     for nic in interfaces.nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
         for rule in pieces.forward.lines() {
             let translated = rule.trim_end_matches("accept").trim_start();
-            let _ = writeln!(pieces.objects, "    iifname \"{0}\" oifname \"{0}\" {translated}masquerade", nic.name);
+            let _ = writeln!(part.chains, "    iifname \"{0}\" oifname \"{0}\" {translated}masquerade", nic.name);
         }
     }
-    pieces.objects.push_str("  }\n");
+    part.chains.push_str("  }\n");
+    pieces.part = Some(part);
     pieces
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod talk;
+
 use crate::common;
 use std::{
     collections::BTreeMap,
@@ -247,6 +249,19 @@ impl Site {
     pub fn spawn_vm(&self, number: u16, command: &str) -> Child {
         let line = format!("exec nsenter -t {} -n -m -u -- {command}", self.vm_pid(number));
         Command::new("sh").args(["-c", &line]).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The network namespaces to send packets from and serve in.
+    pub fn vm_place(&self, number: u16) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.vm_pid(number)))
+    }
+
+    pub fn place(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/run/netns/{}-{name}", self.prefix))
+    }
+
+    pub fn router_place(&self) -> PathBuf {
+        self.place(&self.router_namespace())
     }
 
     pub fn in_vm_links(&self, number: u16) -> String {

@@ -1,0 +1,184 @@
+//! Two questions to the kernel that no tool answers well: whether anybody has changed the packet filter, and which
+//! connections it tracks, with the order to forget some of them.
+
+use super::{Connection, KernelError, Result, Tuple};
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt,
+            socket, sockopt::RcvBuf,
+        },
+        time::TimeVal,
+    },
+};
+use std::{
+    net::Ipv4Addr,
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+const REQUEST: u16 = 1;
+const ACK: u16 = 4;
+const DUMP: u16 = 0x300;
+const NESTED: u16 = 0x8000;
+const KIND: u16 = 0x3fff;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+
+/// `NFNL_SUBSYS_CTNETLINK`.
+const CONNECTIONS: u16 = 1 << 8;
+/// `NFNL_SUBSYS_NFTABLES`.
+const TABLES: u16 = 10 << 8;
+const GET_CONNECTION: u16 = CONNECTIONS | 1;
+const DELETE_CONNECTION: u16 = CONNECTIONS | 2;
+const GET_GENERATION: u16 = TABLES | 16;
+
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+
+/// The number of the packet filter's state: every change by anybody raises it.
+pub fn generation() -> Result<u32> {
+    const GENERATION: u16 = 1;
+    let failed = |error: Errno| KernelError::new("ask for the generation of the packet filter", error);
+    let socket = Socket::open().map_err(failed)?;
+    let mut found = None;
+    socket
+        .ask(GET_GENERATION, REQUEST, 0, &[], &mut |body| {
+            found = attributes(body).find(|(kind, _)| *kind == GENERATION).and_then(|(_, value)| be32(value));
+        })
+        .map_err(failed)?;
+    found.ok_or_else(|| failed(Errno::EPROTO))
+}
+
+/// Forgets the connections of IPv4 that are `stale`, and says how many.
+pub fn forget_connections(stale: &dyn Fn(&Connection) -> bool) -> Result<usize> {
+    let failed = |error: Errno| KernelError::new("look at the connections", error);
+    let socket = Socket::open().map_err(failed)?;
+    let family = AddressFamily::Inet as u8;
+    let mut chosen: Vec<Vec<u8>> = Vec::new();
+    socket
+        .ask(GET_CONNECTION, REQUEST | DUMP, family, &[], &mut |body| {
+            let part = |wanted: u16| attributes(body).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            let (Some(original), Some(reply)) = (part(ORIGINAL), part(REPLY)) else { return };
+            let (Some(from), Some(back)) = (tuple(original), tuple(reply)) else { return };
+            if !stale(&Connection { original: from, reply: back }) {
+                return;
+            }
+            let mut order = Vec::new();
+            put(&mut order, ORIGINAL | NESTED, original);
+            for kind in [ZONE, ID] {
+                if let Some(value) = part(kind) {
+                    put(&mut order, kind, value);
+                }
+            }
+            chosen.push(order);
+        })
+        .map_err(failed)?;
+    for order in &chosen {
+        match socket.ask(DELETE_CONNECTION, REQUEST | ACK, family, order, &mut |_| {}) {
+            // It has ended meanwhile.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return Err(KernelError::new("forget a connection", error)),
+        }
+    }
+    Ok(chosen.len())
+}
+
+struct Socket(OwnedFd);
+
+impl Socket {
+    fn open() -> nix::Result<Self> {
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        setsockopt(&fd, RcvBuf, &(1 << 20))?;
+        setsockopt(&fd, nix::sys::socket::sockopt::ReceiveTimeout, &TimeVal::new(10, 0))?;
+        Ok(Self(fd))
+    }
+
+    /// Sends one message and hands the body of each answer on, up to the last.
+    fn ask(&self, kind: u16, flags: u16, family: u8, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
+        let length = u32::try_from(20 + body.len()).unwrap_or(u32::MAX);
+        let mut message = Vec::with_capacity(20 + body.len());
+        message.extend(length.to_ne_bytes());
+        message.extend(kind.to_ne_bytes());
+        message.extend(flags.to_ne_bytes());
+        message.extend([0; 8]);
+        message.extend([family, 0, 0, 0]);
+        message.extend(body);
+        sendto(self.0.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            while let (Some(length), Some(kind)) = (ne32(rest), rest.get(4..6)) {
+                let kind = u16::from_ne_bytes([kind[0], kind[1]]);
+                let length = length as usize;
+                let Some(body) = rest.get(16..length) else { return Err(Errno::EPROTO) };
+                match kind {
+                    DONE => return Ok(()),
+                    ERROR => {
+                        let code = ne32(body).map_or(0, |code| code as i32);
+                        return if code == 0 { Ok(()) } else { Err(Errno::from_raw(-code)) };
+                    }
+                    _ => answer(body.get(4..).unwrap_or_default()),
+                }
+                if flags & (DUMP | ACK) == 0 {
+                    return Ok(());
+                }
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = rest.get(..4)?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]) & KIND;
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// One direction of a connection of IPv4.
+fn tuple(nested: &[u8]) -> Option<Tuple> {
+    const ADDRESSES: u16 = 1;
+    const PROTOCOL: u16 = 2;
+    let part = |wanted: u16| attributes(nested).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let (addresses, protocol) = (part(ADDRESSES)?, part(PROTOCOL)?);
+    let address = |wanted: u16| {
+        let found = attributes(addresses).find(|(kind, _)| *kind == wanted)?;
+        be32(found.1).map(Ipv4Addr::from)
+    };
+    let of_protocol = |wanted: u16| attributes(protocol).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let port =
+        |wanted: u16| of_protocol(wanted).and_then(|value| Some(u16::from_be_bytes([*value.first()?, *value.get(1)?])));
+    Some(Tuple {
+        protocol: *of_protocol(1)?.first()?,
+        source: address(1)?,
+        destination: address(2)?,
+        // Other protocols have none.
+        source_port: port(2).unwrap_or(0),
+        destination_port: port(3).unwrap_or(0),
+    })
+}
+
+fn be32(value: &[u8]) -> Option<u32> {
+    value.get(..4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn ne32(value: &[u8]) -> Option<u32> {
+    value.get(..4)?.try_into().ok().map(u32::from_ne_bytes)
+}

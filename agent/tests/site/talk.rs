@@ -1,0 +1,95 @@
+//! Servers and clients in network namespaces: a server says its name and who it thinks asks.
+
+use nix::sched::{CloneFlags, setns};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// As long as an answer may take: what is refused says so at once, what is dropped takes all of it.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Does `work` on a thread of its own in a namespace.
+pub fn within<T: Send + 'static>(place: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let place = place.to_path_buf();
+    let enter = move || {
+        setns(fs::File::open(&place).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    };
+    std::thread::spawn(enter).join().unwrap()
+}
+
+/// Serves TCP and UDP on a port, as long as the test lives.
+pub fn serve(place: PathBuf, name: &'static str, port: u16) {
+    let (listener, socket) = within(&place, move || {
+        let any = SocketAddr::from(([0, 0, 0, 0], port));
+        (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap())
+    });
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let said = format!("{name} {}\n", stream.peer_addr().unwrap().ip());
+                // Once at the beginning, and again for every line that comes.
+                let mut line = [0; 64];
+                while stream.write_all(said.as_bytes()).is_ok() && matches!(stream.read(&mut line), Ok(1..)) {}
+            });
+        }
+    });
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(format!("{name} {}\n", peer.ip()).as_bytes(), peer);
+        }
+    });
+}
+
+/// What a TCP server says, or nothing.
+pub fn tcp(place: &Path, to: &str) -> Option<String> {
+    let mut stream = connect(place, to)?;
+    said(&mut stream)
+}
+
+/// A connection that stays.
+pub fn connect(place: &Path, to: &str) -> Option<TcpStream> {
+    let to: SocketAddr = to.parse().unwrap();
+    within(place, move || TcpStream::connect_timeout(&to, PATIENCE).ok())
+}
+
+/// The next line that comes on a connection, or nothing.
+pub fn said(stream: &mut TcpStream) -> Option<String> {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while stream.read(&mut byte).ok()? == 1 && byte != *b"\n" {
+        line.extend(byte);
+    }
+    String::from_utf8(line).ok().filter(|line| !line.is_empty())
+}
+
+/// Asks again on a connection that stays.
+pub fn again(stream: &mut TcpStream) -> Option<String> {
+    stream.write_all(b"?\n").ok()?;
+    said(stream)
+}
+
+/// What a UDP server says, or nothing.
+pub fn udp(place: &Path, to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    within(place, move || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        ask(&socket)
+    })
+}
+
+/// Asks by a socket that stays.
+pub fn ask(socket: &UdpSocket) -> Option<String> {
+    socket.send(b"?").ok()?;
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..length]).trim().to_string())
+}
