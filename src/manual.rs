@@ -217,6 +217,7 @@ fn sample(message: &Message) -> String {
             Check::Bool => "true".to_string(),
             Check::Ip | Check::Ipv4 => "10.0.0.1".to_string(),
             Check::Services => "'{\"VirtualRouter\": [\"DHCP\", \"DNS\"]}'".to_string(),
+            Check::Statements => "'[{\"effect\": \"Allow\", \"actions\": [\"read\"]}]'".to_string(),
             Check::Password => "-".to_string(),
             _ => "web".to_string(),
         };

@@ -32,6 +32,8 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "account" => &["uuid", "name", "type", "description"],
         "accessKey" => &["uuid", "AccessKeyID", "state", "accountUuid", "description"],
         "apiToken" => &["uuid", "name", "scopes", "expirationDate", "accountUuid"],
+        "policy" => &["uuid", "name", "statements", "description"],
+        "role" => &["uuid", "name", "statements", "policies", "description"],
         "accountResourceRef" => &["resourceUuid", "resourceType", "accountUuid"],
         "sharedResource" => &["resourceUuid", "resourceType", "receiverAccountUuid", "toPublic", "ownerAccountUuid"],
         "quota" => &["name", "value", "identityUuid"],
@@ -203,10 +205,22 @@ pub fn cell(value: &Value) -> String {
         Value::Null => "-".to_string(),
         Value::String(text) => clean(text),
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            items.iter().map(|item| clean(&item.to_string())).collect::<Vec<_>>().join("\n")
+            items.iter().map(brief).collect::<Vec<_>>().join("\n")
         }
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
         other => clean(&other.to_string()),
+    }
+}
+
+/// A thing within another one: what it says, where that is known, else all of it.
+fn brief(item: &Value) -> String {
+    match (&item["effect"], &item["actions"], &item["policyUuid"]) {
+        (Value::String(effect), Value::Array(actions), _) => {
+            let actions: Vec<String> = actions.iter().map(cell).collect();
+            clean(&format!("{effect} {}", actions.join(",")))
+        }
+        (_, _, Value::String(policy)) => clean(policy),
+        _ => clean(&item.to_string()),
     }
 }
 
@@ -219,6 +233,13 @@ pub fn clean(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn statements_and_policies_are_shown_in_a_word_each() {
+        let role = json!([{"uuid": "u", "effect": "Allow", "actions": ["read", "Stop*"]}, {"x": 1}]);
+        assert_eq!(cell(&role), "Allow read,Stop*\n{\"x\":1}");
+        assert_eq!(cell(&json!([{"policyUuid": "p", "roleUuid": "r"}])), "p");
+    }
 
     fn routers() -> Vec<Value> {
         vec![

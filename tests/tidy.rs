@@ -145,7 +145,9 @@ fn kinds() -> Vec<StreamKind> {
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
-        Account => Some(Ownership),
+        Account => Some(Policy),
+        Policy => Some(Role),
+        Role => Some(Ownership),
         Ownership => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()

@@ -2,7 +2,7 @@
 
 use crate::{
     access_key::AccessKey, api_token::ApiToken, context::Context, decision::Decision, directory::Relation,
-    facts::Facts, ownership, rules,
+    facts::Facts, ownership, role, rules,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -154,6 +154,7 @@ pub(crate) fn delete(command: &DeleteAccount, facts: &Facts) -> Result<Decision,
     rules::unblocked("account", ownership::of_account(facts, command.uuid)?)?;
     let mut decision = decision.event(AccountEvent::Deleted {});
     ownership::forget(&mut decision, facts, command.uuid)?;
+    role::forget(&mut decision, facts, command.uuid)?;
     Ok(decision)
 }
 

@@ -39,6 +39,8 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::Offering(OfferingEvent::Deleted {})
             | Event::Vip(VipEvent::Deleted { .. })
             | Event::Account(AccountEvent::Deleted {})
+            | Event::Policy(PolicyEvent::Deleted {})
+            | Event::Role(RoleEvent::Deleted {})
     )
 }
 
@@ -148,6 +150,15 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::CreateAccount(c) => account::create(c, facts, context),
         Command::UpdateAccount(c) => account::update(c, facts),
         Command::DeleteAccount(c) => account::delete(c, facts),
+        Command::CreatePolicy(c) => policy::create(c, facts, context),
+        Command::DeletePolicy(c) => policy::delete(c, facts),
+        Command::CreateRole(c) => role::create(c, facts, context),
+        Command::UpdateRole(c) => role::update(c, facts),
+        Command::AttachPolicyToRole(c) => role::attach_policy(c, facts),
+        Command::DetachPolicyFromRole(c) => role::detach_policy(c, facts),
+        Command::AttachRoleToAccount(c) => role::attach(c, facts),
+        Command::DetachRoleFromAccount(c) => role::detach(c, facts),
+        Command::DeleteRole(c) => role::delete(c, facts),
         Command::ShareResource(c) => ownership::share(c, facts),
         Command::RevokeResourceSharing(c) => ownership::revoke(c, facts),
         Command::ChangeResourceOwner(c) => ownership::change_owner(c, facts),
@@ -267,6 +278,15 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::CreateAccount(_) => (Account, made),
         Command::UpdateAccount(c) => (Account, c.uuid.0),
         Command::DeleteAccount(c) => (Account, c.uuid.0),
+        Command::CreatePolicy(_) => (Policy, made),
+        Command::DeletePolicy(c) => (Policy, c.uuid.0),
+        Command::CreateRole(_) => (Role, made),
+        Command::UpdateRole(c) => (Role, c.uuid.0),
+        Command::AttachPolicyToRole(c) => (Role, c.role_uuid.0),
+        Command::DetachPolicyFromRole(c) => (Role, c.role_uuid.0),
+        Command::AttachRoleToAccount(c) => (Role, c.role_uuid.0),
+        Command::DetachRoleFromAccount(c) => (Role, c.role_uuid.0),
+        Command::DeleteRole(c) => (Role, c.uuid.0),
         Command::ShareResource(c) => (Ownership, c.resource_uuids.first().copied().unwrap_or(Id::NIL)),
         Command::RevokeResourceSharing(c) => (Ownership, c.resource_uuids.first().copied().unwrap_or(Id::NIL)),
         Command::ChangeResourceOwner(c) => (Ownership, c.resource_uuid),

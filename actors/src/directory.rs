@@ -52,6 +52,10 @@ pub enum Relation {
     KeysWithId,
     /// The API token that a digest stands for.
     TokensWithDigest,
+    /// Roles that are attached to an account.
+    RolesOfAccount,
+    /// Roles that have a policy.
+    RolesWithPolicy,
     /// The tags whose text names a resource.
     TagsNaming,
     /// Resources of a kind that an account has; what is destroyed and may be recovered is not among them.
@@ -185,7 +189,7 @@ impl Directory {
     pub fn may_bear(head: &EventHead<'_>) -> bool {
         head.version == 1
             || match head.stream.kind {
-                StreamKind::L2Network | StreamKind::TagSet | StreamKind::Ownership => true,
+                StreamKind::L2Network | StreamKind::TagSet | StreamKind::Ownership | StreamKind::Role => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
                 StreamKind::Account if head.name.starts_with("AccessKey") || head.name.starts_with("ApiToken") => true,
@@ -302,6 +306,13 @@ impl Directory {
                 self.remove((AccountOfCredential, api_token.0), id);
                 self.forget(api_token.0);
             }
+            Event::Role(RoleEvent::Created { policies, .. }) => {
+                policies.iter().for_each(|policy| self.add(RolesWithPolicy, *policy, id));
+            }
+            Event::Role(RoleEvent::PolicyAttached { policy }) => self.add(RolesWithPolicy, *policy, id),
+            Event::Role(RoleEvent::PolicyDetached { policy }) => self.remove((RolesWithPolicy, policy.0), id),
+            Event::Role(RoleEvent::AccountAttached { account }) => self.add(RolesOfAccount, *account, id),
+            Event::Role(RoleEvent::AccountDetached { account }) => self.remove((RolesOfAccount, account.0), id),
             Event::Ownership(event) => self.ownership(id, event),
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
                 self.add(ResourceOfTag, *tag, id);

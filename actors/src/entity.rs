@@ -4,7 +4,7 @@
 //! decide → sequence → evolve → durable → reply: the actor takes the next command as soon as the last one is
 //! sequenced; who asked waits for the disk by himself.
 
-use crate::{context::Context, decide::decide, decision::Decision, directory::SetKey, ownership, states::States};
+use crate::{context::Context, decide::decide, decision::Decision, directory::SetKey, ownership, role, states::States};
 use actix::{Actor, ActorContext, AsyncContext, Context as ActorCtx, Handler, Message};
 use std::{
     sync::Arc,
@@ -145,6 +145,7 @@ pub fn prepare(states: &States, clock: &dyn Clock, execute: &Execute) -> Result<
         None => states.facts(),
         Some(asking) => {
             let looked = states.facts();
+            role::permitted(asking, &looked)?;
             eyes = states.hiding(ownership::hidden(asking, &execute.command, &looked)?);
             eyes.facts().resting_on(looked.shown())
         }

@@ -64,7 +64,7 @@ const OWNED: [StreamKind; 7] = [
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 13] = [
+const NAMED: [StreamKind; 15] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -78,6 +78,8 @@ const NAMED: [StreamKind; 13] = [
     StreamKind::Router,
     StreamKind::Vip,
     StreamKind::Account,
+    StreamKind::Policy,
+    StreamKind::Role,
 ];
 /// What others may be let use.
 const SHARED: [StreamKind; 4] = [StreamKind::L3Network, StreamKind::Offering, StreamKind::Image, StreamKind::L2Network];

@@ -65,6 +65,8 @@ states!(
     GlobalConfig,
     ResourceConfig,
     Account,
+    Policy,
+    Role,
     Ownership,
 );
 

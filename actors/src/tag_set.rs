@@ -456,7 +456,16 @@ pub(crate) fn delete(command: &DeleteTag, facts: &Facts) -> Result<Decision, Ref
 /// Adds the tags that a new resource carries.
 pub(crate) fn add_common(decision: &mut Decision, facts: &Facts, context: &Context) -> Result<(), Refusal> {
     let (target, common) = (decision.target, &context.common);
-    let Some(resource_type) = resource_type(target.kind) else { return Ok(()) };
+    let Some(resource_type) = resource_type(target.kind) else {
+        let given = [("systemTags", &common.system_tags), ("userTags", &common.user_tags)];
+        return match given.into_iter().find(|(_, tags)| !tags.is_empty()) {
+            None => Ok(()),
+            Some((field, tags)) => {
+                let (tag, stem) = (&tags[0], target.kind.stem());
+                Err(Refusal::not_supported(format!("{field} = `{tag}`: tags of the kind {stem}")))
+            }
+        };
+    };
     let carrier = carrier_made(decision);
     for text in &common.system_tags {
         let whose = (target.id, resource_type, carrier);

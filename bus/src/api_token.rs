@@ -63,14 +63,21 @@ const NAMED_ONLY: &[&str] = &[
 ];
 
 /// Whether one of `scopes` has the message `name`.
-pub fn in_scope(scopes: &[String], name: &str, kind: MessageKind) -> bool {
-    scopes.iter().any(|scope| match scope.as_str() {
-        "*" => true,
-        exact if exact == name => true,
-        _ if NAMED_ONLY.contains(&name) => false,
+pub fn in_scopes(scopes: &[String], name: &str, kind: MessageKind) -> bool {
+    scopes.iter().any(|scope| in_scope(scope, name, kind))
+}
+
+/// Whether a scope has the message `name`, and does not take it along by chance.
+pub(crate) fn in_scope(scope: &str, name: &str, kind: MessageKind) -> bool {
+    has(scope, name, kind) && (scope == "*" || scope == name || !NAMED_ONLY.contains(&name))
+}
+
+/// Whether the message `name` is as `scope` says.
+pub(crate) fn has(scope: &str, name: &str, kind: MessageKind) -> bool {
+    match scope {
         "read" => kind != MessageKind::Command,
-        pattern => fits(pattern, name),
-    })
+        scope => scope == name || fits(scope, name),
+    }
 }
 
 /// Whether `name` is as `pattern` says, whose one `*` is for any letters.
@@ -92,19 +99,20 @@ pub fn accept_scopes(scopes: &[String]) -> Result<(), Refusal> {
             "at least one: `read`, a message, a pattern such as `Query*`, or `*`",
         ));
     }
-    for (at, scope) in scopes.iter().enumerate() {
-        let known = || messages().filter(|message| !message.internal);
-        if scope != "read" && !known().any(|message| message.name == scope || fits(scope, message.name)) {
-            let field = format!("scopes[{at}]");
-            let refusal = Refusal::argument(&field, scope, "`read`, a message, a pattern such as `Query*`, or `*`");
-            let near = nearest(scope, known().map(|message| message.name));
-            return Err(match near {
-                Some(near) => refusal.hint(format!("did you mean {near}?")),
-                None => refusal,
-            });
-        }
+    scopes.iter().enumerate().try_for_each(|(at, scope)| accept_scope(&format!("scopes[{at}]"), scope, scope))
+}
+
+/// Refuses the text of `field`, by which `scope` is meant, if no message is in that.
+pub(crate) fn accept_scope(field: &str, text: &str, scope: &str) -> Result<(), Refusal> {
+    let known = || messages().filter(|message| !message.internal);
+    if scope == "read" || known().any(|message| message.name == scope || fits(scope, message.name)) {
+        return Ok(());
     }
-    Ok(())
+    let refusal = Refusal::argument(field, text, "`read`, a message, a pattern such as `Query*`, or `*`");
+    Err(match nearest(scope, known().map(|message| message.name)) {
+        Some(near) => refusal.hint(format!("did you mean {near}?")),
+        None => refusal,
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_scope_has_what_it_says_and_no_key_to_more() {
-        let has = |scope: &str, name: &str, kind| in_scope(&[scope.to_string()], name, kind);
+        let has = |scope: &str, name: &str, kind| in_scopes(&[scope.to_string()], name, kind);
         use MessageKind::*;
         for (scope, name, kind) in [
             ("*", "CreateAccessKey", Command),
@@ -141,6 +149,6 @@ mod tests {
         ] {
             assert!(!has(scope, name, kind), "{scope} {name}");
         }
-        assert!(!in_scope(&[], "QueryZone", Query));
+        assert!(!in_scopes(&[], "QueryZone", Query));
     }
 }

@@ -1,6 +1,6 @@
 //! Who asks, as every way in says it to the bus; and whether such a one may send a message at all.
 
-use crate::{Access, Message, Refusal, RefusalKind, code, in_scope};
+use crate::{Access, Message, Refusal, RefusalKind, code, in_scopes};
 use std::sync::Arc;
 use switchback_events::{ADMIN_ACCOUNT, AccountId, Id};
 
@@ -82,7 +82,7 @@ impl Caller {
 
     /// Refuses a message that the API token it came in by is not for.
     fn in_scope(&self, message: &Message) -> Result<(), Refusal> {
-        let Some(scopes) = self.scopes.as_ref().filter(|scopes| !in_scope(scopes, message.name, message.kind)) else {
+        let Some(scopes) = self.scopes.as_ref().filter(|scopes| !in_scopes(scopes, message.name, message.kind)) else {
             return Ok(());
         };
         let (token, scopes) = (self.credential.unwrap_or_default(), scopes.join(", "));

@@ -150,6 +150,15 @@ commands!(
     CreateApiToken,
     DeleteApiToken,
     ReportApiToken,
+    CreatePolicy,
+    DeletePolicy,
+    CreateRole,
+    UpdateRole,
+    AttachPolicyToRole,
+    DetachPolicyFromRole,
+    AttachRoleToAccount,
+    DetachRoleFromAccount,
+    DeleteRole,
 );
 
 const fn query(
@@ -246,6 +255,8 @@ pub const QUERIES: &[Message] = &[
     query("QueryAccount", "/accounts", "account", Access::Account, "Accounts."),
     query("QueryAccessKey", "/accesskeys", "accessKey", Access::Account, "Access keys, without their secrets."),
     query("QueryApiToken", "/api-tokens", "apiToken", Access::Account, "API tokens, without what comes in by them."),
+    query("QueryPolicy", "/accounts/policies", "policy", Access::Account, "Policies: statements that roles share."),
+    query("QueryRole", "/identities/roles", "role", Access::Account, "Roles: what accounts may send."),
     query(
         "QueryAccountResourceRef",
         "/accounts/resources/refs",

@@ -1,7 +1,7 @@
 //! How a message is described: the catalogue is made of these, and everything that the outside sees of a
 //! message (routes, CLI verbs, subjects, OpenAPI, completion) is made from the catalogue.
 
-use crate::Refusal;
+use crate::{Refusal, STATEMENTS, accept_statements};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::{AddressMode, Id, NetworkServiceType};
@@ -111,6 +111,8 @@ pub enum Check {
     List(&'static Check),
     /// From a provider's uuid or type to a list of service types.
     Services,
+    /// A list of statements about messages.
+    Statements,
     /// Text that the decision itself checks: it has the more useful message.
     Any,
 }
@@ -153,6 +155,8 @@ uuids! {
     AccountId = ["account"],
     AccessKeyId = ["accessKey"],
     ApiTokenId = ["apiToken"],
+    PolicyId = ["policy"],
+    RoleId = ["role"],
 }
 
 macro_rules! required {
@@ -173,6 +177,7 @@ required!(
     Id,
     Value,
     Map<String, Value>,
+    switchback_events::PolicyStatement,
     switchback_events::SealedSecret,
     crate::Secret,
     std::collections::BTreeMap<String, Vec<String>>
@@ -232,6 +237,9 @@ impl Check {
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
             }
+            Check::Statements => format!(
+                "a list of 1 to {STATEMENTS} statements, such as [{{\"effect\": \"Allow\", \"actions\": [\"read\", \"Create*\"]}}]"
+            ),
             Check::Any => "text".to_string(),
         }
     }
@@ -251,6 +259,7 @@ impl Check {
             Check::Ipv4 | Check::Ip => Value::from("10.0.0.1"),
             Check::List(of) => Value::from(vec![of.example(uuid)]),
             Check::Services => serde_json::json!({"VirtualRouter": ["DHCP"]}),
+            Check::Statements => serde_json::json!([{"effect": "Allow", "actions": ["read"]}]),
         }
     }
 
@@ -305,6 +314,7 @@ impl Check {
                 }
                 true
             }
+            (Check::Statements, value) => return accept_statements(field, value),
             (Check::Any, Value::String(_)) => true,
             _ => false,
         };
@@ -331,7 +341,7 @@ impl Check {
             },
             Check::List(_) if text.starts_with('[') => json(text),
             Check::List(of) => Value::Array(text.split(',').map(|part| of.read(part)).collect()),
-            Check::Services => json(text),
+            Check::Services | Check::Statements => json(text),
             Check::Any if text.starts_with(['{', '[']) => json(text),
             _ => Value::String(text.to_string()),
         }

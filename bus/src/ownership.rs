@@ -1,6 +1,6 @@
 //! What can be asked of ownership: whose a resource is, who may use it, and how much an account may have.
 
-use crate::{Check, Check::*, Message, messages};
+use crate::{Check, Check::*, Message, MessageKind, messages};
 use serde_json::Value;
 use switchback_events::{AccountId, Id};
 
@@ -55,11 +55,19 @@ pub struct Asking {
     pub account: AccountId,
     /// What is named: the parameter and the id.
     pub named: Vec<(String, Id)>,
+    /// The message that the roles of the account must allow; none where no role takes it away.
+    pub sends: Option<(&'static str, MessageKind)>,
 }
 
 /// Whether a parameter is the uuid that a new resource shall have, and no name of one that there is.
 pub fn is_for_new(message: &Message, field: &str) -> bool {
     field == "resourceUuid" && message.name.starts_with("Create") && message.parameter("resourceType").is_none()
+}
+
+/// Whether an account changes its password, and nothing else of itself.
+fn is_own_password(message: &Message, parameters: &Value) -> bool {
+    let given = |field: &str| parameters.get(field).is_some_and(|value| !value.is_null());
+    message.name == "UpdateAccount" && given("password") && !given("name") && !given("description")
 }
 
 impl Asking {
@@ -82,7 +90,8 @@ impl Asking {
             let words = text.split(|c: char| !c.is_ascii_alphanumeric());
             named.extend(words.filter_map(|word| Some((field.clone(), word.parse::<Id>().ok()?))));
         }
-        Asking { account, named }
+        let stays = is_own_password(message, parameters);
+        Asking { account, named, sends: (!stays).then_some((message.name, message.kind)) }
     }
 }
 

@@ -35,6 +35,8 @@ pub enum StreamKind {
     GlobalConfig,
     ResourceConfig,
     Account,
+    Policy,
+    Role,
     Ownership,
 }
 
@@ -59,6 +61,8 @@ impl StreamKind {
             StreamKind::GlobalConfig => "global_config",
             StreamKind::ResourceConfig => "resource_config",
             StreamKind::Account => "account",
+            StreamKind::Policy => "policy",
+            StreamKind::Role => "role",
             StreamKind::Ownership => "ownership",
         }
     }

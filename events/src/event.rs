@@ -61,6 +61,8 @@ events! {
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
     ResourceConfig(ResourceConfigEvent) = ResourceConfig,
     Account(AccountEvent) = Account,
+    Policy(PolicyEvent) = Policy,
+    Role(RoleEvent) = Role,
     Ownership(OwnershipEvent) = Ownership,
 }
 
@@ -241,6 +243,12 @@ impl Event {
                     vec![api_token.0]
                 }
                 _ => vec![],
+            },
+            Event::Role(event) => match event {
+                RoleEvent::Created { policies, .. } => policies.iter().map(|policy| policy.0).collect(),
+                RoleEvent::PolicyAttached { policy } | RoleEvent::PolicyDetached { policy } => vec![policy.0],
+                RoleEvent::AccountAttached { account } | RoleEvent::AccountDetached { account } => vec![account.0],
+                RoleEvent::Updated { .. } | RoleEvent::Deleted {} => vec![],
             },
             Event::Ownership(OwnershipEvent::Owned { account, .. }) => vec![account.0],
             Event::Ownership(OwnershipEvent::Shared { accounts, .. } | OwnershipEvent::Unshared { accounts }) => {

@@ -180,6 +180,10 @@ ids! {
     AccessControlListId;
     /// An entry of an access control list.
     AccessControlEntryId;
+    /// Statements that roles share.
+    PolicyId;
+    /// What accounts may send.
+    RoleId;
     /// One command, chosen by its sender: the key of idempotence.
     CommandId;
 }

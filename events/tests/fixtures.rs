@@ -122,7 +122,9 @@ fn kinds() -> Vec<StreamKind> {
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
-        Account => Some(Ownership),
+        Account => Some(Policy),
+        Policy => Some(Role),
+        Role => Some(Ownership),
         Ownership => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
@@ -147,6 +149,8 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
         StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
         StreamKind::Account => variants::<AccountEvent>(),
+        StreamKind::Policy => variants::<PolicyEvent>(),
+        StreamKind::Role => variants::<RoleEvent>(),
         StreamKind::Ownership => variants::<OwnershipEvent>(),
     }
 }
@@ -244,6 +248,7 @@ fn samples() -> BTreeMap<Key, Event> {
     structure(&mut |case, event| add(case, event));
     networks(&mut |case, event| add(case, event));
     ownership(&mut |case, event| add(case, event));
+    roles(&mut |case, event| add(case, event));
     machines(&mut |case, event| add(case, event));
     vips(&mut |case, event| add(case, event));
     samples
@@ -399,6 +404,33 @@ fn ownership(add: &mut dyn FnMut(&str, Event)) {
     add("full", OwnershipEvent::Unpublished {}.into());
     add("full", OwnershipEvent::Ended {}.into());
     add("full", OwnershipEvent::QuotaChanged { name: text("l3.num"), value: 30 }.into());
+}
+
+fn roles(add: &mut dyn FnMut(&str, Event)) {
+    let statement = |name, effect, actions: &[&str]| PolicyStatement {
+        name,
+        effect,
+        actions: actions.iter().map(|action| text(action)).collect(),
+    };
+    let statements = || {
+        vec![
+            statement(some("look"), PolicyEffect::Allow, &["read", "Create*"]),
+            statement(None, PolicyEffect::Deny, &["CreateVmInstance"]),
+        ]
+    };
+    add("full", PolicyEvent::Created { name: text("p"), description: some("d"), statements: statements() }.into());
+    add("sparse", PolicyEvent::Created { name: text("p"), description: None, statements: vec![] }.into());
+    add("full", PolicyEvent::Deleted {}.into());
+    let role =
+        |description, statements, policies| RoleEvent::Created { name: text("r"), description, statements, policies };
+    add("full", role(some("d"), statements(), vec![id(1), id(2)]).into());
+    add("sparse", role(None, vec![], vec![]).into());
+    add("full", RoleEvent::Updated { name: some("r"), description: some("d") }.into());
+    add("full", RoleEvent::PolicyAttached { policy: id(1) }.into());
+    add("full", RoleEvent::PolicyDetached { policy: id(1) }.into());
+    add("full", RoleEvent::AccountAttached { account: id(3) }.into());
+    add("full", RoleEvent::AccountDetached { account: id(3) }.into());
+    add("full", RoleEvent::Deleted {}.into());
 }
 
 fn networks(add: &mut dyn FnMut(&str, Event)) {

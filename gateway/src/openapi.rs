@@ -440,6 +440,22 @@ fn schema(check: &Check) -> Value {
         Check::Services => json!({
             "type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}},
         }),
+        Check::Statements => {
+            let action = text(1, 255);
+            json!({
+                "type": "array", "minItems": 1, "maxItems": switchback_bus::STATEMENTS,
+                "items": {
+                    "type": "object",
+                    "required": ["effect", "actions"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "name": text(1, 255),
+                        "effect": {"type": "string", "enum": ["Allow", "Deny"]},
+                        "actions": {"type": "array", "items": action, "minItems": 1, "maxItems": switchback_bus::ACTIONS},
+                    },
+                },
+            })
+        }
         Check::Any => json!({"type": "string"}),
     }
 }

@@ -6,12 +6,14 @@
 
 mod not_yet;
 mod ownership;
+mod role;
 #[cfg(test)]
 mod tests;
 mod vip;
 
 pub use not_yet::{EIP, PORT_FORWARDING, VOLUME};
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
+pub use role::{POLICY, POLICY_STATEMENT, ROLE, ROLE_ACCOUNT_REF, ROLE_POLICY_REF};
 pub use vip::VIP;
 
 use Ty::*;
@@ -205,6 +207,11 @@ pub static KINDS: &[&Kind] = &[
     &ACCOUNT,
     &ACCESS_KEY,
     &API_TOKEN,
+    &POLICY,
+    &POLICY_STATEMENT,
+    &ROLE,
+    &ROLE_POLICY_REF,
+    &ROLE_ACCOUNT_REF,
     &ACCOUNT_RESOURCE_REF,
     &SHARED_RESOURCE,
     &QUOTA,
@@ -215,7 +222,11 @@ pub static ACCOUNT: Kind = Kind {
     name: "account",
     queries: &["QueryAccount"],
     fields: &[UUID, indexed("name", Text), f("description", Text), f("type", Text), CREATED, CHANGED],
-    relations: &[many("accessKeys", "accessKey", "accountUuid"), many("apiTokens", "apiToken", "accountUuid")],
+    relations: &[
+        many("accessKeys", "accessKey", "accountUuid"),
+        many("apiTokens", "apiToken", "accountUuid"),
+        many("roleRefs", "roleAccountRef", "accountUuid"),
+    ],
 };
 
 /// What an account's programs sign their requests with.

@@ -3,7 +3,10 @@
 //!
 //! **Invariant:** ids, `vf` and `vt` are those that folding row by row would give.
 
-use crate::catalogue::{IP_RANGE, KINDS, Kind, NIC, SERVICE_REF, SHARED_RESOURCE, USED_IP};
+use crate::catalogue::{
+    IP_RANGE, KINDS, Kind, NIC, POLICY_STATEMENT, ROLE_ACCOUNT_REF, ROLE_POLICY_REF, SERVICE_REF, SHARED_RESOURCE,
+    USED_IP,
+};
 use crate::fold::{Action, Row, RowChange, Rows, row_of};
 use crate::packed::{Packed, key};
 use crate::store::{StoreError, row_id};
@@ -11,12 +14,15 @@ use std::collections::{BTreeMap, HashMap};
 use switchback_events::{Id, Position};
 
 /// What the fold asks [`Rows::find`] for. Another question is answered, too, by looking at every row.
-const FOUND_BY: [(&Kind, &str); 5] = [
+const FOUND_BY: [(&Kind, &str); 8] = [
     (&NIC, "vmInstanceUuid"),
     (&USED_IP, "ipRangeUuid"),
     (&IP_RANGE, "l3NetworkUuid"),
     (&SERVICE_REF, "l3NetworkUuid"),
     (&SHARED_RESOURCE, "resourceUuid"),
+    (&POLICY_STATEMENT, "ownerUuid"),
+    (&ROLE_POLICY_REF, "roleUuid"),
+    (&ROLE_ACCOUNT_REF, "roleUuid"),
 ];
 
 /// One version of a row.

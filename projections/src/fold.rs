@@ -8,7 +8,8 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     account, cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, resource_config, router, tag_set, vip, vm_instance, zone,
+    network_service_provider, offering, ownership, policy, resource_config, role, router, tag_set, vip, vm_instance,
+    zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
@@ -119,6 +120,8 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),
         Event::Account(event) => account::changes(id, event, rows)?,
+        Event::Policy(event) => policy::changes(id, event, rows)?,
+        Event::Role(event) => role::changes(id, event, rows)?,
         Event::Ownership(event) => ownership::changes(id, event, rows)?,
     };
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());

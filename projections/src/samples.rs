@@ -124,7 +124,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(17) {
+    match random.below(18) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -423,6 +423,36 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 _ => VipEvent::Deleted { l3_network: l3 },
             };
             (id("vip", few(random)), event.into())
+        }
+        15 => {
+            let statement = PolicyStatement {
+                name: maybe(random),
+                effect: *random.pick(&[PolicyEffect::Allow, PolicyEffect::Deny]),
+                actions: vec![name(random)],
+            };
+            let statements = vec![statement; random.below(3)];
+            let policy = PolicyId(id("policy", random.below(5)));
+            let account = AccountId(id("account", random.below(3)));
+            let event = match random.below(12) {
+                0 => return (policy.0, PolicyEvent::Deleted {}.into()),
+                1 | 2 => {
+                    let created = PolicyEvent::Created { name: name(random), description: maybe(random), statements };
+                    return (policy.0, created.into());
+                }
+                3 => RoleEvent::Deleted {},
+                4 => RoleEvent::Updated { name: maybe(random), description: maybe(random) },
+                5 => RoleEvent::PolicyAttached { policy },
+                6 => RoleEvent::PolicyDetached { policy },
+                7 => RoleEvent::AccountAttached { account },
+                8 => RoleEvent::AccountDetached { account },
+                _ => RoleEvent::Created {
+                    name: name(random),
+                    description: maybe(random),
+                    statements,
+                    policies: vec![policy],
+                },
+            };
+            (id("role", random.below(5)), event.into())
         }
         14 => {
             let (resource, account) = (StreamKind::L3Network, AccountId(id("account", random.below(3))));

@@ -28,6 +28,12 @@ pub(crate) enum Visible {
     Addresses,
     /// Those of a resource that it sees.
     OfResource,
+    /// Those of a role of its own, which a field names.
+    OfRole(&'static str),
+    /// Policies of its roles.
+    OfRoles,
+    /// Statements of its roles, and of their policies.
+    Statements,
 }
 
 /// What an account sees of a kind.
@@ -40,6 +46,11 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "sharedResource" => Visible::Naming(&["ownerAccountUuid", "receiverAccountUuid"]),
         "quota" => Visible::Naming(&["identityUuid"]),
         "accessKey" | "apiToken" => Visible::Naming(&["accountUuid"]),
+        "roleAccountRef" => Visible::Naming(&["accountUuid"]),
+        "role" => Visible::OfRole("uuid"),
+        "rolePolicyRef" => Visible::OfRole("roleUuid"),
+        "policy" => Visible::OfRoles,
+        "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
         "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" => Visible::Shared,
@@ -59,7 +70,9 @@ pub(crate) fn condition(
     account: &str,
     rows: &dyn Fn(&'static Kind, &str) -> String,
 ) -> String {
-    use crate::catalogue::{ACCOUNT_RESOURCE_REF, IP_RANGE, NIC, SHARED_RESOURCE, VIP};
+    use crate::catalogue::{
+        ACCOUNT_RESOURCE_REF, IP_RANGE, NIC, ROLE_ACCOUNT_REF, ROLE_POLICY_REF, SHARED_RESOURCE, VIP,
+    };
     let own = || {
         let refs = rows(&ACCOUNT_RESOURCE_REF, "o");
         format!("SELECT o.\"resourceUuid\" FROM {refs} WHERE o.\"accountUuid\"={account}")
@@ -70,6 +83,14 @@ pub(crate) fn condition(
             "{} UNION ALL SELECT s.\"resourceUuid\" FROM {shares} WHERE s.\"receiverAccountUuid\"={account} OR s.\"toPublic\"=1",
             own()
         )
+    };
+    let roles = || {
+        let refs = rows(&ROLE_ACCOUNT_REF, "a");
+        format!("SELECT a.\"roleUuid\" FROM {refs} WHERE a.\"accountUuid\"={account}")
+    };
+    let policies = || {
+        let refs = rows(&ROLE_POLICY_REF, "p");
+        format!("SELECT p.\"policyUuid\" FROM {refs} WHERE p.\"roleUuid\" IN ({})", roles())
     };
     match of(kind).unwrap_or(Visible::None) {
         // What is bound must be used: the account is never null.
@@ -97,6 +118,9 @@ pub(crate) fn condition(
                 own()
             )
         }
+        Visible::OfRole(field) => format!("{alias}.\"{field}\" IN ({})", roles()),
+        Visible::OfRoles => format!("{alias}.\"uuid\" IN ({})", policies()),
+        Visible::Statements => format!("{alias}.\"ownerUuid\" IN ({} UNION ALL {})", roles(), policies()),
         Visible::OfResource => {
             let ranges = rows(&IP_RANGE, "r");
             let ranges = format!("SELECT r.\"uuid\" FROM {ranges} WHERE r.\"l3NetworkUuid\" IN ({})", seen());

@@ -11,6 +11,7 @@ use switchback_actors::{
     entity::{Decided, Execute, refusal_of},
     ownership,
     reconcilers::Settled,
+    role,
 };
 use switchback_bus::*;
 use switchback_events::{CommandId, Commit, Id, Position, Provenance, StreamKey, Version};
@@ -41,7 +42,7 @@ impl Bus for Node {
     }
 
     async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {
-        caller.may_send(message(&request.name)?)?;
+        self.may_ask(caller, message(&request.name)?, &Value::Null).await?;
         self.history().query(request, caller.limited_to()).await
     }
 
@@ -58,7 +59,7 @@ impl Bus for Node {
     }
 
     async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {
-        caller.may_send(message(name)?)?;
+        self.may_ask(caller, message(name)?, &parameters).await?;
         self.look_up(name, &parameters, caller.limited_to()).await
     }
 
@@ -91,7 +92,9 @@ impl Node {
         let (mut command, mut common) = command(&request.name, &request.parameters)?;
         let mut body = self.secrets.body_of(message, &request.parameters);
         if let Some(account) = request.caller.limited_to().filter(|_| message.access != Access::Anyone) {
-            common.asking = Some(Asking::of(account, message, &request.parameters));
+            let asking = Asking::of(account, message, &request.parameters);
+            self.permitted(&asking).await?;
+            common.asking = Some(asking);
             // The same id and words of another account are another command.
             body = Id::of_name(&format!("{account} {body}"));
         }
@@ -171,6 +174,24 @@ impl Node {
                 Ok(reply(id, self.journal.durable(), version, false, vec![], events))
             }
         }
+    }
+
+    /// Refuses a read or query that the caller, or the roles of its account, may not send.
+    async fn may_ask(&self, caller: &Caller, message: &Message, parameters: &Value) -> Result<(), Refusal> {
+        caller.may_send(message)?;
+        match caller.limited_to().filter(|_| message.access != Access::Anyone) {
+            Some(account) => self.permitted(&Asking::of(account, message, parameters)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what the roles of an account do not let it send. A decision is held to them again.
+    async fn permitted(&self, asking: &Asking) -> Result<(), Refusal> {
+        let permitted = role::permits(self.states(), asking);
+        if permitted.is_err() {
+            self.all_durable().await?;
+        }
+        permitted
     }
 
     /// The version of a stream, as far as who asks may know of it.

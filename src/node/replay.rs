@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 18] = [
+pub(super) const STREAMS: [StreamKind; 20] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -36,6 +36,8 @@ pub(super) const STREAMS: [StreamKind; 18] = [
     StreamKind::GlobalConfig,
     StreamKind::ResourceConfig,
     StreamKind::Account,
+    StreamKind::Policy,
+    StreamKind::Role,
     StreamKind::Ownership,
 ];
 

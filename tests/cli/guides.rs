@@ -17,6 +17,11 @@ fn the_session_over_http_goes_as_printed() {
     holds("docs/guides/http-api.md");
 }
 
+#[test]
+fn the_session_with_roles_goes_as_printed() {
+    holds("docs/guides/roles.md");
+}
+
 /// One line of a session, and what the page shows below it.
 struct Step {
     /// Where it stands in the page.

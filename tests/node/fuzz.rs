@@ -145,6 +145,12 @@ impl Fuzz {
             Check::Services => {
                 json!({self.pick(&["VirtualRouter", "x", ""]): [self.pick(&["DHCP", "DNS", "SNAT", "Eip", ""])]})
             }
+            Check::Statements => {
+                let effect = self.pick(&["Allow", "Deny", ""]).to_string();
+                let action =
+                    self.pick(&["*", "read", "Query*", "CreateZone", "APICreateZoneMsg", ".", "**", ""]).to_string();
+                json!([{"effect": effect, "actions": [action]}])
+            }
             _ => json!(self.text()),
         }
     }

@@ -29,6 +29,7 @@ mod replay;
 mod requests;
 mod resource_configs;
 mod restart;
+mod roles;
 mod rules;
 mod sessions;
 mod tags;

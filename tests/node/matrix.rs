@@ -1,5 +1,5 @@
-//! The matrix of rights: every message of the catalogue, by both ways over HTTP, asked by nobody, by an account and by an
-//! administrator; and every id that a message may name, as one's own, shared, foreign and absent. What is expected
+//! The matrix of rights: every message of the catalogue, by both ways over HTTP, asked by nobody, by an account, by one
+//! whose role allows it or does not, and by an administrator; and every id that a message may name, as one's own, shared, foreign and absent. What is expected
 //! follows from the catalogue, so a new message is asked without a line here; what it only uses stands in [`USED`].
 
 use crate::harness::{Site, World, uuid};
@@ -178,6 +178,7 @@ async fn every_message_by_every_role_of_what_is_own_shared_foreign_and_absent() 
     let world = World::new();
     let site = Site::new(&world).await;
     let (bob, eve) = (Tenant::new(&world, "bob").await, Tenant::new(&world, "eve").await);
+    let carol = Tenant::new(&world, "carol").await;
     let l2 = site.l2("tenants").await;
     let (one, other) = (site.network("one", "10.7.0.0/24").await, site.network("other", "10.8.0.0/24").await);
     share(&world, &[&l2], &[&bob, &eve]).await;
@@ -185,11 +186,16 @@ async fn every_message_by_every_role_of_what_is_own_shared_foreign_and_absent() 
     share(&world, &shared.each_ref().map(String::as_str), &[&bob]).await;
     let own = belongings(&bob, &l2, "10.50.0.0/24").await;
     let mut foreign = belongings(&eve, &l2, "10.51.0.0/24").await;
+    let policy = json!({"name": "p", "statements": [{"effect": "Allow", "actions": ["*"]}]});
+    let policy = uuid(&world.make("CreatePolicy", policy).await);
+    let role = uuid(&world.make("CreateRole", json!({"name": "r", "policyUuids": [policy]})).await);
+    world.done("AttachRoleToAccount", json!({"roleUuid": role, "accountUuid": eve.uuid})).await;
+    foreign.extend([policy, role]);
     let of_admin = [other, site.zone.clone(), site.cluster.clone(), site.hosts[0].clone(), eve.uuid.clone()];
     foreign.extend(of_admin);
     let absent = Id::of_name("absent").to_string();
 
-    let callers = vec![Caller::administrator("admin"), bob.caller.clone(), eve.caller.clone()];
+    let callers = vec![Caller::administrator("admin"), bob.caller.clone(), eve.caller.clone(), carol.caller.clone()];
     let gateway = Gateway::new(world.node.clone(), Arc::new(Doors(callers)));
     let app = init_service(App::new().configure(|config| gateway.configure(config))).await;
     let ask = async |token: &str, request: TestRequest| {
@@ -229,6 +235,34 @@ async fn every_message_by_every_role_of_what_is_own_shared_foreign_and_absent() 
                     faults.push(format!("{way:?} {} by `{token}`: {expected:?}, not {answer:?}", message.name));
                 }
             }
+        }
+    }
+
+    // The same of an account with a role that has the message only, and with one that has all others.
+    for message in outside() {
+        let only = json!([{"effect": "Allow", "actions": [message.name]}]);
+        let others = json!([{"effect": "Allow", "actions": ["*"]}, {"effect": "Deny", "actions": [message.name]}]);
+        for (allows, statements) in [(true, only), (false, others)] {
+            let role = json!({"name": "r", "statements": statements});
+            let pair = json!({"roleUuid": uuid(&world.make("CreateRole", role).await), "accountUuid": carol.uuid});
+            world.done("AttachRoleToAccount", pair.clone()).await;
+            for way in [Way::Native, Way::Zstack] {
+                let Some(request) = request(way, message, parameters(message, &absent, None)) else { continue };
+                let answer = ask("carol", request).await;
+                let sent = match message.access {
+                    Access::Anyone => true,
+                    Access::Account => allows,
+                    Access::Administrator | Access::System => false,
+                };
+                let well = match sent {
+                    false => answer.is(if way == Way::Zstack { 503 } else { 403 }, "ID.1001"),
+                    true => !matches!(answer.code(), "ID.1001" | "ID.1002") && answer.status != 500,
+                };
+                if !well {
+                    faults.push(format!("{way:?} {} by a role that allows it: {allows}: {answer:?}", message.name));
+                }
+            }
+            world.done("DetachRoleFromAccount", pair).await;
         }
     }
 

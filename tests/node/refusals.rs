@@ -4,6 +4,7 @@ mod accounts;
 mod l2_networks;
 mod nics;
 mod ownership;
+mod roles;
 mod vips;
 
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
@@ -44,6 +45,8 @@ struct Scene {
     vip_ip: String,
     system_vip: String,
     public_range: String,
+    policy: String,
+    role: String,
 }
 
 async fn l3(world: &World, l2: &str, extra: Value) -> String {
@@ -100,6 +103,9 @@ async fn scene() -> Scene {
     let disabled_l3 = l3(&world, &untagged, json!({})).await;
     world.done("ChangeL3NetworkState", json!({"uuid": disabled_l3, "stateEvent": "disable"})).await;
     let overlapping = site.network("overlapping", "172.20.0.0/25").await;
+    let policy = json!({"name": "p", "statements": [{"effect": "Allow", "actions": ["read"]}]});
+    let policy = uuid(&world.make("CreatePolicy", policy).await);
+    let role = uuid(&world.make("CreateRole", json!({"name": "r"})).await);
     let guest_range = uuid(&world.one("QueryIpRange", &[&format!("l3NetworkUuid={guest}")]).await);
     let vip = world.make("CreateVip", json!({"name": "vip", "l3NetworkUuid": site.public})).await;
     let system = world.query("QueryVip", &["system=true"]).await;
@@ -127,6 +133,8 @@ async fn scene() -> Scene {
         system_vip: uuid(&system[0]),
         public_range,
         taken_ip: text(&running["vmNics"][0], "ip"),
+        policy,
+        role,
         router_nic: uuid(&world.get("QueryVirtualRouterVm", &router).await["vmNics"][0]),
         running_nic: uuid(&running["vmNics"][0]),
         running: uuid(&running),
@@ -650,6 +658,7 @@ async fn every_command_refuses_bad_input_and_leaves_no_trace() {
         nics::rows,
         ownership::rows,
         vips::rows,
+        roles::rows,
         tags_and_configuration,
     ];
     let rows: Vec<Row> = tables.iter().flat_map(|table| table(&scene)).collect();
@@ -695,6 +704,16 @@ fn bad_values(check: &Check) -> Vec<Value> {
             values
         }
         Check::Services => vec![json!(7), json!(["DHCP"]), json!({"VirtualRouter": "DHCP"}), json!({"x": [7]})],
+        Check::Statements => vec![
+            json!([]),
+            json!("x"),
+            json!(["x"]),
+            json!([{"effect": "Allow", "actions": []}]),
+            json!([{"effect": "Maybe", "actions": ["read"]}]),
+            json!([{"effect": "Deny", "actions": ["CreateZon"]}]),
+            json!([{"effect": "Deny", "actions": ["read"], "resources": ["x"]}]),
+            json!([{"effect": "Deny", "actions": vec!["read"; 201]}]),
+        ],
         Check::Any => vec![json!(7), json!(["x"]), json!({})],
     }
 }

@@ -22,8 +22,23 @@ pub(crate) fn of_command(reply: CommandReply) -> Value {
 pub(crate) fn shape(reply: &mut Value) {
     if let Value::Object(map) = reply {
         map.remove("position");
+        map.values_mut().for_each(statements);
     }
     times(reply);
+}
+
+/// Of a role ZStack's clients know each statement as a part of an entry; of a policy it is as it is.
+fn statements(inventories: &mut Value) {
+    let each = match inventories {
+        Value::Array(inventories) => inventories.as_mut_slice(),
+        one => std::slice::from_mut(one),
+    };
+    for role in each.iter_mut().filter(|inventory| inventory["policies"].is_array()) {
+        for entry in role["statements"].as_array_mut().into_iter().flatten() {
+            let statement = json!({"name": entry["name"], "effect": entry["effect"], "actions": entry["actions"]});
+            entry["statement"] = statement;
+        }
+    }
 }
 
 fn times(value: &mut Value) {
@@ -78,6 +93,19 @@ mod tests {
         {
             assert_eq!(time(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_statement_is_a_part_of_an_entry_of_a_role_and_whole_in_a_policy() {
+        let entry = json!({"uuid": "u", "name": null, "effect": "Deny", "actions": ["read"]});
+        let statement = json!({"name": null, "effect": "Deny", "actions": ["read"]});
+        let mut role = json!({"inventory": {"policies": [], "statements": [entry]}});
+        shape(&mut role);
+        assert_eq!(role["inventory"]["statements"][0]["statement"], statement);
+        let policy = json!({"inventories": [{"statements": [entry]}, {"name": "x"}, 7]});
+        let mut shaped = policy.clone();
+        shape(&mut shaped);
+        assert_eq!(shaped, policy);
     }
 
     #[test]

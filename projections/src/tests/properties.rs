@@ -140,7 +140,7 @@ fn every_relation_is_right_at_every_position() {
 #[test]
 fn random_queries_match_some_rows_and_not_others() {
     let mut random = Random(7);
-    let log = random_log(&mut random, 300);
+    let log = random_log(&mut random, 600);
     let state = Memory::at_each(initial_state(), &log).pop().unwrap();
     let telling = (0..1000).filter(|_| {
         let kind = *random.pick(KINDS);
@@ -153,7 +153,7 @@ fn random_queries_match_some_rows_and_not_others() {
 
 #[test]
 fn every_kind_has_rows_in_the_random_logs() {
-    let log = random_log(&mut Random(11), 600);
+    let log = random_log(&mut Random(11), 1200);
     let states = Memory::at_each(initial_state(), &log);
     let without = ["networkServiceProvider", "volume", "vip", "eip", "portForwarding"];
     for kind in KINDS.iter().filter(|kind| !without.contains(&kind.name)) {
