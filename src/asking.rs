@@ -3,7 +3,7 @@
 use crate::{client::Client, failure::Failure};
 use actix_web::{ResponseError, body::MessageBody};
 use futures_util::StreamExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::{
     io::{self, Cursor, Read},
     path::Path,
@@ -105,7 +105,8 @@ impl Asked for Directory {
                     _ => {}
                 }
             }
-            self.runtime.block_on(self.at_rest.query(&whoever(), request)).map(|reply| json!(reply))
+            let reply = self.runtime.block_on(self.at_rest.query(&whoever(), request));
+            reply.map(|reply| serde_json::from_str(&reply.into_json()).unwrap_or_default())
         } else {
             let mut map = Map::new();
             for (name, text) in parameters {

@@ -126,16 +126,27 @@ pub struct QueryRequest {
 }
 
 /// The inventories that matched.
-#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Debug)]
 pub struct QueryReply {
-    /// In order.
-    pub inventories: Vec<Value>,
+    /// In order, as a JSON array: a page may have a hundred thousand, and most who carry it do not look into it.
+    pub inventories: String,
     /// With `count` or `replyWithCount`: how many match in all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// What the inventories stand at.
     pub position: Position,
+}
+
+impl QueryReply {
+    /// The inventories, for those who look into them.
+    pub fn rows(&self) -> Vec<Value> {
+        serde_json::from_str(&self.inventories).unwrap_or_default()
+    }
+
+    /// The reply as JSON.
+    pub fn into_json(self) -> String {
+        let total = self.total.map_or_else(String::new, |total| format!("\"total\":{total},"));
+        format!("{{\"inventories\":{},{total}\"position\":{}}}", self.inventories, self.position)
+    }
 }
 
 /// A wish to follow the log.

@@ -1,7 +1,7 @@
 //! `GET /v1/queries/{Name}`, and the routes that are reads with a path of their own.
 
 use crate::{Caller, Gateway, Problem, message, parameters::Parameters};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use serde_json::{Map, Value, json};
 use switchback_bus::{Message, MessageKind, QueryRequest, Refusal};
 
@@ -20,7 +20,7 @@ pub(crate) async fn get(
     let reply = gateway.bus.query(&caller, query(message.name, parameters)?).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header(("X-Switchback-Position", reply.position.to_string()));
-    Ok(response.json(reply))
+    Ok(response.content_type(ContentType::json()).body(reply.into_json()))
 }
 
 pub(crate) fn query(name: &str, mut parameters: Parameters) -> Result<QueryRequest, Problem> {

@@ -62,7 +62,7 @@ impl Bus for FakeBus {
         self.refused().await?;
         assert!(!request.q.iter().any(|q| q == "panic"), "asked to");
         self.queries.lock().unwrap().push(request);
-        Ok(QueryReply { inventories: vec![json!({"name": "z"})], total: Some(1), position: 9 })
+        Ok(QueryReply { inventories: json!([{"name": "z"}]).to_string(), total: Some(1), position: 9 })
     }
 
     async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {

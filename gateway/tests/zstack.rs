@@ -53,7 +53,7 @@ impl Bus for FakeBus {
         self.refused()?;
         let total = (request.count || request.reply_with_count).then_some(1);
         self.queries.lock().unwrap().push(request);
-        Ok(QueryReply { inventories: vec![json!({"name": "z", "lastOpDate": TIME})], total, position: 9 })
+        Ok(QueryReply { inventories: json!([{"name": "z", "lastOpDate": TIME}]).to_string(), total, position: 9 })
     }
 
     async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {

@@ -4,10 +4,10 @@
 use crate::catalogue::{Kind, Link, Relation, SYSTEM_TAG, Ty, USER_TAG};
 use crate::condition::{Condition, End, Op};
 use crate::fold::{self, Action, Row, RowChange, Rows};
-use crate::query::{Checked, Query, json};
+use crate::query::{Checked, Query};
 use crate::store::StoreError;
 use crate::value::Val;
-use rusqlite::types::{ToSql, ToSqlOutput};
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -320,5 +320,21 @@ fn sample(random: &mut crate::samples::Random, state: &Memory, kind: &'static Ki
         Val::Text(text) => text.to_string(),
         Val::List(members) if !members.is_empty() => random.pick(&members).clone(),
         _ => "0".to_string(),
+    }
+}
+
+/// A value as the API shows it.
+fn json(ty: Ty, value: ValueRef<'_>) -> Value {
+    match (ty, value) {
+        (Ty::Bool, ValueRef::Integer(number)) => Value::Bool(number != 0),
+        (Ty::Time, ValueRef::Integer(micros)) => {
+            jiff::Timestamp::from_microsecond(micros).map_or(Value::from(micros), |time| Value::from(time.to_string()))
+        }
+        (_, ValueRef::Integer(number)) => Value::from(number),
+        (ty, ValueRef::Text(text)) if ty.is_list() => {
+            serde_json::from_slice(text).unwrap_or_else(|_| Value::from([""; 0]))
+        }
+        (_, ValueRef::Text(text)) => Value::from(String::from_utf8_lossy(text)),
+        _ => Value::Null,
     }
 }

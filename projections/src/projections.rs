@@ -198,7 +198,7 @@ impl Projections {
     /// The inventory `uuid` of `kind`, now or at a position. Blocks.
     pub fn get(&self, kind: &'static Kind, uuid: &str, at: Option<Position>) -> Result<Option<Value>, QueryError> {
         let query = Query { at, limit: Some(1), ..Query::new(kind).with(format!("uuid={uuid}")) };
-        Ok(self.query(&query)?.inventories.pop())
+        Ok(self.query(&query)?.rows().pop())
     }
 
     /// Why the fold does not get on, if so. It keeps trying.

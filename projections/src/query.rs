@@ -8,8 +8,10 @@ use crate::condition::{BadQuery, Condition, unknown_field};
 use crate::store::StoreError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::HashMap;
+use std::io::Write;
+use std::ops::Range;
 use switchback_events::{Id, Position};
 
 /// How many inventories a query gives that does not say.
@@ -80,12 +82,20 @@ impl Query {
 /// The answer to a [`Query`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryReply {
-    /// One page of inventories; none where only a count was asked for.
-    pub inventories: Vec<Value>,
+    /// One page of inventories as a JSON array, empty where only a count was asked for. It is text because it is
+    /// written straight from the rows: trees of values in between are most of what a large page costs.
+    pub inventories: String,
     /// How many there are beyond the page, where that was asked for.
     pub total: Option<u64>,
     /// The position that the answer is of: `at`, or what the projections had reached.
     pub position: Position,
+}
+
+impl QueryReply {
+    /// The inventories, for those who look into them.
+    pub fn rows(&self) -> Vec<Value> {
+        serde_json::from_str(&self.inventories).unwrap_or_default()
+    }
 }
 
 /// Why a query has no answer.
@@ -186,7 +196,7 @@ pub(crate) fn answer(connection: &mut Connection, query: &Query) -> Result<Query
     }
     let view = View { at: query.at, account: query.account };
     let selection = Selection::new(checked.kind, &checked.conditions, checked.group, view);
-    let mut reply = QueryReply { inventories: Vec::new(), total: None, position: query.at.unwrap_or(reached) };
+    let mut reply = QueryReply { inventories: "[]".to_string(), total: None, position: query.at.unwrap_or(reached) };
     if query.count || query.reply_with_count {
         let Sql { text, arguments } = selection.count();
         let mut statement = transaction.prepare_cached(&text)?;
@@ -203,51 +213,91 @@ fn inventories(
     checked: &Checked,
     selection: &Selection,
     view: View,
-) -> Result<Vec<Value>, QueryError> {
+) -> Result<String, QueryError> {
     // The uuid comes first, to find the embedded rows by.
     let uuid = &checked.kind.fields[0];
     let fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
-    let shape = shape(&fields);
-    let (mut uuids, mut inventories) = (Vec::new(), Vec::new());
+    let entries = entries(&fields, &checked.embedded);
+    let (mut uuids, mut page, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     read(connection, selection.page(&fields, &checked.page), |row| {
+        if !uuids.is_empty() {
+            page.push(b',');
+        }
+        write_object(row, &entries, &mut page, |at, relation| gaps.push((at, uuids.len(), relation)))?;
         uuids.push(text(row, 0)?);
-        inventories.push(object(row, &shape)?);
         Ok(())
     })?;
-    for relation in &checked.embedded {
-        let mut members = members(connection, relation, &uuids, view)?;
-        for (inventory, uuid) in inventories.iter_mut().zip(&uuids) {
-            inventory.insert(relation.name.to_string(), Value::Array(members.remove(uuid).unwrap_or_default()));
-        }
+    let embedded: Vec<Members> = checked
+        .embedded
+        .iter()
+        .map(|relation| Members::read(connection, relation, &uuids, view))
+        .collect::<Result<_, _>>()?;
+    let mut array =
+        Vec::with_capacity(page.len() + 2 + embedded.iter().map(|members| members.text.len()).sum::<usize>());
+    array.push(b'[');
+    let mut written = 0;
+    for (at, owner, relation) in gaps {
+        array.extend_from_slice(&page[written..at]);
+        embedded[relation].write(owner, &mut array);
+        written = at;
     }
-    Ok(inventories.into_iter().map(Value::Object).collect())
+    array.extend_from_slice(&page[written..]);
+    array.push(b']');
+    // Each piece was text before.
+    Ok(String::from_utf8(array).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned()))
 }
 
-/// The inventories over an embedded relation, by the uuid of the row that they belong to, each oldest first.
-fn members(
-    connection: &Connection,
-    relation: &Relation,
-    owners: &[String],
-    view: View,
-) -> Result<HashMap<String, Vec<Value>>, QueryError> {
-    let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
-    let kind = relation.target();
-    let owner_field = &kind.fields[kind.column(owner).expect("the catalogue's own test checks every link")];
-    let visible = kind.fields.iter().filter(|field| !field.hidden);
-    let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible).collect();
-    let shape = shape(&fields);
-    let mut found = Vec::new();
-    read(connection, Selection::members(kind, owner, owners, view).all(&fields), |row| {
-        found.push((row.get::<_, i64>(fields.len())?, text(row, 0)?, object(row, &shape)?));
-        Ok(())
-    })?;
-    // Here, and not in SQL: it would carry whole rows through its sorter.
-    found.sort_unstable_by_key(|(id, ..)| *id);
-    let mut members = HashMap::<String, Vec<Value>>::new();
-    for (_, owner, member) in found {
-        members.entry(owner).or_default().push(Value::Object(member));
+/// The inventories over an embedded relation, as text.
+struct Members {
+    /// One after the other, as they were found.
+    text: Vec<u8>,
+    /// Which row each belongs to, its age, and where it is in the text; in order.
+    places: Vec<(usize, i64, Range<usize>)>,
+}
+
+impl Members {
+    /// Those of the rows whose uuids are `owners`.
+    fn read(
+        connection: &Connection,
+        relation: &Relation,
+        owners: &[String],
+        view: View,
+    ) -> Result<Members, QueryError> {
+        let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
+        let kind = relation.target();
+        let owner_field = &kind.fields[kind.column(owner).expect("the catalogue's own test checks every link")];
+        let visible = kind.fields.iter().filter(|field| !field.hidden);
+        let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible).collect();
+        let entries = entries(&fields, &[]);
+        let rows: HashMap<&[u8], usize> = owners.iter().map(String::as_bytes).zip(0..).collect();
+        let mut members = Members { text: Vec::new(), places: Vec::new() };
+        read(connection, Selection::members(kind, owner, owners, view).all(&fields), |row| {
+            let from = members.text.len();
+            write_object(row, &entries, &mut members.text, |_, _| {})?;
+            let owner = row.get_ref(0)?.as_bytes().unwrap_or_default();
+            if let Some(owner) = rows.get(owner) {
+                members.places.push((*owner, row.get(fields.len())?, from..members.text.len()));
+            }
+            Ok(())
+        })?;
+        // Here, and not in SQL: it would carry whole rows through its sorter.
+        members.places.sort_unstable_by_key(|(owner, id, _)| (*owner, *id));
+        Ok(members)
     }
-    Ok(members)
+
+    /// Writes those of one row as an array, oldest first.
+    fn write(&self, owner: usize, array: &mut Vec<u8>) {
+        let first = self.places.partition_point(|(other, ..)| *other < owner);
+        array.push(b'[');
+        for (place, (_, _, range)) in self.places[first..].iter().take_while(|(other, ..)| *other == owner).enumerate()
+        {
+            if place > 0 {
+                array.push(b',');
+            }
+            array.extend_from_slice(&self.text[range.clone()]);
+        }
+        array.push(b']');
+    }
 }
 
 fn read(
@@ -263,38 +313,71 @@ fn read(
     Ok(())
 }
 
-/// Where each of `fields` but the first is in a row, in the order of their names: so a map is soonest made of them.
-fn shape<'f>(fields: &[&'f Field]) -> Vec<(usize, &'f Field)> {
-    let mut shape: Vec<(usize, &Field)> = fields.iter().copied().enumerate().skip(1).collect();
-    shape.sort_by_key(|(_, field)| field.name);
-    shape
+/// A member of a JSON object: its key with quotes and colon, and where its value comes from.
+struct Entry {
+    name: &'static str,
+    key: String,
+    source: Source,
 }
 
-fn object(row: &Row<'_>, shape: &[(usize, &Field)]) -> rusqlite::Result<Map<String, Value>> {
-    shape.iter().map(|(at, field)| Ok((field.name.to_string(), json(field.ty, row.get_ref(*at)?)))).collect()
+enum Source {
+    /// This column of the row.
+    Column(usize, Ty),
+    /// The embedded relation with this number.
+    Embedded(usize),
+}
+
+/// What an inventory shows of a row with these `fields` but the first, in the order of names.
+fn entries(fields: &[&'static Field], embedded: &[&'static Relation]) -> Vec<Entry> {
+    let columns = fields.iter().enumerate().skip(1).map(|(at, field)| (field.name, Source::Column(at, field.ty)));
+    let embedded = embedded.iter().enumerate().map(|(at, relation)| (relation.name, Source::Embedded(at)));
+    let mut entries: Vec<Entry> = columns
+        .chain(embedded)
+        .map(|(name, source)| Entry { name, key: format!("{}:", Value::from(name)), source })
+        .collect();
+    entries.sort_by_key(|entry| entry.name);
+    entries.dedup_by_key(|entry| entry.name);
+    entries
+}
+
+/// Writes a row as a JSON object. Where an embedded relation belongs is told to `gap`, by place and number.
+fn write_object(
+    row: &Row<'_>,
+    entries: &[Entry],
+    text: &mut Vec<u8>,
+    mut gap: impl FnMut(usize, usize),
+) -> rusqlite::Result<()> {
+    text.push(b'{');
+    for (place, Entry { key, source, .. }) in entries.iter().enumerate() {
+        if place > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(key.as_bytes());
+        match *source {
+            Source::Column(at, ty) => write_value(ty, row.get_ref(at)?, text),
+            Source::Embedded(relation) => gap(text.len(), relation),
+        }
+    }
+    text.push(b'}');
+    Ok(())
 }
 
 fn text(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
     Ok(row.get_ref(at)?.as_str().unwrap_or_default().to_string())
 }
 
-/// A value as the API shows it.
-pub(crate) fn json(ty: Ty, value: ValueRef<'_>) -> Value {
-    match (ty, value) {
-        (Ty::Bool, ValueRef::Integer(number)) => Value::Bool(number != 0),
+/// Writes a value as the API shows it. Nothing fails that writes into memory.
+fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
+    let _ = match (ty, value) {
+        (Ty::Bool, ValueRef::Integer(number)) => write!(text, "{}", number != 0),
         (Ty::Time, ValueRef::Integer(micros)) => match jiff::Timestamp::from_microsecond(micros) {
-            Ok(time) => Value::String(time.to_string()),
-            Err(_) => Value::from(micros),
+            Ok(time) => write!(text, "\"{time}\""),
+            Err(_) => write!(text, "{micros}"),
         },
-        (_, ValueRef::Integer(number)) => Value::from(number),
-        (ty, ValueRef::Text(text)) if ty.is_list() => {
-            let members: Vec<String> = serde_json::from_slice(text).unwrap_or_default();
-            Value::Array(members.into_iter().map(Value::String).collect())
-        }
-        (_, ValueRef::Text(text)) => Value::String(match std::str::from_utf8(text) {
-            Ok(text) => text.to_string(),
-            Err(_) => String::from_utf8_lossy(text).into_owned(),
-        }),
-        _ => Value::Null,
-    }
+        (_, ValueRef::Integer(number)) => write!(text, "{number}"),
+        // The fold wrote the list as JSON.
+        (ty, ValueRef::Text(list)) if ty.is_list() => text.write_all(if list.is_empty() { b"[]" } else { list }),
+        (_, ValueRef::Text(given)) => serde_json::to_writer(text, &String::from_utf8_lossy(given)).map_err(Into::into),
+        _ => text.write_all(b"null"),
+    };
 }

@@ -109,7 +109,7 @@ mod tests {
         let path = directory.path().join("db");
         let first = Store::create(&path, &[]).unwrap();
         let readers = Readers::new(&path, Duration::from_secs(10));
-        let count = || readers.answer(&Query::new(&GLOBAL_CONFIG)).unwrap().inventories.len();
+        let count = || readers.answer(&Query::new(&GLOBAL_CONFIG)).unwrap().rows().len();
         assert_eq!(count(), 0);
         let _second = readers.without(|| {
             drop(first);

@@ -123,7 +123,7 @@ fn kind(name: &str) -> anyhow::Result<&'static Kind> {
 /// Some VMs that there are.
 fn vms(projections: &Projections) -> anyhow::Result<Vec<Id>> {
     let query = Query { limit: Some(10_000), fields: vec!["uuid".to_string()], ..Query::new(kind("vm")?) };
-    let rows = projections.query(&query)?.inventories;
+    let rows = projections.query(&query)?.rows();
     rows.iter().map(|row| row["uuid"].as_str().unwrap_or_default().parse().context("read a uuid")).collect()
 }
 
@@ -206,7 +206,7 @@ async fn write_and_look(
     let query = Query::new(kind("vm")?).with(format!("uuid={id}"));
     let reply = tokio::task::spawn_blocking(move || reader.query(&query)).await.context("the query panicked")??;
     let answered = durable.elapsed();
-    anyhow::ensure!(reply.inventories.first().is_some_and(|vm| vm["name"] == name.as_str()), "own write not seen");
+    anyhow::ensure!(reply.rows().first().is_some_and(|vm| vm["name"] == name.as_str()), "own write not seen");
     Ok([visible, answered, began.elapsed()])
 }
 

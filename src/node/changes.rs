@@ -172,7 +172,7 @@ fn rows(
         query.fields = own_fields(kind);
     }
     let reply = projections.query(&query).map_err(refusal_of)?;
-    Ok(reply.inventories.into_iter().map(|row| (key(&row), row)).collect())
+    Ok(reply.rows().into_iter().map(|row| (key(&row), row)).collect())
 }
 
 /// The names of a kind's own fields.

@@ -82,6 +82,6 @@ impl Node {
         };
         let query = Query { conditions: condition, limit: Some(1), ..Query::new(kind) };
         let projections = self.projections.clone();
-        tokio::task::spawn_blocking(move || projections.query(&query)).await.ok()?.ok()?.inventories.pop()
+        tokio::task::spawn_blocking(move || projections.query(&query)).await.ok()?.ok()?.rows().pop()
     }
 }

@@ -269,7 +269,7 @@ impl Node {
             let name = "QueryIpAddress".to_string();
             let query =
                 QueryRequest { name, q, sort, start: start.into(), limit: Some(limit.into()), ..Default::default() };
-            (total, self.history().query(query, account).await?.inventories)
+            (total, self.history().query(query, account).await?.rows())
         } else {
             let texts: Vec<String> = ips.iter().map(ToString::to_string).collect();
             let mut rows =
@@ -326,7 +326,7 @@ impl Node {
         let mut q = q.to_vec();
         q.push(format!("{field}?={}", values.join(",")));
         let query = QueryRequest { name: name.to_string(), q, ..QueryRequest::default() };
-        Ok(self.history().query(query, account).await?.inventories)
+        Ok(self.history().query(query, account).await?.rows())
     }
 
     async fn router_drift(&self, router: RouterId) -> Result<Value, Refusal> {

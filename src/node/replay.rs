@@ -147,7 +147,7 @@ fn digest_at(projections: &Projections, kind: &'static Kind, at: Position) -> Re
     loop {
         let mut query = Query::new(kind).at(at);
         (query.fields, query.start, query.limit) = (own_fields(kind), rows, Some(LIMIT_MAX));
-        let page = projections.query(&query).map_err(refusal_of)?.inventories;
+        let page = projections.query(&query).map_err(refusal_of)?.rows();
         for row in &page {
             hash.update(row.to_string());
             hash.update(b"\n");

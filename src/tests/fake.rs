@@ -58,7 +58,7 @@ impl Bus for FakeBus {
             _ => vec![router("edge")],
         };
         self.queries.lock().unwrap().push(request);
-        Ok(QueryReply { inventories, total: None, position: 9 })
+        Ok(QueryReply { inventories: serde_json::Value::Array(inventories).to_string(), total: None, position: 9 })
     }
 
     async fn read(&self, _: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal> {

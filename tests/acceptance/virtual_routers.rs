@@ -71,7 +71,7 @@ async fn g4_an_account_sees_the_offerings_shared_with_it() {
     let caller = Caller::new("b", id(&account).into(), false);
     let sees = async || {
         let request = QueryRequest { name: "QueryVirtualRouterOffering".to_string(), ..QueryRequest::default() };
-        let found = world.node.query(&caller, request).await.unwrap().inventories;
+        let found = world.node.query(&caller, request).await.unwrap().rows();
         found.iter().map(uuid).collect::<Vec<_>>()
     };
     assert_eq!(sees().await, Vec::<String>::new());

@@ -345,7 +345,7 @@ async fn ids(world: &World) -> Vec<String> {
     for message in QUERIES {
         let request = QueryRequest { name: message.name.to_string(), limit: Some(50), ..QueryRequest::default() };
         let found = world.node.query(&Caller::administrator("admin"), request).await;
-        let found = found.map(|reply| reply.inventories).unwrap_or_default();
+        let found = found.map(|reply| reply.rows()).unwrap_or_default();
         known.extend(found.iter().filter_map(|row| row["uuid"].as_str().map(str::to_string)));
     }
     known

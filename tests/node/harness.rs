@@ -147,7 +147,7 @@ impl World {
             .query(&admin(), request)
             .await
             .unwrap_or_else(|refusal| panic!("{name} {conditions:?}: {refusal}"))
-            .inventories
+            .rows()
     }
 
     pub async fn query(&self, name: &str, conditions: &[&str]) -> Vec<Value> {

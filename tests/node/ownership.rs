@@ -55,7 +55,7 @@ impl Tenant {
         let at = at.map(|at| at.to_string());
         let request = QueryRequest { name: name.to_string(), q, at, ..QueryRequest::default() };
         let found = self.world.node.query(&self.caller, request).await;
-        found.unwrap_or_else(|refusal| panic!("{name} {conditions:?}: {refusal}")).inventories
+        found.unwrap_or_else(|refusal| panic!("{name} {conditions:?}: {refusal}")).rows()
     }
 
     /// The uuids of what it finds.

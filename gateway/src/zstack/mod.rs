@@ -110,7 +110,7 @@ async fn read(
 
 async fn inventories(gateway: &Gateway, caller: &Caller, asked: QueryRequest) -> Result<HttpResponse, Problem> {
     let found = gateway.bus.query(caller, asked).await?;
-    let mut body = json!({"inventories": found.inventories});
+    let mut body = json!({"inventories": found.rows()});
     if let Some(total) = found.total {
         body["total"] = json!(total);
     }

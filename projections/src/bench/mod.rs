@@ -217,8 +217,8 @@ fn ask(journal: &Journal, path: &Path, seed: u64) -> Result<(Vec<Asked>, Latency
     };
     // From the middle of the log, so that some of them are gone or another by its end.
     let sample = Query { limit: Some(SAMPLES), sort: Some("uuid".into()), ..Query::new(&VM) };
-    let vms = readers.answer(&sample.at(end / 2))?.inventories;
-    let nics = readers.answer(&Query { limit: Some(SAMPLES), ..Query::new(&NIC) }.at(end / 2))?.inventories;
+    let vms = readers.answer(&sample.at(end / 2))?.rows();
+    let nics = readers.answer(&Query { limit: Some(SAMPLES), ..Query::new(&NIC) }.at(end / 2))?.rows();
     let value = |rows: &[serde_json::Value], field: &str, n: u64| {
         let row = &rows[n as usize % rows.len().max(1)];
         row[field].as_str().unwrap_or_default().to_string()

@@ -101,7 +101,7 @@ impl Asker<'_> {
     /// The values of `field` in some rows, spread over all by their random uuids.
     fn sample(&self, query: Query, field: &str) -> Result<Vec<String>, BenchError> {
         let query = Query { limit: Some(SAMPLES), fields: vec![field.to_string()], ..query };
-        let rows = self.projections.query(&query)?.inventories;
+        let rows = self.projections.query(&query)?.rows();
         Ok(rows.iter().map(|row| row[field].as_str().unwrap_or_default().to_string()).collect())
     }
 

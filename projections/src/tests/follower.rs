@@ -51,7 +51,7 @@ async fn a_writer_reads_its_own_writes() {
         assert_eq!(position, n);
         assert!(projections.wait_for(position, LONG).await >= position);
         let reply = projections.query(&Query::new(&ZONE).with(format!("name=zone-{n}"))).unwrap();
-        assert_eq!(reply.inventories.len(), 1);
+        assert_eq!(reply.rows().len(), 1);
         assert!(reply.position >= position);
     }
     let uuid = Id::of_name("7").to_string();
@@ -107,13 +107,13 @@ async fn a_restart_goes_on_and_a_lost_journal_starts_over() {
     let projections = open(&path, &first);
     assert!(projections.position() >= 1);
     assert_eq!(projections.wait_for(2, LONG).await, 2);
-    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().inventories.len(), 2);
+    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().rows().len(), 2);
     drop(projections);
 
     let projections = open(&path, &journal());
     assert_eq!(projections.position(), 0);
-    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().inventories.len(), 0);
-    assert_eq!(projections.query(&Query::new(&catalogue::GLOBAL_CONFIG)).unwrap().inventories.len(), DEFAULTS.len());
+    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().rows().len(), 0);
+    assert_eq!(projections.query(&Query::new(&catalogue::GLOBAL_CONFIG)).unwrap().rows().len(), DEFAULTS.len());
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_closed_journal_ends_the_follower_and_reading_goes_on() {
     journal.close();
     assert_eq!(projections.wait_for(position, LONG).await, position);
     assert_eq!(projections.wait_for(position + 1, LONG).await, position);
-    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().inventories.len(), 1);
+    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().rows().len(), 1);
 }
 
 #[tokio::test]

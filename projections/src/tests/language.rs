@@ -282,7 +282,7 @@ fn pages_are_in_a_total_order() {
     let mut names = |sort: Option<&str>, start, limit| {
         let query = Query { sort: sort.map(str::to_string), start, limit, ..Query::new(kind("vm").unwrap()) };
         let reply = folded.answer(&query).unwrap();
-        reply.inventories.iter().map(|vm| vm["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+        reply.rows().iter().map(|vm| vm["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(None, 0, None), ["web", "DB_1", "db%"]);
     assert_eq!(names(Some("+name"), 0, None), ["db%", "DB_1", "web"]);
@@ -303,7 +303,7 @@ fn of_a_group_the_oldest_that_meets_the_conditions_stands_for_all() {
         let reply = folded.answer(&Query { reply_with_count: true, ..query.clone() }).unwrap();
         let counted = folded.answer(&Query { count: true, ..query }).unwrap();
         assert_eq!(counted.total, reply.total);
-        let names = reply.inventories.iter().map(|vm| vm["name"].as_str().unwrap().to_string());
+        let names = reply.rows().into_iter().map(|vm| vm["name"].as_str().unwrap().to_string());
         (reply.total.unwrap(), names.collect::<Vec<_>>().join(" "))
     };
     let is = |total: u64, names: &str| (total, names.to_string());
@@ -319,7 +319,7 @@ fn of_a_group_the_oldest_that_meets_the_conditions_stands_for_all() {
     assert_eq!(names(Query { start: 1, limit: Some(1), ..sorted.clone() }), is(2, "web"));
     assert_eq!(names(Query { start: 1, ..sorted }.at(3)), is(1, ""));
     let texts = Query { fields: vec!["state".into()], ..grouped("state") };
-    assert_eq!(folded.answer(&texts).unwrap().inventories, [json!({"state": "Running"}), json!({"state": "Starting"})]);
+    assert_eq!(folded.answer(&texts).unwrap().rows(), [json!({"state": "Running"}), json!({"state": "Starting"})]);
     for (of, field, detail) in [
         ("vm", "colour", "vm has no field `colour`"),
         ("vm", "host", "vm has no field `host`"),
@@ -374,9 +374,9 @@ fn the_reply_is_what_was_asked_for() {
     let mut folded = folded();
     let vm = kind("vm").unwrap();
     let choice = Query { fields: vec!["name".into(), "state".into()], limit: Some(1), ..Query::new(vm) };
-    assert_eq!(folded.answer(&choice).unwrap().inventories, [json!({"name": "web", "state": "Running"})]);
+    assert_eq!(folded.answer(&choice).unwrap().rows(), [json!({"name": "web", "state": "Running"})]);
     let embedded = Query { fields: vec!["vmNics".into()], ..Query::new(vm) };
-    let embedded = folded.answer(&embedded).unwrap().inventories;
+    let embedded = folded.answer(&embedded).unwrap().rows();
     assert_eq!(embedded[0].as_object().unwrap().len(), 1);
     assert_eq!(embedded[0]["vmNics"].as_array().unwrap().len(), 2);
     let unknown = Query { fields: vec!["host".into()], ..Query::new(vm) };
@@ -384,10 +384,10 @@ fn the_reply_is_what_was_asked_for() {
 
     let counted = Query { count: true, ..Query::new(vm).with("vmNics!=null") };
     let reply = folded.answer(&counted).unwrap();
-    assert_eq!((reply.total, reply.inventories.len()), (Some(2), 0));
+    assert_eq!((reply.total, reply.rows().len()), (Some(2), 0));
     let both = Query { reply_with_count: true, limit: Some(1), ..Query::new(vm) };
     let reply = folded.answer(&both).unwrap();
-    assert_eq!((reply.total, reply.inventories.len()), (Some(3), 1));
+    assert_eq!((reply.total, reply.rows().len()), (Some(3), 1));
     assert_eq!(folded.answer(&Query::new(vm)).unwrap().total, None);
 }
 

@@ -52,17 +52,17 @@ impl Folded {
         let conditions = conditions.iter().map(ToString::to_string).collect();
         let query = Query { conditions, ..Query::new(kind(of).unwrap()) };
         let reply = self.answer(&query).unwrap_or_else(|error| panic!("{query:?}: {error:?}"));
-        reply.inventories.into_iter().map(|inventory| inventory[field].clone()).collect()
+        reply.rows().into_iter().map(|inventory| inventory[field].clone()).collect()
     }
 
     /// All rows of `kind` at `position`.
     pub fn all_at(&mut self, of: &str, position: u64) -> Vec<Value> {
-        self.answer(&Query::new(kind(of).unwrap()).at(position)).unwrap().inventories
+        self.answer(&Query::new(kind(of).unwrap()).at(position)).unwrap().rows()
     }
 
     /// All rows of `kind` now.
     pub fn all(&mut self, of: &str) -> Vec<Value> {
-        self.answer(&Query::new(kind(of).unwrap())).unwrap().inventories
+        self.answer(&Query::new(kind(of).unwrap())).unwrap().rows()
     }
 
     /// The refusal of a condition.

@@ -75,7 +75,7 @@ proptest! {
             let (total, inventories) = state.answer(&query);
             let reply = answer(&mut connection, &query).unwrap_or_else(|error| panic!("{query:?}: {error:?}"));
             prop_assert_eq!(reply.total, Some(total), "{:?}", query);
-            prop_assert_eq!(reply.inventories, inventories, "{:?}", query);
+            prop_assert_eq!(reply.rows(), inventories, "{:?}", query);
         }
     }
 }

@@ -132,10 +132,10 @@ async fn projections_far_behind_are_rebuilt_and_then_follow() {
     assert!(projections.query(&Query::new(&catalogue::GLOBAL_CONFIG)).is_ok());
     assert_eq!(projections.wait_for(3000, Duration::from_secs(60)).await, 3000);
     assert_eq!(projections.progress().rebuild, None);
-    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().inventories.len(), 1);
+    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().rows().len(), 1);
     crate::bench::write_log(&journal, 500, 2).unwrap();
     assert_eq!(projections.wait_for(3500, Duration::from_secs(60)).await, 3500);
-    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().inventories.len(), 2);
+    assert_eq!(projections.query(&Query::new(&ZONE)).unwrap().rows().len(), 2);
     assert_eq!(projections.failure(), None);
     drop(projections);
     assert!(!beside(&path).exists());
