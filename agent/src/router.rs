@@ -64,6 +64,9 @@ struct LastGood {
     revision: Position,
     epoch: u64,
     sections: Sections,
+    /// Those of the sections.
+    #[serde(skip)]
+    digests: BTreeMap<String, String>,
 }
 
 /// The engine behind a router's agent.
@@ -136,13 +139,16 @@ impl RouterEngine {
     /// An engine that has the last good document of its state directory, but has not applied it yet.
     pub fn open(kernel: Arc<dyn Kernel>, settings: RouterSettings, build: Arc<Build>) -> Result<Self, KernelError> {
         let text = kernel.read(&settings.state_dir.join(LAST_GOOD))?;
-        let good: Option<LastGood> = match text {
+        let mut good: Option<LastGood> = match text {
             // One of an earlier agent may have another form: the server sends a whole one anyhow.
             Some(text) => serde_json::from_str(&text)
                 .inspect_err(|error| tracing::warn!(%error, "the last good configuration cannot be read"))
                 .ok(),
             None => None,
         };
+        if let Some(good) = &mut good {
+            good.digests = good.sections.digests();
+        }
         let seen = kernel.read(&settings.state_dir.join(EPOCH))?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let epoch = good.as_ref().map_or(0, |good| good.epoch).max(seen);
         let table = format!("vr_{}", settings.router.0.tail());
@@ -172,10 +178,14 @@ impl RouterEngine {
     pub fn put(&self, push: Push, dry_run: bool) -> Result<ApplyReport, AgentProblem> {
         let started = Instant::now();
         let mut state = self.state.lock();
-        let held = state.good.clone().unwrap_or_default();
+        let nothing = LastGood::default();
+        let held = state.good.as_ref().unwrap_or(&nothing);
         document::admit(&push, self.settings.router.into(), held.revision, state.epoch)?;
         let (revision, epoch) = (push.revision, push.epoch);
+        let mut digests = held.digests.clone();
+        digests.extend(push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())));
         let sections = document::router_sections(push, &held.sections)?;
+        let digests = sections.digests_from(&digests);
         check::router(&sections)?;
         if haproxy::missing(self.kernel.as_ref(), &self.balancer(), &sections.load_balancer) {
             let detail = "a certificate came without its text, and no file here has it".to_string();
@@ -184,13 +194,13 @@ impl RouterEngine {
         }
         if dry_run {
             let plan = self.dry_run(&state.applied, &sections).map_err(|failure| failed(failure, None))?;
-            return Ok(report(held.revision, &held.sections, &plan, started));
+            return Ok(report(held, &plan, started));
         }
         if epoch > state.epoch {
             self.remember_epoch(epoch).map_err(|failure| failed(failure, None))?;
             state.epoch = epoch;
         }
-        let good = LastGood { revision, epoch, sections };
+        let good = LastGood { revision, epoch, sections, digests };
         let applied = self.apply(&mut state.applied, &good.sections, Removals::Last).and_then(|plan| {
             if state.good.as_ref() != Some(&good) {
                 self.persist(&good)?;
@@ -200,7 +210,7 @@ impl RouterEngine {
         (state.dnsmasq_dead_since, state.haproxy_dead_since) = (None, None);
         match applied {
             Ok(plan) => {
-                let report = report(revision, &good.sections, &plan, started);
+                let report = report(&good, &plan, started);
                 state.good = Some(good);
                 Ok(report)
             }
@@ -361,7 +371,7 @@ impl RouterEngine {
     pub fn held(&self) -> Held {
         let state = self.state.lock();
         let good = state.good.clone().unwrap_or_default();
-        let digests = if state.good.is_some() { good.sections.digests() } else { BTreeMap::new() };
+        let digests = good.digests;
         let sections = serde_json::to_value(&good.sections).unwrap_or_default();
         Held { revision: good.revision, epoch: state.epoch, digests, sections }
     }
@@ -625,7 +635,7 @@ fn failed(failure: Failure, roll_back: Option<Failure>) -> AgentProblem {
     AgentProblem { code: AgentProblemCode::Failed, section: Some(failure.section.to_string()), detail }
 }
 
-fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant) -> ApplyReport {
+fn report(in_force: &LastGood, plan: &Plan, started: Instant) -> ApplyReport {
     let mut interfaces = plan.interfaces.actions("interfaces");
     if plan.forwarding {
         interfaces.push("pass packets on".to_string());
@@ -641,7 +651,7 @@ fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant
         ("firewall", of_table("firewall")),
     ];
     // These are there where there is anything in them, or was.
-    let held = in_force.digests();
+    let held = &in_force.digests;
     let later = [
         (vip::SECTION, plan.interfaces.actions(vip::SECTION)),
         (eip::SECTION, of_table(eip::SECTION)),
@@ -653,8 +663,8 @@ fn report(revision: Position, in_force: &Sections, plan: &Plan, started: Instant
         (name.to_string(), SectionReport { changed: !actions.is_empty(), actions })
     };
     ApplyReport {
-        revision,
-        config_digest: digest(&held),
+        revision: in_force.revision,
+        config_digest: digest(held),
         sections: sections.into_iter().chain(later).map(report).collect(),
         items: BTreeMap::new(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

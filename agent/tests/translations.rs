@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use switchback_agent::Agents;
 use switchback_appliance::{Counter, Eip, PortForwardingRule, Protocol, VipAddress};
@@ -352,5 +352,62 @@ async fn applies_lose_no_packet_and_let_no_forbidden_one_in() {
     eventually("the last document is in force", || {
         tcp(&at.net, "203.0.113.60:7000") == says(&format!("vm2 {INTERNET}"))
     });
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_eips_are_no_reason_to_wait_for_the_next() {
+    let mut site = Site::start("many");
+    site.bring_up(1).await;
+    site.wait_for_lease(1, "10.0.0.11/16");
+    let (net, vm) = (site.place("net"), site.vm_place(1));
+    serve(vm, "vm1", 22);
+    assert!(site.in_net("ip route replace 100.64.0.0/10 via 203.0.113.1"));
+    let number = |number: u16, first: u8| {
+        let [high, low] = number.to_be_bytes();
+        [first, if first == 10 { 0 } else { 64 }, high, low]
+    };
+    let (mut vips, mut eips) = (Vec::new(), Vec::new());
+    // More to measure by.
+    let many = std::env::var("EIPS").map_or(1_000, |text| text.parse().unwrap());
+    for at in 300..300 + many {
+        let address = format!("{}/10", std::net::Ipv4Addr::from(number(at, 100))).parse().unwrap();
+        vips.push(VipAddress { address, vip: VipId(Id::of_name(&at.to_string())), ..vip(1) });
+        let (vip_address, guest_address) = (number(at, 100).into(), number(at, 10).into());
+        eips.push(Eip { eip: EipId(Id::of_name(&at.to_string())), vip_address, guest_address, ..eip(1, 1) });
+    }
+    site.router.sections.vips.addresses = vips;
+    site.router.sections.eips.eips = eips;
+    let began = Instant::now();
+    let report = push(&mut site).await;
+    println!("TIME {many} EIPs on an empty router: {:?} (agent {} ms)", began.elapsed(), report.millis);
+    for round in 0..3u16 {
+        let (vip_address, guest_address) = (number(20_000 + round, 100), [10, 0, 0, 11]);
+        let address = format!("{}/10", std::net::Ipv4Addr::from(vip_address)).parse().unwrap();
+        let vip_id = VipId(Id::of_name(&format!("one {round}")));
+        site.router.sections.vips.addresses.push(VipAddress { address, vip: vip_id, ..vip(1) });
+        let id = EipId(Id::of_name(&format!("one {round}")));
+        let one = Eip { eip: id, vip_address: vip_address.into(), guest_address: guest_address.into(), ..eip(1, 1) };
+        site.router.sections.eips.eips.push(one);
+        site.router.revision += 1;
+        let document = switchback_agent::push_of_router(&site.router, 1);
+        let began = Instant::now();
+        let report = site.client.put_config(site.router_at(), document).await.unwrap();
+        println!("TIME one more EIP: {:?} (agent {} ms)", began.elapsed(), report.millis);
+        let actions = &report.sections["eips"].actions;
+        assert!(actions.len() <= 4 && actions.iter().all(|line| line.contains(&id.to_string())), "{actions:?}");
+        let to = format!("{}:22", std::net::Ipv4Addr::from(vip_address));
+        assert_eq!(tcp(&net, &to), says(&format!("vm1 {INTERNET}")));
+    }
+    for _ in 0..3 {
+        site.in_router("nft flush ruleset");
+        site.router.revision += 1;
+        let document = switchback_agent::push_of_router(&site.router, 1);
+        let began = Instant::now();
+        let report = site.client.put_config(site.router_at(), document).await.unwrap();
+        println!("TIME all of them again: {:?} (agent {} ms)", began.elapsed(), report.millis);
+    }
+    assert!(site.client.drift(site.router_at()).await.unwrap().items.is_empty());
+    assert_eq!(tcp(&net, "100.64.78.32:22"), says(&format!("vm1 {INTERNET}")));
     site.finish().await;
 }

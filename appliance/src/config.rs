@@ -415,15 +415,20 @@ pub fn hex(bytes: &[u8]) -> String {
 impl Sections {
     /// The digest of each section, by name.
     pub fn digests(&self) -> BTreeMap<String, String> {
-        self.each(|section| section.digest())
+        self.each(|_, section| section.digest())
+    }
+
+    /// The same where some of them are known already.
+    pub fn digests_from(&self, known: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        self.each(|name, section| known.get(name).cloned().unwrap_or_else(|| section.digest()))
     }
 
     /// The sections as they travel, with their digests.
     pub fn parts(&self) -> BTreeMap<String, SectionPush> {
-        self.each(|section| SectionPush { digest: section.digest(), body: section.body() })
+        self.each(|_, section| SectionPush { digest: section.digest(), body: section.body() })
     }
 
-    fn each<T>(&self, of: impl Fn(&dyn Section) -> T) -> BTreeMap<String, T> {
+    fn each<T>(&self, of: impl Fn(&str, &dyn Section) -> T) -> BTreeMap<String, T> {
         let always: [(&str, &dyn Section); 5] = [
             ("interfaces", &self.interfaces),
             ("dhcp", &self.dhcp),
@@ -438,7 +443,7 @@ impl Sections {
             (LoadBalancerConfig::SECTION, &self.load_balancer, self.load_balancer.is_empty()),
         ];
         let filled = where_filled.into_iter().filter(|(_, _, empty)| !empty).map(|(name, section, _)| (name, section));
-        always.into_iter().chain(filled).map(|(name, section)| (name.to_string(), of(section))).collect()
+        always.into_iter().chain(filled).map(|(name, section)| (name.to_string(), of(name, section))).collect()
     }
 }
 

@@ -43,8 +43,7 @@ impl LinuxKernel {
 
 impl Kernel for LinuxKernel {
     fn links(&self) -> Result<Vec<Link>> {
-        let printed = process::run("ip", &["-j", "-d", "addr", "show"], None)?;
-        parse_links(&printed)
+        netlink::links()
     }
 
     fn routes(&self) -> Result<Vec<Route>> {
@@ -320,51 +319,6 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
     vec![one]
 }
 
-#[derive(Deserialize)]
-struct PrintedLink {
-    ifname: Option<String>,
-    address: Option<String>,
-    mtu: Option<u32>,
-    #[serde(default)]
-    flags: Vec<String>,
-    master: Option<String>,
-    linkinfo: Option<PrintedKind>,
-    #[serde(default)]
-    addr_info: Vec<PrintedAddress>,
-}
-
-#[derive(Deserialize)]
-struct PrintedKind {
-    info_kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PrintedAddress {
-    local: Option<String>,
-    prefixlen: Option<u8>,
-}
-
-fn parse_links(printed: &[u8]) -> Result<Vec<Link>> {
-    let links: Vec<PrintedLink> =
-        serde_json::from_slice(printed).map_err(|error| KernelError::new("read the links", error))?;
-    let link = |printed: PrintedLink| {
-        let address = |info: &PrintedAddress| {
-            let ip: IpAddr = info.local.as_deref()?.parse().ok()?;
-            IpNet::new(ip, info.prefixlen?).ok()
-        };
-        Some(Link {
-            name: printed.ifname?,
-            mac: printed.address.and_then(|text| text.parse().ok()),
-            mtu: printed.mtu.unwrap_or(0),
-            up: printed.flags.iter().any(|flag| flag == "UP"),
-            master: printed.master,
-            kind: printed.linkinfo.and_then(|info| info.info_kind),
-            addresses: printed.addr_info.iter().filter_map(address).collect(),
-        })
-    };
-    Ok(links.into_iter().filter_map(link).collect())
-}
-
 fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
     #[derive(Deserialize)]
     struct Printed {
@@ -394,17 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_routes_are_read_from_what_ip_prints() {
-        let links = parse_links(
-            br#"[{},{"ifname":"eth0","flags":["BROADCAST","UP"],"mtu":1450,"address":"fa:00:00:00:00:01","master":"br",
-            "linkinfo":{"info_kind":"veth"},"addr_info":[{"family":"inet","local":"10.0.0.1","prefixlen":24},
-            {"family":"inet6","local":"fd00::1","prefixlen":64,"scope":"global"},
-            {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}]"#,
-        )
-        .unwrap();
-        assert_eq!(links.len(), 1);
-        assert_eq!(links[0].addresses, ["10.0.0.1/24", "fd00::1/64", "fe80::1/64"].map(|net| net.parse().unwrap()));
-        assert!(links[0].up);
+    fn routes_are_read_from_what_ip_prints() {
         let routes = parse_routes(
             br#"[{"dst":"default","gateway":"10.0.0.254","dev":"eth0"},{"dst":"10.0.0.0/24","dev":"eth0"}]"#,
         )

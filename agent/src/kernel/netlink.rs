@@ -1,7 +1,8 @@
-//! Two questions to the kernel that no tool answers well: whether anybody has changed the packet filter, and which
-//! connections it tracks, with the order to forget some of them.
+//! Questions to the kernel that no tool answers well: whether anybody has changed the packet filter, which connections it
+//! tracks, with the order to forget some of them, and its links with thousands of addresses.
 
-use super::{Connection, KernelError, Result, Tuple};
+use super::{Connection, KernelError, Link, Result, Tuple};
+use ipnet::IpNet;
 use nix::{
     errno::Errno,
     sys::{
@@ -13,9 +14,11 @@ use nix::{
     },
 };
 use std::{
-    net::Ipv4Addr,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, OwnedFd},
 };
+use switchback_events::Mac;
 
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
@@ -42,10 +45,11 @@ const ZONE: u16 = 18;
 pub fn generation() -> Result<u32> {
     const GENERATION: u16 = 1;
     let failed = |error: Errno| KernelError::new("ask for the generation of the packet filter", error);
-    let socket = Socket::open().map_err(failed)?;
+    let socket = Socket::open(SockProtocol::NetlinkNetFilter).map_err(failed)?;
     let mut found = None;
     socket
-        .ask(GET_GENERATION, REQUEST, 0, &[], &mut |body| {
+        .ask(GET_GENERATION, REQUEST, &[0; 4], &mut |body| {
+            let body = body.get(4..).unwrap_or_default();
             found = attributes(body).find(|(kind, _)| *kind == GENERATION).and_then(|(_, value)| be32(value));
         })
         .map_err(failed)?;
@@ -55,18 +59,19 @@ pub fn generation() -> Result<u32> {
 /// Forgets the connections of IPv4 that are `stale`, and says how many.
 pub fn forget_connections(stale: &dyn Fn(&Connection) -> bool) -> Result<usize> {
     let failed = |error: Errno| KernelError::new("look at the connections", error);
-    let socket = Socket::open().map_err(failed)?;
-    let family = AddressFamily::Inet as u8;
+    let socket = Socket::open(SockProtocol::NetlinkNetFilter).map_err(failed)?;
+    let head = [AddressFamily::Inet as u8, 0, 0, 0];
     let mut chosen: Vec<Vec<u8>> = Vec::new();
     socket
-        .ask(GET_CONNECTION, REQUEST | DUMP, family, &[], &mut |body| {
+        .ask(GET_CONNECTION, REQUEST | DUMP, &head, &mut |body| {
+            let body = body.get(4..).unwrap_or_default();
             let part = |wanted: u16| attributes(body).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
             let (Some(original), Some(reply)) = (part(ORIGINAL), part(REPLY)) else { return };
             let (Some(from), Some(back)) = (tuple(original), tuple(reply)) else { return };
             if !stale(&Connection { original: from, reply: back }) {
                 return;
             }
-            let mut order = Vec::new();
+            let mut order = head.to_vec();
             put(&mut order, ORIGINAL | NESTED, original);
             for kind in [ZONE, ID] {
                 if let Some(value) = part(kind) {
@@ -77,7 +82,7 @@ pub fn forget_connections(stale: &dyn Fn(&Connection) -> bool) -> Result<usize> 
         })
         .map_err(failed)?;
     for order in &chosen {
-        match socket.ask(DELETE_CONNECTION, REQUEST | ACK, family, order, &mut |_| {}) {
+        match socket.ask(DELETE_CONNECTION, REQUEST | ACK, order, &mut |_| {}) {
             // It has ended meanwhile.
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return Err(KernelError::new("forget a connection", error)),
@@ -86,11 +91,68 @@ pub fn forget_connections(stale: &dyn Fn(&Connection) -> bool) -> Result<usize> 
     Ok(chosen.len())
 }
 
+/// The links of this namespace with all their addresses.
+pub fn links() -> Result<Vec<Link>> {
+    const GET_LINK: u16 = 18;
+    const GET_ADDRESS: u16 = 22;
+    let failed = |error: Errno| KernelError::new("look at the links", error);
+    let socket = Socket::open(SockProtocol::NetlinkRoute).map_err(failed)?;
+    let mut links: Vec<(u32, Option<u32>, Link)> = Vec::new();
+    socket.ask(GET_LINK, REQUEST | DUMP, &[0; 16], &mut |body| links.extend(link(body))).map_err(failed)?;
+    let names: BTreeMap<u32, String> = links.iter().map(|(index, _, link)| (*index, link.name.clone())).collect();
+    let places: BTreeMap<u32, usize> = links.iter().enumerate().map(|(at, (index, ..))| (*index, at)).collect();
+    let mut take = |body: &[u8]| {
+        if let Some((index, address)) = address(body)
+            && let Some((_, _, link)) = places.get(&index).and_then(|at| links.get_mut(*at))
+        {
+            link.addresses.push(address);
+        }
+    };
+    socket.ask(GET_ADDRESS, REQUEST | DUMP, &[0; 8], &mut take).map_err(failed)?;
+    let with_master = |(_, master, link): (u32, Option<u32>, Link)| Link {
+        master: master.and_then(|index| names.get(&index).cloned()),
+        ..link
+    };
+    Ok(links.into_iter().map(with_master).collect())
+}
+
+/// The number of a link, that of its bridge, and what else is known of it.
+fn link(body: &[u8]) -> Option<(u32, Option<u32>, Link)> {
+    const UP: u32 = 1;
+    let (index, flags) = (ne32(body.get(4..)?)?, ne32(body.get(8..)?)?);
+    let part = |wanted: u16| attributes(body.get(16..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let text = |value: &[u8]| String::from_utf8_lossy(value).trim_end_matches('\0').to_string();
+    let kind = part(18).and_then(|info| attributes(info).find(|(kind, _)| *kind == 1));
+    let link = Link {
+        name: text(part(3)?),
+        mac: part(1).and_then(|mac| mac.try_into().ok()).map(Mac),
+        mtu: part(4).and_then(ne32).unwrap_or(0),
+        up: flags & UP != 0,
+        master: None,
+        kind: kind.map(|(_, value)| text(value)),
+        addresses: Vec::new(),
+    };
+    Some((index, part(10).and_then(ne32), link))
+}
+
+/// An address, and the number of its link.
+fn address(body: &[u8]) -> Option<(u32, IpNet)> {
+    let (length, index) = (*body.get(1)?, ne32(body.get(4..)?)?);
+    let part = |wanted: u16| attributes(body.get(8..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    // The own one; the first is that of the other end where there is one.
+    let value = part(2).or_else(|| part(1))?;
+    let ip = match value.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(value).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(value).ok()?),
+    };
+    Some((index, IpNet::new(ip, length).ok()?))
+}
+
 struct Socket(OwnedFd);
 
 impl Socket {
-    fn open() -> nix::Result<Self> {
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
+    fn open(protocol: SockProtocol) -> nix::Result<Self> {
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&fd, RcvBuf, &(1 << 20))?;
         setsockopt(&fd, nix::sys::socket::sockopt::ReceiveTimeout, &TimeVal::new(10, 0))?;
@@ -98,14 +160,13 @@ impl Socket {
     }
 
     /// Sends one message and hands the body of each answer on, up to the last.
-    fn ask(&self, kind: u16, flags: u16, family: u8, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
-        let length = u32::try_from(20 + body.len()).unwrap_or(u32::MAX);
-        let mut message = Vec::with_capacity(20 + body.len());
+    fn ask(&self, kind: u16, flags: u16, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
+        let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
+        let mut message = Vec::with_capacity(16 + body.len());
         message.extend(length.to_ne_bytes());
         message.extend(kind.to_ne_bytes());
         message.extend(flags.to_ne_bytes());
         message.extend([0; 8]);
-        message.extend([family, 0, 0, 0]);
         message.extend(body);
         sendto(self.0.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         let mut buffer = vec![0; 1 << 16];
@@ -122,7 +183,7 @@ impl Socket {
                         let code = ne32(body).map_or(0, |code| code as i32);
                         return if code == 0 { Ok(()) } else { Err(Errno::from_raw(-code)) };
                     }
-                    _ => answer(body.get(4..).unwrap_or_default()),
+                    _ => answer(body),
                 }
                 if flags & (DUMP | ACK) == 0 {
                     return Ok(());
@@ -181,4 +242,18 @@ fn be32(value: &[u8]) -> Option<u32> {
 
 fn ne32(value: &[u8]) -> Option<u32> {
     value.get(..4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_link_is_there_with_its_address() {
+        let links = links().unwrap();
+        let loopback = links.iter().find(|link| link.name == "lo").unwrap();
+        assert_eq!((loopback.mac, loopback.mtu > 0), (Some(Mac([0; 6])), true));
+        let known: Vec<IpNet> = ["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap()).into();
+        assert!(!loopback.up || loopback.addresses.iter().any(|net| known.contains(net)), "{loopback:?}");
+    }
 }

@@ -13,6 +13,7 @@ use nix::{
 use std::{
     fs, io,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
@@ -101,7 +102,9 @@ fn move_into(house: &House) -> io::Result<Box<dyn FnMut() -> io::Result<()> + Se
 pub fn run(program: &str, args: &[&str], input: Option<&str>) -> Result<Vec<u8>> {
     use io::Write;
     let action = || format!("run `{program} {}`", args.join(" "));
-    let mut command = Command::new(program);
+    // By its path: then nothing of this process, which may be large, is copied for the child.
+    let found = SEARCH_PATH.split(':').map(|directory| Path::new(directory).join(program)).find(|path| path.is_file());
+    let mut command = Command::new(found.as_deref().unwrap_or(Path::new(program)));
     command.args(args).env("PATH", SEARCH_PATH).env("LC_ALL", "C");
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
