@@ -68,7 +68,6 @@ pub(crate) async fn get(gateway: web::Data<Gateway>) -> HttpResponse {
 fn process() -> Vec<Sample> {
     /// The kernel's unit of processor time towards programs, on all of Linux' platforms.
     const TICKS: f64 = 100.0;
-    const PAGE: u64 = 4096;
     let mut samples = vec![];
     let mut number = |name, value: Option<f64>| {
         samples.extend(value.map(|value| Sample { name, labels: vec![], figures: Figures::Number(value) }));
@@ -81,9 +80,9 @@ fn process() -> Vec<Sample> {
     let booted = booted.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok());
     number(metric::START_TIME, booted.zip(of(19)).map(|(booted, ticks)| booted + ticks / TICKS));
     number(metric::CPU, of(11).zip(of(12)).map(|(user, system)| (user + system) / TICKS));
-    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = pages.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok());
-    number(metric::MEMORY, pages.map(|pages| (pages * PAGE) as f64));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    number(metric::MEMORY, resident.and_then(|kib| kib.parse::<f64>().ok()).map(|kib| kib * 1024.0));
     number(metric::FILES, fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as f64));
     samples
 }

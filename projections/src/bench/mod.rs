@@ -265,11 +265,11 @@ fn ask(journal: &Journal, path: &Path, seed: u64) -> Result<(Vec<Asked>, Latency
     Ok((at, Latency::of(all), Latency::of(by_uuid)))
 }
 
-/// The memory that the process holds now, where that can be known.
+/// The memory that the process holds now, bytes, where that can be known.
 fn resident() -> u64 {
-    const PAGE_BYTES: u64 = 4096;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    pages.and_then(|pages| pages.split(' ').nth(1)?.parse::<u64>().ok()).map_or(0, |pages| pages * PAGE_BYTES)
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
 #[cfg(test)]
