@@ -250,6 +250,7 @@ impl<'a> Cascade<'a> {
         if left.is_empty() {
             return self.detach_nic(vm, nic.l3_network);
         }
+        vip::narrowed(&mut self.decision, self.facts, nic.nic, &left)?;
         let (l3_network, addresses) = (nic.l3_network, left);
         self.decision.add(vm, VmInstanceEvent::NicAddressesChanged { nic: nic.nic, l3_network, addresses });
         let given_up = Nic { addresses: lost, ..nic.clone() };
@@ -308,7 +309,10 @@ impl<'a> Cascade<'a> {
         let router = self.facts.get::<Router>(id)?;
         match router.nics.iter().find(|nic| nic.l3_network == l3).filter(|nic| router::nics::additional(nic)) {
             Some(own) if !self.gone.insert(own.nic.0) => Ok(()),
-            Some(own) => router::nics::take_nic(&mut self.decision, self.facts, id, own),
+            Some(own) => {
+                vip::unserved(&mut self.decision, self.facts, &router, own.l3_network)?;
+                router::nics::take_nic(&mut self.decision, self.facts, id, own)
+            }
             None => self.destroy_router(id),
         }
     }

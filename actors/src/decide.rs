@@ -38,6 +38,8 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::IpRange(IpRangeEvent::Deleted { .. })
             | Event::Offering(OfferingEvent::Deleted {})
             | Event::Vip(VipEvent::Deleted { .. })
+            | Event::Eip(EipEvent::Deleted { .. })
+            | Event::PortForwarding(PortForwardingEvent::Deleted { .. })
             | Event::Account(AccountEvent::Deleted {})
             | Event::Policy(PolicyEvent::Deleted {})
             | Event::Role(RoleEvent::Deleted {})
@@ -138,6 +140,18 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::UpdateVip(c) => vip::update(c, facts),
         Command::ChangeVipState(c) => vip::change_state(c, facts),
         Command::DeleteVip(c) => vip::delete(c, facts),
+        Command::CreateEip(c) => eip::create(c, facts, context),
+        Command::AttachEip(c) => eip::attach(c, facts, context),
+        Command::DetachEip(c) => eip::detach(c, facts),
+        Command::UpdateEip(c) => eip::update(c, facts),
+        Command::ChangeEipState(c) => eip::change_state(c, facts),
+        Command::DeleteEip(c) => eip::delete(c, facts),
+        Command::CreatePortForwardingRule(c) => port_forwarding::create(c, facts, context),
+        Command::AttachPortForwardingRule(c) => port_forwarding::attach(c, facts, context),
+        Command::DetachPortForwardingRule(c) => port_forwarding::detach(c, facts),
+        Command::UpdatePortForwardingRule(c) => port_forwarding::update(c, facts),
+        Command::ChangePortForwardingRuleState(c) => port_forwarding::change_state(c, facts),
+        Command::DeletePortForwardingRule(c) => port_forwarding::delete(c, facts),
         Command::CreateSystemTag(c) => tag_set::create_system(c, facts, context),
         Command::CreateSystemTags(c) => tag_set::create_several(c, facts, context),
         Command::CreateUserTag(c) => tag_set::create_user(c, facts, context),
@@ -265,6 +279,18 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::UpdateVip(c) => (Vip, c.uuid.0),
         Command::ChangeVipState(c) => (Vip, c.uuid.0),
         Command::DeleteVip(c) => (Vip, c.uuid.0),
+        Command::CreateEip(_) => (Eip, made),
+        Command::AttachEip(c) => (Eip, c.eip_uuid.0),
+        Command::DetachEip(c) => (Eip, c.uuid.0),
+        Command::UpdateEip(c) => (Eip, c.uuid.0),
+        Command::ChangeEipState(c) => (Eip, c.uuid.0),
+        Command::DeleteEip(c) => (Eip, c.uuid.0),
+        Command::CreatePortForwardingRule(_) => (PortForwarding, made),
+        Command::AttachPortForwardingRule(c) => (PortForwarding, c.rule_uuid.0),
+        Command::DetachPortForwardingRule(c) => (PortForwarding, c.uuid.0),
+        Command::UpdatePortForwardingRule(c) => (PortForwarding, c.uuid.0),
+        Command::ChangePortForwardingRuleState(c) => (PortForwarding, c.uuid.0),
+        Command::DeletePortForwardingRule(c) => (PortForwarding, c.uuid.0),
         Command::CreateSystemTag(c) => (TagSet, c.resource_uuid),
         Command::CreateSystemTags(c) => (TagSet, c.resource_uuid),
         Command::UpdateSystemTag(c) => (TagSet, c.uuid.0),

@@ -2,7 +2,7 @@
 //! a set; every set has a generation that moves with it, and a commit is sequenced only while the generations that
 //! its decision saw still stand. So "the only router of this network" holds without a lock.
 
-use crate::{account::name_owner, decide::deletes};
+use crate::{account::name_owner, decide::deletes, vip::VipUse};
 use std::collections::{BTreeSet, HashMap};
 use switchback_bus::key_owner;
 use switchback_events::*;
@@ -40,6 +40,9 @@ pub enum Relation {
     VipsOnL3,
     /// The router whose own address a system VIP is.
     RouterOfSystemVip,
+    ServicesOfVip(VipUse),
+    /// Those that lead to a nic.
+    ServicesOfNic(VipUse),
     /// The L3 network that a reserved range is of.
     L3OfReservedRange,
     /// The resource that a tag is on.
@@ -191,6 +194,7 @@ impl Directory {
             || match head.stream.kind {
                 StreamKind::L2Network | StreamKind::TagSet | StreamKind::Ownership | StreamKind::Role => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
+                StreamKind::Eip | StreamKind::PortForwarding if matches!(head.name, "Attached" | "Detached") => true,
                 StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
                 StreamKind::Account if head.name.starts_with("AccessKey") || head.name.starts_with("ApiToken") => true,
                 StreamKind::VmInstance | StreamKind::Router if head.name == "StartRequested" => true,
@@ -286,6 +290,20 @@ impl Directory {
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
             Event::Vip(VipEvent::Created { l3_network, .. }) => self.add(VipsOnL3, *l3_network, id),
+            Event::Eip(EipEvent::Created { at, .. }) => self.add(ServicesOfVip(VipUse::Eip), at.vip, id),
+            Event::Eip(EipEvent::Attached { to, .. }) => self.add(ServicesOfNic(VipUse::Eip), to.nic, id),
+            Event::Eip(EipEvent::Detached { from, .. }) => {
+                self.remove((ServicesOfNic(VipUse::Eip), from.nic.0), id);
+            }
+            Event::PortForwarding(PortForwardingEvent::Created { at, .. }) => {
+                self.add(ServicesOfVip(VipUse::PortForwarding), at.vip, id);
+            }
+            Event::PortForwarding(PortForwardingEvent::Attached { to, .. }) => {
+                self.add(ServicesOfNic(VipUse::PortForwarding), to.nic, id);
+            }
+            Event::PortForwarding(PortForwardingEvent::Detached { from, .. }) => {
+                self.remove((ServicesOfNic(VipUse::PortForwarding), from.nic.0), id);
+            }
             Event::Account(AccountEvent::Created { name, .. }) => self.add(AccountsNamed, name_owner(name), id),
             Event::Account(AccountEvent::Updated { name: Some(name), .. }) => {
                 self.move_to(AccountsNamed, name_owner(name), id);

@@ -54,17 +54,19 @@ impl Ownership {
 }
 
 /// What belongs to accounts, by kind.
-const OWNED: [StreamKind; 7] = [
+const OWNED: [StreamKind; 9] = [
     StreamKind::L3Network,
     StreamKind::VmInstance,
     StreamKind::Router,
     StreamKind::Vip,
+    StreamKind::Eip,
+    StreamKind::PortForwarding,
     StreamKind::Offering,
     StreamKind::Image,
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 15] = [
+const NAMED: [StreamKind; 17] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -77,6 +79,8 @@ const NAMED: [StreamKind; 15] = [
     StreamKind::VmInstance,
     StreamKind::Router,
     StreamKind::Vip,
+    StreamKind::Eip,
+    StreamKind::PortForwarding,
     StreamKind::Account,
     StreamKind::Policy,
     StreamKind::Role,
@@ -85,8 +89,13 @@ const NAMED: [StreamKind; 15] = [
 const SHARED: [StreamKind; 4] = [StreamKind::L3Network, StreamKind::Offering, StreamKind::Image, StreamKind::L2Network];
 
 /// The quotas that count what an account has of a kind.
-const COUNTED: &[(&str, StreamKind)] =
-    &[("l3.num", StreamKind::L3Network), ("vm.totalNum", StreamKind::VmInstance), ("vip.num", StreamKind::Vip)];
+const COUNTED: &[(&str, StreamKind)] = &[
+    ("l3.num", StreamKind::L3Network),
+    ("vm.totalNum", StreamKind::VmInstance),
+    ("vip.num", StreamKind::Vip),
+    ("eip.num", StreamKind::Eip),
+    ("portForwarding.num", StreamKind::PortForwarding),
+];
 
 /// What an account may do with a resource.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -208,7 +217,10 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts, context: &Context) 
     for (stream, event) in &decision.events {
         let mut own = |account: Option<AccountId>| made.extend(account.map(|account| (*stream, account)));
         match event {
-            Event::L3Network(L3NetworkEvent::Created { .. }) | Event::Vip(VipEvent::Created { .. }) => own(account),
+            Event::L3Network(L3NetworkEvent::Created { .. })
+            | Event::Vip(VipEvent::Created { .. })
+            | Event::Eip(EipEvent::Created { .. })
+            | Event::PortForwarding(PortForwardingEvent::Created { .. }) => own(account),
             Event::VmInstance(VmInstanceEvent::Created { .. }) => {
                 own(account);
                 starting.insert(stream.id);
@@ -303,10 +315,8 @@ pub fn usage(states: &States, account: AccountId) -> Result<Vec<(&'static str, u
         running += usize::from(runs(facts.peek::<VmInstance>(*vm)?.state));
     }
     let used = |name: &str| match name {
-        "l3.num" => of(StreamKind::L3Network).len(),
-        "vip.num" => of(StreamKind::Vip).len(),
         "vm.num" => running,
-        _ => vms.len(),
+        counted => COUNTED.iter().find(|(name, _)| *name == counted).map_or(0, |(_, kind)| of(*kind).len()),
     };
     Ok(QUOTAS.iter().map(|(name, _)| (*name, ownership.quota(name), used(name) as u64)).collect())
 }
@@ -321,6 +331,8 @@ pub(crate) fn of_account(facts: &Facts, account: AccountId) -> Result<Vec<Blocke
             StreamKind::VmInstance => rules::blockers::<VmInstance>(facts, ids)?,
             StreamKind::Router => rules::blockers::<Router>(facts, ids)?,
             StreamKind::Vip => rules::blockers::<Vip>(facts, ids)?,
+            StreamKind::Eip => rules::blockers::<Eip>(facts, ids)?,
+            StreamKind::PortForwarding => rules::blockers::<PortForwarding>(facts, ids)?,
             StreamKind::Offering => rules::blockers::<Offering>(facts, ids)?,
             StreamKind::Image => rules::blockers::<Image>(facts, ids)?,
             _ => rules::blockers::<L2Network>(facts, ids)?,
@@ -352,7 +364,7 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
             return Ok(kind);
         }
     }
-    Err(Refusal::not_found(field, "L3 network, VM, router, VIP, offering, image or L2 network", id))
+    Err(Refusal::not_found(field, "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image or L2 network", id))
 }
 
 fn accounts(facts: &Facts, asked: Option<&Vec<AccountId>>) -> Result<BTreeSet<AccountId>, Refusal> {

@@ -61,6 +61,8 @@ states!(
     VmInstance,
     Router,
     Vip,
+    Eip,
+    PortForwarding,
     TagSet,
     GlobalConfig,
     ResourceConfig,
@@ -73,5 +75,5 @@ states!(
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another
 /// shape are ignored.
 pub fn schema() -> Id {
-    Id::of_name("switchback.state.8")
+    Id::of_name("switchback.state.9")
 }

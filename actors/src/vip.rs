@@ -1,6 +1,11 @@
 //! VIP: `Enabled ⇄ Disabled → deleted`, an address of an L3 network for services to answer at. Its range holds the
-//! address for it, so it has one holder.
+//! address for it, so it has one holder; who uses it follows from the services' records, so it cannot disagree with them.
 //!
+//! ```text
+//!  service ──► may_join    the VIP is there, Enabled, no router's own, and free or shared ──► its record
+//!     │        may_serve   the nic is another network's, of a VM at rest, and its router is on the VIP's network
+//!     └─ uses: the services on a VIP, from the directory ──► DeleteVip, ports, useFor
+//! ```
 //! The IPv4 address of a router's public nic is a **system VIP**: it is shown beside the others and derived from the nic,
 //! so no event is about it and nothing can be done to it. It takes no services: it goes with the router, and services do
 //! not.
@@ -34,6 +39,12 @@ pub struct Vip {
 rules::exists!(Vip, "VIP");
 
 impl Vip {
+    /// What its services note of it.
+    pub fn place(&self, vip: VipId) -> Option<VipPlace> {
+        let NicAddress { ip, prefix_length, .. } = self.address?;
+        Some(VipPlace { vip, l3_network: self.l3_network, ip, prefix_length })
+    }
+
     /// Takes the next event.
     pub fn evolve(&mut self, event: &VipEvent, _version: Version) {
         match event {
@@ -45,6 +56,318 @@ impl Vip {
             VipEvent::Deleted { .. } => self.deleted = true,
         }
     }
+}
+
+/// A kind of service that uses VIPs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum VipUse {
+    Eip,
+    PortForwarding,
+}
+
+impl VipUse {
+    /// All of them.
+    pub const ALL: [VipUse; 2] = [VipUse::Eip, VipUse::PortForwarding];
+
+    /// Whether it shares a VIP with nothing, not even with another of its kind.
+    pub fn exclusive(self) -> bool {
+        match self {
+            VipUse::Eip => true,
+            VipUse::PortForwarding => false,
+        }
+    }
+
+    /// The network service that a guest network must have for it.
+    pub fn service(self) -> NetworkServiceType {
+        match self {
+            VipUse::Eip => NetworkServiceType::Eip,
+            VipUse::PortForwarding => NetworkServiceType::PortForwarding,
+        }
+    }
+}
+
+/// The services on a VIP, attached or not. A decision rests on there being no others.
+pub(crate) fn uses(facts: &Facts, vip: VipId) -> Vec<(VipUse, Id)> {
+    let of = |service| facts.members(Relation::ServicesOfVip(service), vip).into_iter().map(move |id| (service, id));
+    VipUse::ALL.into_iter().flat_map(of).collect()
+}
+
+/// Where services of a VIP lead to: the VIP's place and the nic, where the service has one.
+fn leads(facts: &Facts, (service, id): (VipUse, Id)) -> Result<Option<(VipPlace, ServedNic)>, Refusal> {
+    Ok(match service {
+        VipUse::Eip => {
+            let eip = facts.get::<Eip>(id)?;
+            eip.at.zip(eip.to)
+        }
+        VipUse::PortForwarding => {
+            let rule = facts.get::<PortForwarding>(id)?;
+            rule.at.zip(rule.to)
+        }
+    })
+}
+
+/// Whether a service of this kind may use the VIP besides those that do: it is there, Enabled, no router's own, of IPv4,
+/// and neither it nor another shares it with nothing.
+pub(crate) fn may_join(facts: &Facts, id: VipId, service: VipUse) -> Result<VipPlace, Refusal> {
+    let vip = existing(facts, "vipUuid", id)?;
+    if vip.disabled {
+        return Err(Refusal::operation(format!("vipUuid = `{id}`: the VIP is Disabled")));
+    }
+    for (other, user) in uses(facts, id) {
+        if other.exclusive() || service.exclusive() {
+            let detail = format!("vipUuid = `{id}`: the VIP is occupied by {} {user}", other.service());
+            return Err(Refusal::operation(detail).hint("an EIP has its VIP alone"));
+        }
+    }
+    let at = vip.place(id).ok_or_else(|| Refusal::not_found("vipUuid", Vip::WHAT, id))?;
+    match at.ip.is_ipv6() {
+        true => Err(Refusal::not_supported(format!("vipUuid = `{id}`: {} of the IPv6 VIP {}", service.service(), at.ip))),
+        false => Ok(at),
+    }
+}
+
+/// Whether a service may lead from a VIP to the nic, which the parameter vmNicUuid names; and if so, the nic.
+pub(crate) fn may_serve(
+    facts: &Facts,
+    at: &VipPlace,
+    nic: NicId,
+    service: VipUse,
+) -> Result<(ServedNic, Nic), Refusal> {
+    const FIELD: &str = "vmNicUuid";
+    let (vm_id, vm, own) = vm_instance::nics::vm_of(facts, FIELD, nic)?;
+    let guest = own.l3_network;
+    if guest == at.l3_network {
+        return Err(Refusal::argument(FIELD, nic, format!("a nic of another network than the VIP's {guest}")));
+    }
+    if service == VipUse::Eip && vm.nics.iter().any(|other| other.l3_network == at.l3_network) {
+        let right = format!("a nic of a VM that is not on the public network {} already", at.l3_network);
+        return Err(Refusal::argument(FIELD, nic, right));
+    }
+    let Some(address) = own.addresses.iter().find(|address| address.ip.is_ipv4() == at.ip.is_ipv4()) else {
+        let detail = format!("{FIELD} = `{nic}`: the nic has no IPv{} address, as the VIP {}", ip_version(at.ip), at.ip);
+        return Err(Refusal::operation(detail));
+    };
+    let subnet = ipnet::IpNet::new(address.ip, address.prefix_length).map(|net| net.trunc());
+    if let Ok(subnet) = subnet.as_ref()
+        && subnet.contains(&at.ip)
+    {
+        let detail = format!("{FIELD} = `{nic}`: the VIP {} lies in the guest subnet {subnet}", at.ip);
+        return Err(Refusal::operation(detail));
+    }
+    if !matches!(vm.state, VmState::Running | VmState::Paused | VmState::Stopped) {
+        let detail = format!("{FIELD} = `{nic}`: VM {vm_id} is {:?}, and must be Running, Paused or Stopped", vm.state);
+        return Err(Refusal::operation(detail));
+    }
+    let l3 = facts.get::<L3Network>(guest)?;
+    if !l3.routed(service.service()) {
+        let detail = format!(
+            "{FIELD} = `{nic}`: L3 network {guest} of the nic has no {} by a virtual router",
+            service.service()
+        );
+        return Err(Refusal::operation(detail).hint("attach the service with AttachNetworkServiceToL3Network"));
+    }
+    let to = ServedNic { nic, vm: VmInstanceId(vm_id), l3_network: guest };
+    one_router(facts, at, &to, &l3)?;
+    Ok((to, own))
+}
+
+/// All services of a VIP are on one router, and that one is on the VIP's network too.
+fn one_router(facts: &Facts, at: &VipPlace, to: &ServedNic, l3: &L3Network) -> Result<(), Refusal> {
+    for user in uses(facts, at.vip) {
+        if let Some((_, other)) = leads(facts, user)?
+            && other.l3_network != to.l3_network
+        {
+            let detail = format!(
+                "vmNicUuid = `{}`: the VIP is used for L3 network {} by {} {}, and all its services are on one router",
+                to.nic,
+                other.l3_network,
+                user.0.service(),
+                user.1
+            );
+            return Err(Refusal::operation(detail));
+        }
+    }
+    let elsewhere = |router: String| {
+        let detail = format!(
+            "vmNicUuid = `{}`: {router} of the nic's L3 network {} is not on the VIP's L3 network {}",
+            to.nic, to.l3_network, at.l3_network
+        );
+        let hint = format!(
+            "tag an offering whose public network that is with guestL3Network::{}, or attach it to the router with \
+             AttachL3NetworkToVm",
+            to.l3_network
+        );
+        Refusal::operation(detail).hint(hint)
+    };
+    let outward = |nic: &Nic| nic.is(Nic::PUBLIC) || nic.is(Nic::ADDITIONAL_PUBLIC);
+    let mut served = false;
+    for id in facts.members(Relation::RoutersOfGuest, to.l3_network) {
+        let router = facts.get::<Router>(id)?;
+        if router.state == VmState::Destroying {
+            continue;
+        }
+        served = true;
+        if !router.nics.iter().any(|nic| nic.l3_network == at.l3_network && outward(nic)) {
+            return Err(elsewhere(format!("virtual router {id}")));
+        }
+    }
+    // There is none yet: the one that will be made.
+    match offering::choose(facts, to.l3_network, l3) {
+        Ok((id, terms)) if !served && terms.public_network != at.l3_network => {
+            Err(elsewhere(format!("a virtual router by offering {id}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sees to it that a VM that runs has the router that its new service needs, and that it can be told.
+pub(crate) fn routed(
+    decision: &mut Decision,
+    facts: &Facts,
+    context: &Context,
+    to: &ServedNic,
+) -> Result<(), Refusal> {
+    if facts.get::<VmInstance>(to.vm)?.state == VmState::Stopped {
+        return Ok(());
+    }
+    router::reachable(facts, "vmNicUuid", to.l3_network)?;
+    router::ensure(decision, facts, context, &[to.l3_network])
+}
+
+/// The nics of VMs that pass, of networks that have the service.
+pub(crate) fn candidates(
+    facts: &Facts,
+    service: VipUse,
+    pass: impl Fn(VmInstanceId, &str, NicId) -> bool,
+) -> Result<Vec<Id>, Refusal> {
+    let mut found = Vec::new();
+    for l3 in facts.peek_members(Relation::All(StreamKind::L3Network), Id::NIL) {
+        if !facts.peek::<L3Network>(l3)?.routed(service.service()) {
+            continue;
+        }
+        for id in facts.peek_members(Relation::VmsOnL3, l3) {
+            let vm = facts.peek::<VmInstance>(id)?;
+            let on_it = vm.nics.iter().filter(|nic| nic.l3_network.0 == l3);
+            found.extend(on_it.filter(|nic| pass(VmInstanceId(id), &vm.name, nic.nic)).map(|nic| nic.nic.0));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a decision has ended what it is about to change.
+fn ended(decision: &Decision, id: Id) -> bool {
+    decision.events.iter().any(|(stream, event)| {
+        use {EipEvent as E, PortForwardingEvent as P};
+        let ends = matches!(
+            event,
+            Event::Eip(E::Detached { .. } | E::Deleted { .. })
+                | Event::PortForwarding(P::Detached { .. } | P::Deleted { .. })
+        );
+        stream.id == id && ends
+    })
+}
+
+/// A service stays, and leads to no nic any more.
+fn detach(decision: &mut Decision, facts: &Facts, user: (VipUse, Id)) -> Result<(), Refusal> {
+    if let Some((at, from)) = leads(facts, user)?.filter(|_| !ended(decision, user.1)) {
+        match user.0 {
+            VipUse::Eip => decision.add(user.1, EipEvent::Detached { at, from }),
+            VipUse::PortForwarding => decision.add(user.1, PortForwardingEvent::Detached { at, from }),
+        }
+    }
+    Ok(())
+}
+
+/// The services of a nic lead nowhere any more: it is gone, or has moved to another network.
+pub(crate) fn nic_gone(decision: &mut Decision, facts: &Facts, nic: NicId) -> Result<(), Refusal> {
+    narrowed(decision, facts, nic, &[])
+}
+
+/// The same of those whose family the nic has no address of any more.
+pub(crate) fn narrowed(
+    decision: &mut Decision,
+    facts: &Facts,
+    nic: NicId,
+    left: &[NicAddress],
+) -> Result<(), Refusal> {
+    for service in VipUse::ALL {
+        for id in facts.members(Relation::ServicesOfNic(service), nic) {
+            let at = leads(facts, (service, id))?.map(|(at, _)| at);
+            if at.is_some_and(|at| !left.iter().any(|address| address.ip.is_ipv4() == at.ip.is_ipv4())) {
+                detach(decision, facts, (service, id))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A router goes on without a public nic: what was served at VIPs there leads nowhere any more.
+pub(crate) fn unserved(
+    decision: &mut Decision,
+    facts: &Facts,
+    router: &Router,
+    public: L3NetworkId,
+) -> Result<(), Refusal> {
+    for guest in router.nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
+        for vm in facts.members(Relation::VmsOnL3, guest.l3_network) {
+            let vm = facts.get::<VmInstance>(vm)?;
+            for nic in vm.nics.iter().filter(|nic| nic.l3_network == guest.l3_network) {
+                for service in VipUse::ALL {
+                    for id in facts.members(Relation::ServicesOfNic(service), nic.nic) {
+                        let there = leads(facts, (service, id))?.is_some_and(|(at, _)| at.l3_network == public);
+                        if there {
+                            detach(decision, facts, (service, id))?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The EIP by which a VM has an address of the network already, if there is one.
+pub(crate) fn eip_on(facts: &Facts, vm: &VmInstance, network: L3NetworkId) -> Result<Option<Id>, Refusal> {
+    for nic in &vm.nics {
+        for id in facts.members(Relation::ServicesOfNic(VipUse::Eip), nic.nic) {
+            if facts.get::<Eip>(id)?.at.is_some_and(|at| at.l3_network == network) {
+                return Ok(Some(id));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Ends a service, if it is there.
+pub(crate) fn end_service(
+    decision: &mut Decision,
+    facts: &Facts,
+    (service, id): (VipUse, Id),
+) -> Result<(), Refusal> {
+    match service {
+        VipUse::Eip => {
+            let eip = facts.get::<Eip>(id)?;
+            if let Some(at) = eip.at.filter(|_| eip.exists()) {
+                decision.add(id, EipEvent::Deleted { at, from: eip.to });
+            }
+        }
+        VipUse::PortForwarding => {
+            let rule = facts.get::<PortForwarding>(id)?;
+            if let Some(at) = rule.at.filter(|_| rule.exists()) {
+                decision.add(id, PortForwardingEvent::Deleted { at, from: rule.to });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands in the way of deleting a VIP.
+fn users(facts: &Facts, vip: VipId) -> Result<Vec<Blocker>, Refusal> {
+    let of = |service| facts.members(Relation::ServicesOfVip(service), vip);
+    let mut blockers = rules::blockers::<Eip>(facts, of(VipUse::Eip))?;
+    blockers.extend(rules::blockers::<PortForwarding>(facts, of(VipUse::PortForwarding))?);
+    Ok(blockers)
 }
 
 /// The VIP that the parameter `field` names. The system's are no one's to change or use.
@@ -91,6 +414,7 @@ pub(crate) fn delete(command: &DeleteVip, facts: &Facts) -> Result<Decision, Ref
     deletable(facts, id)?;
     let vip = facts.get::<Vip>(id)?;
     if vip.exists() {
+        rules::unblocked("VIP", users(facts, id)?)?;
         deleted(&mut decision, facts, id.0)?;
     }
     Ok(decision)
@@ -104,9 +428,12 @@ pub(crate) fn deletable(facts: &Facts, id: VipId) -> Result<(), Refusal> {
     }
 }
 
-/// Ends a VIP: its address is free again.
+/// Ends a VIP with the services on it: its address is free again.
 pub(crate) fn deleted(decision: &mut Decision, facts: &Facts, id: Id) -> Result<(), Refusal> {
     let vip = facts.get::<Vip>(id)?;
+    for user in uses(facts, VipId(id)) {
+        end_service(decision, facts, user)?;
+    }
     decision.add(id, VipEvent::Deleted { l3_network: vip.l3_network });
     ip_range::give_back(decision, facts, id, &vip)
 }
@@ -117,10 +444,20 @@ pub(crate) fn deleted(decision: &mut Decision, facts: &Facts, id: Id) -> Result<
 /// There is no such VIP.
 pub fn ports_in_use(states: &States, vip: VipId, protocol: &str) -> Result<Vec<(u16, u16)>, Refusal> {
     let facts = states.facts();
-    let _ = protocol;
     if router_of_system_vip(&facts, vip).is_some() {
         return Ok(vec![(1, u16::MAX)]);
     }
     rules::existing::<Vip>(&facts, "vipUuid", vip)?;
-    Ok(vec![])
+    let mut taken = Vec::new();
+    for (service, id) in uses(&facts, vip) {
+        match service {
+            VipUse::Eip => taken.push((1, u16::MAX)),
+            VipUse::PortForwarding => {
+                let ports = facts.peek::<PortForwarding>(id)?.ports;
+                let ports = ports.filter(|ports| (ports.protocol == PortProtocol::UDP) == (protocol == "UDP"));
+                taken.extend(ports.map(|ports| (ports.vip_start, ports.vip_end)));
+            }
+        }
+    }
+    Ok(taken)
 }

@@ -436,6 +436,9 @@ pub(crate) fn destroyed(
 ) -> Result<(), Refusal> {
     decision.add(id, VmInstanceEvent::Destroyed { l3_networks: vm.l3_networks(), recoverable });
     ip_range::release(decision, facts, &vm.nics, id)?;
+    for nic in &vm.nics {
+        vip::nic_gone(decision, facts, nic.nic)?;
+    }
     if !recoverable {
         forget_tags(decision, facts, id)?;
     }

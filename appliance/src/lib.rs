@@ -8,6 +8,7 @@
 pub mod config;
 pub mod dhcp;
 pub mod dns;
+pub mod eip;
 pub mod firewall;
 pub mod host;
 pub mod host_config;
@@ -15,11 +16,13 @@ pub mod interfaces;
 pub mod l2_network;
 pub mod load_balancer_config;
 pub mod network_service_provider;
+pub mod port_forwarding;
 pub mod protocol;
 pub mod router;
 #[cfg(test)]
 mod samples;
 pub mod snat;
+pub mod vip;
 
 pub use config::*;
 pub use host::*;

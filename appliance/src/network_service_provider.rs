@@ -9,7 +9,7 @@
 //! **Invariant:** what is to be served is a function of the log. A driver is told the whole of it each time, and may be
 //! told the same twice.
 
-use crate::{config::*, dhcp, dns, router::RouterFold, snat};
+use crate::{config::*, dhcp, dns, eip, port_forwarding, router::RouterFold, snat};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use serde::Serialize;
@@ -44,6 +44,22 @@ pub trait Snat: Send + Sync {
     }
 }
 
+/// Gives [`NetworkServiceType::Eip`].
+pub trait Eips: Send + Sync {
+    /// Which VIP is which nic's.
+    fn eips(&self, place: &Place) -> EipsConfig {
+        eip::fold(place)
+    }
+}
+
+/// Gives [`NetworkServiceType::PortForwarding`].
+pub trait PortForwardings: Send + Sync {
+    /// Which ports of VIPs lead where.
+    fn port_forwarding(&self, place: &Place) -> PortForwardingConfig {
+        port_forwarding::fold(place)
+    }
+}
+
 /// Who gives network services. Each type of service has a trait of its own; a type without one, or that a provider
 /// does not give, is refused as not supported when it is to be attached.
 pub trait Provider: Send + Sync {
@@ -75,12 +91,24 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// How it gives EIPs, if it does. Only a router can.
+    fn eips(&self) -> Option<&dyn Eips> {
+        None
+    }
+
+    /// How it forwards ports, if it does. Only a router can.
+    fn port_forwarding(&self) -> Option<&dyn PortForwardings> {
+        None
+    }
+
     /// The types that it gives.
     fn services(&self) -> Vec<NetworkServiceType> {
         let given = [
             (NetworkServiceType::DHCP, self.dhcp().is_some()),
             (NetworkServiceType::DNS, self.dns().is_some()),
             (NetworkServiceType::SNAT, self.snat().is_some()),
+            (NetworkServiceType::PortForwarding, self.port_forwarding().is_some()),
+            (NetworkServiceType::Eip, self.eips().is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(service, _)| service).collect()
     }
@@ -123,6 +151,8 @@ pub struct VirtualRouter;
 impl Dhcp for VirtualRouter {}
 impl Dns for VirtualRouter {}
 impl Snat for VirtualRouter {}
+impl Eips for VirtualRouter {}
+impl PortForwardings for VirtualRouter {}
 
 impl Provider for VirtualRouter {
     fn provider_type(&self) -> &str {
@@ -138,6 +168,12 @@ impl Provider for VirtualRouter {
         Some(self)
     }
     fn snat(&self) -> Option<&dyn Snat> {
+        Some(self)
+    }
+    fn eips(&self) -> Option<&dyn Eips> {
+        Some(self)
+    }
+    fn port_forwarding(&self) -> Option<&dyn PortForwardings> {
         Some(self)
     }
 }

@@ -7,7 +7,8 @@
 use crate::{
     config::*,
     firewall, interfaces,
-    network_service_provider::{Dhcp, Dns, Snat, VirtualRouter},
+    network_service_provider::{Dhcp, Dns, Eips, PortForwardings, Snat, VirtualRouter},
+    vip::{self, Served},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,9 +31,26 @@ pub struct RouterFold {
     pub networks: BTreeMap<L3NetworkId, Network>,
     /// The VMs that have a nic on any of those, running or not.
     pub clients: BTreeMap<VmInstanceId, Client>,
+    /// The EIPs that lead to nics on any of those.
+    pub eips: BTreeMap<EipId, Served>,
+    /// The port forwarding rules that do, with their ports.
+    pub rules: BTreeMap<PortForwardingRuleId, (Served, ForwardedPorts)>,
+    /// Whether what comes in carries the router's own address.
+    pub snat_inbound: SnatInbound,
     /// The position of the last event that bore on the configuration.
     pub revision: Position,
 }
+
+/// Whether what comes in by services of VIPs carries the router's own address, by service.
+#[derive(Clone, PartialEq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct SnatInbound {
+    pub eip: bool,
+    pub port_forwarding: bool,
+}
+
+/// The name of the entries of the configuration that say so; the categories are the services.
+pub const SNAT_INBOUND_TRAFFIC: &str = "snatInboundTraffic";
 
 /// What the fold knows of an L3 network.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -70,6 +88,16 @@ impl RouterFold {
             Event::Router(event) => self.router_event(RouterId(id), event),
             Event::L3Network(event) => self.network_event(L3NetworkId(id), event),
             Event::VmInstance(event) => self.client_event(VmInstanceId(id), event),
+            Event::Eip(event) => self.eip_event(EipId(id), event),
+            Event::PortForwarding(event) => self.rule_event(PortForwardingRuleId(id), event),
+            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value }) if name == SNAT_INBOUND_TRAFFIC => {
+                let said = match category.as_str() {
+                    "eip" => &mut self.snat_inbound.eip,
+                    _ => &mut self.snat_inbound.port_forwarding,
+                };
+                *said = value == "true";
+                true
+            }
             Event::IpRange(IpRangeEvent::Ipv6Created { l3_network, address_mode, .. }) => {
                 self.networks.entry(*l3_network).or_default().address_mode = Some(*address_mode);
                 true
@@ -89,6 +117,8 @@ impl RouterFold {
             }
             StreamKind::L3Network => true,
             StreamKind::IpRange => name == "Ipv6Created",
+            StreamKind::Eip | StreamKind::PortForwarding => !matches!(name, "Created" | "Updated"),
+            StreamKind::GlobalConfig => true,
             StreamKind::VmInstance => !matches!(
                 name,
                 "StopRequested"
@@ -201,6 +231,44 @@ impl RouterFold {
         }
     }
 
+    fn eip_event(&mut self, id: EipId, event: &EipEvent) -> bool {
+        match event {
+            EipEvent::Attached { at, to } => {
+                self.eips.insert(id, Served { at: *at, to: *to, disabled: false });
+                true
+            }
+            EipEvent::StateChanged { state, .. } => match self.eips.get_mut(&id) {
+                Some(eip) => {
+                    eip.disabled = *state == Enabled::Disabled;
+                    true
+                }
+                None => false,
+            },
+            EipEvent::Detached { .. } | EipEvent::Deleted { .. } => self.eips.remove(&id).is_some(),
+            EipEvent::Created { .. } | EipEvent::Updated { .. } => false,
+        }
+    }
+
+    fn rule_event(&mut self, id: PortForwardingRuleId, event: &PortForwardingEvent) -> bool {
+        match event {
+            PortForwardingEvent::Attached { at, to, ports } => {
+                self.rules.insert(id, (Served { at: *at, to: *to, disabled: false }, *ports));
+                true
+            }
+            PortForwardingEvent::StateChanged { state, .. } => match self.rules.get_mut(&id) {
+                Some((rule, _)) => {
+                    rule.disabled = *state == Enabled::Disabled;
+                    true
+                }
+                None => false,
+            },
+            PortForwardingEvent::Detached { .. } | PortForwardingEvent::Deleted { .. } => {
+                self.rules.remove(&id).is_some()
+            }
+            PortForwardingEvent::Created { .. } | PortForwardingEvent::Updated { .. } => false,
+        }
+    }
+
     /// A start or reboot always counts, so that whoever waits for the revision of its own event sees it applied.
     fn serve(&mut self, vm: VmInstanceId, served: bool) -> bool {
         match self.clients.get_mut(&vm) {
@@ -229,6 +297,9 @@ impl RouterFold {
                 dns: Dns::dns(&VirtualRouter, self),
                 snat: Snat::snat(&VirtualRouter, self),
                 firewall: firewall::fold(self),
+                vips: vip::fold(self),
+                eips: Eips::eips(&VirtualRouter, self),
+                port_forwarding: PortForwardings::port_forwarding(&VirtualRouter, self),
                 ..Sections::default()
             },
         })

@@ -161,6 +161,20 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     )
     .of(&["L3NetworkVO"]),
     entry(
+        "eip",
+        "snatInboundTraffic",
+        "false",
+        Bool,
+        "let what comes in at EIPs carry the router's own address: for VMs whose way out is another router",
+    ),
+    entry(
+        "portForwarding",
+        "snatInboundTraffic",
+        "false",
+        Bool,
+        "let what comes in by port forwarding rules carry the router's own address: for VMs whose way out is another router",
+    ),
+    entry(
         "vm",
         "deletionPolicy",
         "Direct",

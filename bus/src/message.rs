@@ -150,6 +150,8 @@ uuids! {
     VmInstanceId = ["vm"],
     RouterId = ["virtualRouter"],
     VipId = ["vip"],
+    EipId = ["eip"],
+    PortForwardingRuleId = ["portForwarding"],
     TagId = ["tag"],
     NetworkServiceProviderId = ["networkServiceProvider"],
     AccountId = ["account"],

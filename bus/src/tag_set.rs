@@ -57,6 +57,8 @@ pub const RESOURCE_TYPES: &[(&str, StreamKind)] = &[
     ("InstanceOfferingVO", StreamKind::Offering),
     ("VmInstanceVO", StreamKind::VmInstance),
     ("VipVO", StreamKind::Vip),
+    ("EipVO", StreamKind::Eip),
+    ("PortForwardingRuleVO", StreamKind::PortForwarding),
 ];
 
 /// What carries a system tag.

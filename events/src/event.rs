@@ -57,6 +57,8 @@ events! {
     VmInstance(VmInstanceEvent) = VmInstance,
     Router(RouterEvent) = Router,
     Vip(VipEvent) = Vip,
+    Eip(EipEvent) = Eip,
+    PortForwarding(PortForwardingEvent) = PortForwarding,
     TagSet(TagSetEvent) = TagSet,
     GlobalConfig(GlobalConfigEvent) = GlobalConfig,
     ResourceConfig(ResourceConfigEvent) = ResourceConfig,
@@ -127,6 +129,9 @@ impl Event {
     pub fn touches(&self) -> Vec<Id> {
         let nics = |nics: &[Nic]| nics.iter().flat_map(|nic| [nic.nic.0, nic.l3_network.0]).collect::<Vec<_>>();
         let l3s = |l3s: &[L3NetworkId]| l3s.iter().map(|l3| l3.0).collect::<Vec<_>>();
+        let served = |at: &VipPlace, nic: Option<&ServedNic>| {
+            std::iter::once(at.vip.0).chain(nic.into_iter().flat_map(ServedNic::ids)).collect::<Vec<_>>()
+        };
         let mut ids = match self {
             Event::Cluster(ClusterEvent::Created { zone, .. }) => vec![zone.0],
             Event::Host(HostEvent::Added { zone, cluster, .. }) => vec![zone.0, cluster.0],
@@ -227,6 +232,25 @@ impl Event {
                 vec![l3_network.0, address.ip_range.0, address.used_ip]
             }
             Event::Vip(VipEvent::Deleted { l3_network }) => vec![l3_network.0],
+            // Not the VIP's network: every router on it would read what concerns one.
+            Event::Eip(event) => match event {
+                EipEvent::Created { at, .. } => vec![at.vip.0, at.l3_network.0],
+                EipEvent::Updated { .. } => vec![],
+                EipEvent::StateChanged { guest_network, .. } => guest_network.iter().map(|l3| l3.0).collect(),
+                EipEvent::Attached { at, to: nic } | EipEvent::Detached { at, from: nic } => served(at, Some(nic)),
+                EipEvent::Deleted { at, from } => served(at, from.as_ref()),
+            },
+            Event::PortForwarding(event) => match event {
+                PortForwardingEvent::Created { at, .. } => vec![at.vip.0, at.l3_network.0],
+                PortForwardingEvent::Updated { .. } => vec![],
+                PortForwardingEvent::StateChanged { guest_network, .. } => {
+                    guest_network.iter().map(|l3| l3.0).collect()
+                }
+                PortForwardingEvent::Attached { at, to: nic, .. } | PortForwardingEvent::Detached { at, from: nic } => {
+                    served(at, Some(nic))
+                }
+                PortForwardingEvent::Deleted { at, from } => served(at, from.as_ref()),
+            },
             Event::TagSet(event) => match event {
                 TagSetEvent::Created { tag, refers_to, .. } | TagSetEvent::Updated { tag, refers_to, .. } => {
                     let mut ids = vec![tag.0];

@@ -7,6 +7,7 @@
 
 mod account;
 mod cluster;
+mod eip;
 mod envelope;
 mod event;
 mod global_config;
@@ -23,6 +24,7 @@ mod nic;
 mod offering;
 mod ownership;
 mod policy;
+mod port_forwarding;
 mod resource_config;
 mod role;
 mod router;
@@ -34,6 +36,7 @@ mod zone;
 
 pub use account::*;
 pub use cluster::*;
+pub use eip::*;
 pub use envelope::*;
 pub use event::*;
 pub use global_config::*;
@@ -50,6 +53,7 @@ pub use nic::*;
 pub use offering::*;
 pub use ownership::*;
 pub use policy::*;
+pub use port_forwarding::*;
 pub use resource_config::*;
 pub use role::*;
 pub use router::*;

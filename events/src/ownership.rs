@@ -26,7 +26,14 @@ pub enum OwnershipEvent {
 }
 
 /// What a Normal account may have so many of, with how many where nothing else was said.
-pub const QUOTAS: &[(&str, u64)] = &[("l3.num", 20), ("vm.num", 20), ("vm.totalNum", 20), ("vip.num", 20)];
+pub const QUOTAS: &[(&str, u64)] = &[
+    ("l3.num", 20),
+    ("vm.num", 20),
+    ("vm.totalNum", 20),
+    ("vip.num", 20),
+    ("eip.num", 20),
+    ("portForwarding.num", 20),
+];
 
 /// The uuid of the row that says whose a resource is.
 pub fn ownership_row(resource: Id) -> Id {

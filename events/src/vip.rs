@@ -1,7 +1,8 @@
 //! What happens to a virtual IP address: an address of an L3 network that no nic has, for services to answer at.
 
-use crate::{Enabled, Id, L3NetworkId, NicAddress, NicId, VipId};
+use crate::{Enabled, Id, L3NetworkId, NicAddress, NicId, VipId, VmInstanceId};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Events of a VIP. What uses it is in the events of the services themselves.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -33,4 +34,35 @@ pub enum VipEvent {
 /// no event is about it.
 pub fn system_vip_id(nic: NicId) -> VipId {
     VipId(Id::of_name(&format!("system-vip:{nic}")))
+}
+
+/// A VIP as its services note it: none of this ever changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct VipPlace {
+    pub vip: VipId,
+    /// The network that its address is of.
+    pub l3_network: L3NetworkId,
+    pub ip: IpAddr,
+    /// Length of the subnet's prefix, bits.
+    pub prefix_length: u8,
+}
+
+/// Where a service of a VIP leads to. Its address is the nic's of the VIP's family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct ServedNic {
+    pub nic: NicId,
+    pub vm: VmInstanceId,
+    /// The guest network, whose router serves it.
+    pub l3_network: L3NetworkId,
+}
+
+impl ServedNic {
+    /// What of it an event touches.
+    pub fn ids(&self) -> [Id; 3] {
+        [self.nic.0, self.vm.0, self.l3_network.0]
+    }
 }

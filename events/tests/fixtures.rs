@@ -118,7 +118,9 @@ fn kinds() -> Vec<StreamKind> {
         Offering => Some(VmInstance),
         VmInstance => Some(Router),
         Router => Some(Vip),
-        Vip => Some(TagSet),
+        Vip => Some(Eip),
+        Eip => Some(PortForwarding),
+        PortForwarding => Some(TagSet),
         TagSet => Some(GlobalConfig),
         GlobalConfig => Some(ResourceConfig),
         ResourceConfig => Some(Account),
@@ -145,6 +147,8 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::VmInstance => variants::<VmInstanceEvent>(),
         StreamKind::Router => variants::<RouterEvent>(),
         StreamKind::Vip => variants::<VipEvent>(),
+        StreamKind::Eip => variants::<EipEvent>(),
+        StreamKind::PortForwarding => variants::<PortForwardingEvent>(),
         StreamKind::TagSet => variants::<TagSetEvent>(),
         StreamKind::GlobalConfig => variants::<GlobalConfigEvent>(),
         StreamKind::ResourceConfig => variants::<ResourceConfigEvent>(),
@@ -692,6 +696,40 @@ fn vips(add: &mut dyn FnMut(&str, Event)) {
     add("sparse", VipEvent::Updated { name: None, description: None }.into());
     add("full", VipEvent::StateChanged { state: Enabled::Disabled }.into());
     add("full", VipEvent::Deleted { l3_network }.into());
+
+    let at = VipPlace { vip: id(0x29), l3_network, ip: ip(9).into(), prefix_length: 24 };
+    let six = VipPlace { ip: ip6(9).into(), prefix_length: 64, ..at };
+    let nic = ServedNic { nic: id(33), vm: id(0x26), l3_network: id(34) };
+    let (guest_network, name) = (Some(nic.l3_network), text("e"));
+    add("full", EipEvent::Created { name: name.clone(), description: some("d"), at }.into());
+    add("ipv6", EipEvent::Created { name: name.clone(), description: None, at: six }.into());
+    add("full", EipEvent::Updated { name: some("e"), description: some("d") }.into());
+    add("full", EipEvent::StateChanged { state: Enabled::Disabled, guest_network }.into());
+    add("sparse", EipEvent::StateChanged { state: Enabled::Enabled, guest_network: None }.into());
+    add("full", EipEvent::Attached { at, to: nic }.into());
+    add("full", EipEvent::Detached { at, from: nic }.into());
+    add("full", EipEvent::Deleted { at, from: Some(nic) }.into());
+    add("sparse", EipEvent::Deleted { at, from: None }.into());
+
+    let ports = |protocol, allowed_cidr| ForwardedPorts {
+        protocol,
+        vip_start: 8000,
+        vip_end: 8009,
+        private_start: 80,
+        private_end: 89,
+        allowed_cidr,
+    };
+    let (tcp, udp) = (ports(PortProtocol::TCP, "10.9.0.0/16".parse().ok()), ports(PortProtocol::UDP, None));
+    let created = |description, ports| PortForwardingEvent::Created { name: text("p"), description, at, ports };
+    add("full", created(some("d"), tcp).into());
+    add("sparse", created(None, udp).into());
+    add("full", PortForwardingEvent::Updated { name: some("p"), description: some("d") }.into());
+    add("full", PortForwardingEvent::StateChanged { state: Enabled::Disabled, guest_network }.into());
+    add("sparse", PortForwardingEvent::StateChanged { state: Enabled::Enabled, guest_network: None }.into());
+    add("full", PortForwardingEvent::Attached { at, to: nic, ports: tcp }.into());
+    add("full", PortForwardingEvent::Detached { at, from: nic }.into());
+    add("full", PortForwardingEvent::Deleted { at, from: Some(nic) }.into());
+    add("sparse", PortForwardingEvent::Deleted { at, from: None }.into());
 }
 
 /// What had one address of one family before is a nic with that address now.

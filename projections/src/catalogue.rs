@@ -11,10 +11,10 @@ mod role;
 mod tests;
 mod vip;
 
-pub use not_yet::{EIP, PORT_FORWARDING, VOLUME};
+pub use not_yet::VOLUME;
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
 pub use role::{POLICY, POLICY_STATEMENT, ROLE, ROLE_ACCOUNT_REF, ROLE_POLICY_REF};
-pub use vip::VIP;
+pub use vip::{EIP, PORT_FORWARDING, VIP, VIP_SERVICE};
 
 use Ty::*;
 
@@ -199,6 +199,7 @@ pub static KINDS: &[&Kind] = &[
     &VIP,
     &EIP,
     &PORT_FORWARDING,
+    &VIP_SERVICE,
     &SYSTEM_TAG,
     &USER_TAG,
     &TAG,
@@ -703,6 +704,7 @@ pub static ROUTER: Kind = Kind {
         indexed("virtualRouterOfferingUuid", Uuid),
         f("managementNetworkUuid", Uuid),
         f("publicNetworkUuid", Uuid),
+        found_by("guestNetworkUuid", Uuid),
         indexed("defaultRouteL3NetworkUuid", Uuid),
         f("defaultL3NetworkUuid", Uuid),
         f("hypervisorType", Text),

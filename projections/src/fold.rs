@@ -7,14 +7,14 @@ use crate::catalogue::{GLOBAL_CONFIG, Kind};
 use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
-    account, cluster, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, policy, resource_config, role, router, tag_set, vip, vm_instance,
-    zone,
+    account, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
+    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router, tag_set, vip,
+    vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
 /// Counts up when an event's meaning for the rows changes, so that databases of before are rebuilt.
-pub(crate) const FOLD_VERSION: u32 = 4;
+pub(crate) const FOLD_VERSION: u32 = 5;
 
 /// One row: the values in the order of its kind's fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +116,8 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::VmInstance(event) => vm_instance::changes(id, event, rows)?,
         Event::Router(event) => router::changes(id, event, rows)?,
         Event::Vip(event) => vip::changes(id, event),
+        Event::Eip(event) => eip::changes(id, event),
+        Event::PortForwarding(event) => port_forwarding::changes(id, event),
         Event::TagSet(event) => tag_set::changes(id, event),
         Event::GlobalConfig(event) => global_config::changes(event),
         Event::ResourceConfig(event) => resource_config::changes(id, event),
@@ -124,6 +126,8 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Role(event) => role::changes(id, event, rows)?,
         Event::Ownership(event) => ownership::changes(id, event, rows)?,
     };
+    let derived = vip::follow(recorded, &vip::After { rows, changes: &changes })?;
+    changes.extend(derived);
     changes.retain(|change| change.action != Action::Set || !change.values.is_empty());
     for change in &mut changes {
         stamp(change, at);

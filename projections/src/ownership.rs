@@ -82,6 +82,8 @@ fn resource_type(kind: StreamKind) -> &'static str {
         StreamKind::Router => "ApplianceVmVO",
         StreamKind::VmInstance => "VmInstanceVO",
         StreamKind::Vip => "VipVO",
+        StreamKind::Eip => "EipVO",
+        StreamKind::PortForwarding => "PortForwardingRuleVO",
         kind => kind.stem(),
     }
 }

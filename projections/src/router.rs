@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::vip;
 use crate::vm_instance::{delete_nics, hypervisor, moved, nic, nic_row};
-use switchback_events::{Id, RouterEvent};
+use switchback_events::{Id, Nic, RouterEvent};
 
 /// The TCP port of the router agent.
 const AGENT_PORT: u16 = 7272;
@@ -32,6 +32,7 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             default_route_network,
             nics,
         } => {
+            let guest = nics.iter().find(|nic| nic.is(Nic::GUEST));
             let router = RowChange::insert(&ROUTER, id)
                 .put("name", name)
                 .put("type", "ApplianceVm")
@@ -43,6 +44,7 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
                 .put("instanceOfferingUuid", *offering)
                 .put("virtualRouterOfferingUuid", *offering)
                 .put("managementNetworkUuid", *management_network)
+                .put_some("guestNetworkUuid", guest.map(|nic| nic.l3_network))
                 .put("publicNetworkUuid", *public_network)
                 .put("defaultRouteL3NetworkUuid", *default_route_network)
                 .put("defaultL3NetworkUuid", *default_route_network)

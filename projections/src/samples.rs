@@ -416,6 +416,36 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         16 => {
             let n = random.below(6);
             let address = nic(n, few(random)).addresses[0];
+            let at = VipPlace { vip: VipId(id("vip", few(random))), l3_network: l3, ip: address.ip, prefix_length: 24 };
+            let led = ServedNic { nic: NicId(id("nic", n)), vm: VmInstanceId(id("vm", 0)), l3_network: l3 };
+            if random.below(2) == 0 {
+                let event = match random.below(6) {
+                    0 | 1 => EipEvent::Created { name: name(random), description: maybe(random), at },
+                    2 => EipEvent::StateChanged { state, guest_network: None },
+                    3 => EipEvent::Attached { at, to: led },
+                    4 => EipEvent::Detached { at, from: led },
+                    _ => EipEvent::Deleted { at, from: None },
+                };
+                return (id("eip", few(random)), event.into());
+            }
+            if random.below(2) == 0 {
+                let ports = ForwardedPorts {
+                    protocol: *random.pick(&[PortProtocol::TCP, PortProtocol::UDP]),
+                    vip_start: n as u16,
+                    vip_end: n as u16 + 1,
+                    private_start: 80,
+                    private_end: 81,
+                    allowed_cidr: None,
+                };
+                let event = match random.below(6) {
+                    0 | 1 => PortForwardingEvent::Created { name: name(random), description: maybe(random), at, ports },
+                    2 => PortForwardingEvent::Updated { name: maybe(random), description: None },
+                    3 => PortForwardingEvent::Attached { at, to: led, ports },
+                    4 => PortForwardingEvent::Detached { at, from: led },
+                    _ => PortForwardingEvent::Deleted { at, from: None },
+                };
+                return (id("rule", few(random)), event.into());
+            }
             let event = match random.below(6) {
                 0..3 => VipEvent::Created { name: name(random), description: maybe(random), l3_network: l3, address },
                 3 => VipEvent::Updated { name: maybe(random), description: maybe(random) },

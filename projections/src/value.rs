@@ -109,5 +109,5 @@ from_owned!(
     number: i64, u32, u16, u8;
     printed: std::net::Ipv4Addr, std::net::IpAddr, events::Mac, events::Id, events::ZoneId, events::ClusterId, events::HostId,
         events::ImageId, events::L2NetworkId, events::L3NetworkId, events::IpRangeId,
-        events::NetworkServiceProviderId, events::OfferingId, events::NicId,
+        events::NetworkServiceProviderId, events::OfferingId, events::NicId, events::VipId,
 );

@@ -1,10 +1,15 @@
-//! The rows of VIPs. A router's own public address is a system VIP: its row follows the router's public nic.
+//! The rows of VIPs. A router's own public address is a system VIP: its row follows the router's public nic. What the
+//! rows of VIPs and of the services on them show of each other, of nics and of routers follows here, after each event.
 
-use crate::catalogue::VIP;
-use crate::fold::{RowChange, Rows};
+use crate::catalogue::{EIP, Kind, NIC, PORT_FORWARDING, ROUTER, VIP};
+use crate::fold::{Action, Row, RowChange, Rows, row_of};
 use crate::store::StoreError;
 use crate::value::Val;
-use switchback_events::{Id, L3NetworkId, Nic, NicAddress, VipEvent, ip_version, system_vip_id};
+use std::collections::BTreeSet;
+use switchback_events::{
+    EipEvent, Event, Id, L3NetworkId, Nic, NicAddress, PortForwardingEvent, Recorded, RouterEvent, ServedNic, VipEvent,
+    VmInstanceEvent, ip_version, system_vip_id,
+};
 
 pub(crate) fn changes(id: Id, event: &VipEvent) -> Vec<RowChange> {
     vec![match event {
@@ -73,4 +78,167 @@ pub(crate) fn without(router: Id, rows: &dyn Rows) -> Result<Vec<RowChange>, Sto
         }
     }
     Ok(changes)
+}
+
+/// Where a service leads to.
+pub(crate) fn lead(row: RowChange, to: Option<&ServedNic>) -> RowChange {
+    row.put("vmNicUuid", to.map(|to| to.nic)).put("guestNetworkUuid", to.map(|to| to.l3_network))
+}
+
+/// The kinds of services that use VIPs, with ZStack's words for them.
+const SERVICES: [(&Kind, &str); 2] = [(&EIP, "Eip"), (&PORT_FORWARDING, "PortForwarding")];
+
+/// The rows as they are after an event whose changes are known.
+pub(crate) struct After<'a> {
+    pub rows: &'a dyn Rows,
+    pub changes: &'a [RowChange],
+}
+
+impl Rows for After<'_> {
+    fn get(&self, kind: &'static Kind, uuid: &str) -> Result<Option<Row>, StoreError> {
+        let mut row = self.rows.get(kind, uuid)?;
+        for change in self.changes.iter().filter(|change| change.kind == kind && change.uuid == uuid) {
+            match (change.action, &mut row) {
+                (Action::Insert, None) => row = Some(row_of(change)),
+                (Action::Set, Some(row)) => {
+                    change.values.iter().for_each(|(column, value)| row.values[*column] = value.clone());
+                }
+                (Action::Delete, _) => row = None,
+                _ => {}
+            }
+        }
+        Ok(row)
+    }
+
+    fn find(&self, kind: &'static Kind, field: &'static str, value: &str) -> Result<Vec<String>, StoreError> {
+        let mut found = self.rows.find(kind, field, value)?;
+        for change in self.changes.iter().filter(|change| change.kind == kind) {
+            found.retain(|uuid| *uuid != change.uuid);
+            if self.get(kind, &change.uuid)?.is_some_and(|row| row.value(kind, field).text() == Some(value)) {
+                found.push(change.uuid.clone());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What of services and VIPs follows from others, after an event: the guest's address from the nic, the router from the
+/// guest network, and all that a VIP shows of its use from the services on it.
+pub(crate) fn follow(recorded: &Recorded, rows: &After<'_>) -> Result<Vec<RowChange>, StoreError> {
+    let id = recorded.stream.id.to_string();
+    let mut services: Vec<(&'static Kind, String)> = Vec::new();
+    let mut vips: BTreeSet<String> = BTreeSet::new();
+    let mut with = |field: &'static str, value: &str| -> Result<(), StoreError> {
+        for (kind, _) in SERVICES {
+            services.extend(rows.find(kind, field, value)?.into_iter().map(|uuid| (kind, uuid)));
+        }
+        Ok(())
+    };
+    match &recorded.event {
+        Event::Eip(event) => match event {
+            EipEvent::Updated { .. } | EipEvent::StateChanged { .. } => return Ok(vec![]),
+            EipEvent::Created { at, .. }
+            | EipEvent::Attached { at, .. }
+            | EipEvent::Detached { at, .. }
+            | EipEvent::Deleted { at, .. } => {
+                vips.insert(at.vip.to_string());
+                services.push((&EIP, id));
+            }
+        },
+        Event::PortForwarding(event) => match event {
+            PortForwardingEvent::Updated { .. } | PortForwardingEvent::StateChanged { .. } => return Ok(vec![]),
+            PortForwardingEvent::Created { at, .. }
+            | PortForwardingEvent::Attached { at, .. }
+            | PortForwardingEvent::Detached { at, .. }
+            | PortForwardingEvent::Deleted { at, .. } => {
+                vips.insert(at.vip.to_string());
+                services.push((&PORT_FORWARDING, id));
+            }
+        },
+        Event::VmInstance(VmInstanceEvent::NicChanged { nic, .. }) => with("vmNicUuid", &nic.nic.to_string())?,
+        Event::VmInstance(VmInstanceEvent::NicAddressesChanged { nic, .. }) => with("vmNicUuid", &nic.to_string())?,
+        Event::Router(
+            RouterEvent::Created { .. } | RouterEvent::NicAttached { .. } | RouterEvent::NicDetached { .. },
+        ) => {
+            let guest = rows.get(&ROUTER, &id)?.map(|row| row.value(&ROUTER, GUEST_NETWORK).clone());
+            if let Some(guest) = guest.as_ref().and_then(Val::text) {
+                with(GUEST_NETWORK, guest)?;
+            }
+        }
+        Event::Router(RouterEvent::Destroyed { .. }) => with("virtualRouterUuid", &id)?,
+        _ => return Ok(vec![]),
+    }
+    let mut derived: Vec<RowChange> = Vec::new();
+    for (kind, service) in services {
+        let Some(row) = rows.get(kind, &service)? else { continue };
+        let vip = row.value(kind, "vipUuid").clone();
+        let nic = match row.value(kind, "vmNicUuid").text() {
+            Some(nic) => rows.get(&NIC, nic)?,
+            None => None,
+        };
+        let guest_ip = nic.map_or(Val::Null, |nic| nic.value(&NIC, "ip").clone());
+        let router = router_of(row.value(kind, GUEST_NETWORK).text(), vip.text(), rows)?;
+        let change = RowChange::set(kind, &service);
+        let change = put_new(change, &row, "guestIp", guest_ip);
+        derived.push(put_new(change, &row, "virtualRouterUuid", router.map_or(Val::Null, Val::from)));
+        vips.extend(vip.text().map(str::to_string));
+    }
+    let mut changes = rows.changes.to_vec();
+    changes.extend(derived.iter().cloned());
+    let rows = After { rows: rows.rows, changes: &changes };
+    for vip in vips {
+        if let Some(row) = rows.get(&VIP, &vip)? {
+            derived.push(used(&vip, &row, &rows)?);
+        }
+    }
+    derived.retain(|change| !change.values.is_empty());
+    Ok(derived)
+}
+
+/// The field that has a router's, or a service's, guest network.
+const GUEST_NETWORK: &str = "guestNetworkUuid";
+
+/// With `value` in the field, if that is another one.
+fn put_new(change: RowChange, row: &Row, field: &str, value: Val) -> RowChange {
+    let same = *row.value(change.kind, field) == value;
+    if same { change } else { change.put(field, value) }
+}
+
+/// The router of a guest network that is on the network of the VIP, too.
+fn router_of(guest: Option<&str>, vip: Option<&str>, rows: &dyn Rows) -> Result<Option<String>, StoreError> {
+    let (Some(guest), Some(vip)) = (guest, vip) else { return Ok(None) };
+    let Some(vip) = rows.get(&VIP, vip)? else { return Ok(None) };
+    for router in rows.find(&ROUTER, GUEST_NETWORK, guest)? {
+        for nic in rows.find(&NIC, "vmInstanceUuid", &router)? {
+            let nic = rows.get(&NIC, &nic)?;
+            let public = vip.value(&VIP, "l3NetworkUuid");
+            if nic.is_some_and(|nic| nic.value(&NIC, "l3NetworkUuid") == public) {
+                return Ok(Some(router));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What a VIP shows of the services on it.
+fn used(vip: &str, row: &Row, rows: &dyn Rows) -> Result<RowChange, StoreError> {
+    let (mut words, mut peers, mut router) = (Vec::new(), BTreeSet::new(), Val::Null);
+    for (kind, word) in SERVICES {
+        let services = rows.find(kind, "vipUuid", vip)?;
+        words.extend((!services.is_empty()).then_some(word));
+        for service in services {
+            let Some(service) = rows.get(kind, &service)? else { continue };
+            peers.extend(service.value(kind, GUEST_NETWORK).text().map(str::to_string));
+            if *service.value(kind, "virtualRouterUuid") != Val::Null {
+                router = service.value(kind, "virtualRouterUuid").clone();
+            }
+        }
+    }
+    let use_for = (!words.is_empty()).then(|| words.join(","));
+    let provider = (!peers.is_empty()).then_some("VirtualRouter");
+    let peers: Vec<String> = peers.into_iter().collect();
+    let change = put_new(RowChange::set(&VIP, vip), row, "useFor", use_for.into());
+    let change = put_new(change, row, "serviceProvider", provider.into());
+    let change = put_new(change, row, "peerL3NetworkUuids", peers.into());
+    Ok(put_new(change, row, "virtualRouterUuid", router))
 }

@@ -52,7 +52,7 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "policy" => Visible::OfRoles,
         "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
-        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" => Visible::Own,
+        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" | "vipService" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "nic" => Visible::OfVm,

@@ -4,7 +4,7 @@ use super::{Node, history};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr};
 use switchback_actors::{
-    States, agents::Agents, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership,
+    States, agents::Agents, eip, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership, port_forwarding,
     resource_config, router, vip, vm_instance,
 };
 use switchback_appliance::AgentProblem;
@@ -165,6 +165,15 @@ impl Node {
                 let (start, limit) = (request.start.unwrap_or(0) as usize, request.limit.unwrap_or(1000) as usize);
                 let ports: Vec<u16> = (1..=u16::MAX).filter(free).skip(start).take(limit).collect();
                 Ok(json!({ "availablePort": ports }))
+            }
+            Read::GetEipAttachableVmNics(request) => {
+                self.shown(account, "QueryVmNic", eip::attachable_nics(states, &request)?).await
+            }
+            Read::GetVmNicAttachableEips(request) => {
+                self.shown(account, "QueryEip", eip::attachable_eips(states, &request)?).await
+            }
+            Read::GetPortForwardingAttachableVmNics(request) => {
+                self.shown(account, "QueryVmNic", port_forwarding::attachable_nics(states, request.rule_uuid)?).await
             }
             Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(states)?})),
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),

@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 20] = [
+pub(super) const STREAMS: [StreamKind; 22] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -32,6 +32,8 @@ pub(super) const STREAMS: [StreamKind; 20] = [
     StreamKind::VmInstance,
     StreamKind::Router,
     StreamKind::Vip,
+    StreamKind::Eip,
+    StreamKind::PortForwarding,
     StreamKind::TagSet,
     StreamKind::GlobalConfig,
     StreamKind::ResourceConfig,

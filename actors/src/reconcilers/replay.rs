@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 use switchback_appliance::{RouterConfig, RouterFold};
-use switchback_events::{Event, Id, Position, Recorded, RouterEvent, RouterId, StreamKey, StreamKind};
+use switchback_events::{
+    Event, Id, Position, Recorded, RouterEvent, RouterId, StreamKey, StreamKind, global_config_id,
+};
 use switchback_journal::{EventHead, Journal, ReadError};
 
 /// A router's history, read so far.
@@ -11,7 +13,7 @@ pub struct RouterReplay {
     router: RouterId,
     /// What the history up to `position` has come to.
     pub fold: RouterFold,
-    /// The router and the networks it stands on.
+    /// The router, the networks it stands on, and the global configuration.
     tags: BTreeSet<Id>,
     position: Position,
 }
@@ -19,7 +21,7 @@ pub struct RouterReplay {
 impl RouterReplay {
     /// The history of `router` before its first event.
     pub fn new(router: RouterId) -> RouterReplay {
-        RouterReplay { router, fold: RouterFold::default(), tags: BTreeSet::from([router.0]), position: 0 }
+        RouterReplay { router, fold: RouterFold::default(), tags: BTreeSet::from([router.0, global_config_id()]), position: 0 }
     }
 
     /// Reads on up to and with position `upto`.

@@ -101,6 +101,7 @@ pub(crate) fn detach(id: Id, command: &DetachL3NetworkFromVm, facts: &Facts) -> 
     serving(&router, id, facts)?;
     let mut decision = about(id);
     take_nic(&mut decision, facts, id, own)?;
+    vip::unserved(&mut decision, facts, &router, own.l3_network)?;
     Ok(decision)
 }
 

@@ -10,7 +10,7 @@ pub(crate) fn owner(facts: &Facts, nic: NicId) -> Option<Id> {
 }
 
 /// The VM that has the nic, which the parameter `field` names.
-fn vm_of(facts: &Facts, field: &str, nic: NicId) -> Result<(Id, std::sync::Arc<VmInstance>, Nic), Refusal> {
+pub(crate) fn vm_of(facts: &Facts, field: &str, nic: NicId) -> Result<(Id, std::sync::Arc<VmInstance>, Nic), Refusal> {
     let unknown = || Refusal::not_found(field, "nic of a VM instance", nic);
     let id = owner(facts, nic).ok_or_else(unknown)?;
     let vm = facts.get::<VmInstance>(id)?;
@@ -47,6 +47,9 @@ fn attachable(
     }
     if vm.nics.iter().any(|nic| nic.l3_network == id) {
         return Err(Refusal::operation(format!("{field} = `{id}`: the VM has a nic on it already")));
+    }
+    if let Some(eip) = vip::eip_on(facts, vm, id)? {
+        return Err(Refusal::operation(format!("{field} = `{id}`: the VM has EIP {eip} on it")));
     }
     if !facts.get::<L2Network>(l3.l2_network)?.attached_to(vm.cluster) {
         let detail = format!(
@@ -182,6 +185,7 @@ pub(crate) fn take_nic(
 ) -> Result<(), Refusal> {
     let (nic, l3_network) = (own.nic, own.l3_network);
     decision.add(id, VmInstanceEvent::NicDetached { nic, l3_network, default_l3_network });
+    vip::nic_gone(decision, facts, nic)?;
     ip_range::release(decision, facts, std::slice::from_ref(own), id)
 }
 
@@ -200,6 +204,7 @@ pub(crate) fn change_network(
     let addresses = ip_range::allocate(&mut decision, facts, context, to, asked.as_slice(), holder);
     let addresses = addresses.map_err(|refusal| if asked.is_some() { named(refusal, "staticIp") } else { refusal })?;
     ip_range::release_addresses(&mut decision, facts, &own, id)?;
+    vip::nic_gone(&mut decision, facts, own.nic)?;
     let from = own.l3_network;
     for name in ["staticIp", "customMac"] {
         tag_set::take(&mut decision, facts, id, &format!("{name}::{from}"))?;

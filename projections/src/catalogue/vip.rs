@@ -1,7 +1,7 @@
 //! The kinds of VIPs and of the services on them.
 
 use super::Ty::*;
-use super::{CHANGED, CREATED, Kind, UUID, each, f, found_by, indexed, many, one};
+use super::{CHANGED, CREATED, Kind, UUID, each, f, found_by, indexed, many, one, shown};
 
 /// A virtual IP address. Who uses it follows from the services' rows.
 pub static VIP: Kind = Kind {
@@ -35,5 +35,71 @@ pub static VIP: Kind = Kind {
         each("peerL3Networks", "l3", "peerL3NetworkUuids"),
         many("eip", "eip", "vipUuid"),
         many("portForwarding", "portForwarding", "vipUuid"),
+        shown("servicesRefs", "vipService", "vipUuid"),
+        one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
+    ],
+};
+
+/// A service on a VIP, by the service's uuid. There is no query of its own: the VIP shows it.
+pub static VIP_SERVICE: Kind = Kind {
+    name: "vipService",
+    queries: &[],
+    fields: &[UUID, indexed("vipUuid", Uuid), f("serviceType", Text), CREATED, CHANGED],
+    relations: &[one("vip", "vip", "vipUuid")],
+};
+
+/// An elastic IP address: a VIP for one nic.
+pub static EIP: Kind = Kind {
+    name: "eip",
+    queries: &["QueryEip"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("vmNicUuid", Uuid),
+        indexed("vipUuid", Uuid),
+        f("vipIp", Text),
+        f("guestIp", Text),
+        f("state", Text),
+        found_by("guestNetworkUuid", Uuid),
+        found_by("virtualRouterUuid", Uuid),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("vip", "vip", "vipUuid"),
+        one("vmNic", "nic", "vmNicUuid"),
+        one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
+    ],
+};
+
+/// A port forwarding rule.
+pub static PORT_FORWARDING: Kind = Kind {
+    name: "portForwarding",
+    queries: &["QueryPortForwardingRule"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("vmNicUuid", Uuid),
+        indexed("vipUuid", Uuid),
+        f("vipIp", Text),
+        f("guestIp", Text),
+        f("vipPortStart", Int),
+        f("vipPortEnd", Int),
+        f("privatePortStart", Int),
+        f("privatePortEnd", Int),
+        f("protocolType", Text),
+        f("allowedCidr", Text),
+        f("state", Text),
+        found_by("guestNetworkUuid", Uuid),
+        found_by("virtualRouterUuid", Uuid),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("vip", "vip", "vipUuid"),
+        one("vmNic", "nic", "vmNicUuid"),
+        one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
     ],
 };
