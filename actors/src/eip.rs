@@ -12,7 +12,7 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
-    rules::{self, Exists},
+    rules,
     vip::{self, VipUse},
     *,
 };
@@ -25,8 +25,7 @@ use switchback_events::*;
 #[allow(missing_docs)]
 pub struct Eip {
     pub name: String,
-    /// There is one from the beginning on.
-    pub at: Option<VipPlace>,
+    pub at: VipPlace,
     pub to: Option<ServedNic>,
     pub disabled: bool,
     pub deleted: bool,
@@ -38,7 +37,7 @@ impl Eip {
     /// Takes the next event.
     pub fn evolve(&mut self, event: &EipEvent, _version: Version) {
         match event {
-            EipEvent::Created { name, at, .. } => (self.name, self.at) = (name.clone(), Some(*at)),
+            EipEvent::Created { name, at, .. } => (self.name, self.at) = (name.clone(), *at),
             EipEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             EipEvent::StateChanged { state, .. } => self.disabled = *state == Enabled::Disabled,
             EipEvent::Attached { to, .. } => self.to = Some(*to),
@@ -71,7 +70,7 @@ pub(crate) fn create(command: &CreateEip, facts: &Facts, context: &Context) -> R
 /// The EIP that a command changes, and its VIP.
 fn existing(facts: &Facts, field: &str, id: EipId) -> Result<(std::sync::Arc<Eip>, VipPlace), Refusal> {
     let eip = rules::existing::<Eip>(facts, field, id)?;
-    let at = eip.at.ok_or_else(|| Refusal::not_found(field, Eip::WHAT, id))?;
+    let at = eip.at;
     Ok((eip, at))
 }
 
@@ -106,7 +105,7 @@ fn may_lead(facts: &Facts, at: &VipPlace, nic: NicId, used_ip: Option<Id>) -> Re
         return Err(Refusal::argument("usedIpUuid", other, right));
     }
     for rule in facts.members(Relation::ServicesOfNic(VipUse::PortForwarding), nic) {
-        if facts.get::<PortForwarding>(rule)?.ports.is_some_and(|ports| ports.allowed_cidr.is_some()) {
+        if facts.get::<PortForwarding>(rule)?.ports.allowed_cidr.is_some() {
             let detail = format!("vmNicUuid = `{nic}`: the nic has port forwarding rule {rule} with an allowedCidr");
             return Err(Refusal::operation(detail).hint("an EIP would let everybody in"));
         }
@@ -159,10 +158,11 @@ pub fn attachable_nics(states: &States, request: &GetEipAttachableVmNics) -> Res
             }
             at
         }
-        (None, Some(id)) => match vip::existing(&facts, "vipUuid", id)?.place(id) {
-            Some(at) if vip::may_join(&facts, id, VipUse::Eip).is_ok() => at,
-            _ => return Ok(vec![]),
-        },
+        (None, Some(id)) => {
+            vip::existing(&facts, "vipUuid", id)?;
+            let Ok(at) = vip::may_join(&facts, id, VipUse::Eip) else { return Ok(vec![]) };
+            at
+        }
         (None, None) => return Err(Refusal::missing("eipUuid", "the EIP, or vipUuid")),
     };
     if request.network_service_provider.as_ref().is_some_and(|provider| provider != "VirtualRouter") {
@@ -185,9 +185,9 @@ pub fn attachable_eips(states: &States, request: &GetVmNicAttachableEips) -> Res
     let mut found = Vec::new();
     for id in facts.peek_members(Relation::All(StreamKind::Eip), Id::NIL) {
         let eip = facts.peek::<Eip>(id)?;
-        let family = |at: &VipPlace| request.ip_version.is_none_or(|version| version == ip_version(at.ip));
-        if let Some(at) = eip.at.filter(family).filter(|_| unattached(&eip, EipId(id)).is_ok())
-            && may_lead(&facts, &at, request.vm_nic_uuid, None).is_ok()
+        if request.ip_version.is_none_or(|version| version == ip_version(eip.at.ip))
+            && unattached(&eip, EipId(id)).is_ok()
+            && may_lead(&facts, &eip.at, request.vm_nic_uuid, None).is_ok()
         {
             found.push(id);
         }

@@ -6,7 +6,7 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
-    rules::{self, Exists},
+    rules,
     vip::{self, VipUse},
     *,
 };
@@ -21,10 +21,8 @@ use switchback_events::*;
 #[allow(missing_docs)]
 pub struct PortForwarding {
     pub name: String,
-    /// There is one from the beginning on.
-    pub at: Option<VipPlace>,
-    /// There are some from the beginning on.
-    pub ports: Option<ForwardedPorts>,
+    pub at: VipPlace,
+    pub ports: ForwardedPorts,
     pub to: Option<ServedNic>,
     pub disabled: bool,
     pub deleted: bool,
@@ -37,7 +35,7 @@ impl PortForwarding {
     pub fn evolve(&mut self, event: &PortForwardingEvent, _version: Version) {
         match event {
             PortForwardingEvent::Created { name, at, ports, .. } => {
-                (self.name, self.at, self.ports) = (name.clone(), Some(*at), Some(*ports));
+                (self.name, self.at, self.ports) = (name.clone(), *at, *ports);
             }
             PortForwardingEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             PortForwardingEvent::StateChanged { state, .. } => self.disabled = *state == Enabled::Disabled,
@@ -95,7 +93,7 @@ pub(crate) fn create(
     let at = vip::may_join(facts, command.vip_uuid, VipUse::PortForwarding)?;
     let ports = ports(command)?;
     for other in facts.members(Relation::ServicesOfVip(VipUse::PortForwarding), at.vip) {
-        let Some(theirs) = facts.get::<PortForwarding>(other)?.ports else { continue };
+        let theirs = facts.get::<PortForwarding>(other)?.ports;
         if theirs.protocol == ports.protocol
             && meet((theirs.vip_start, theirs.vip_end), (ports.vip_start, ports.vip_end))
         {
@@ -126,7 +124,7 @@ fn existing(
     id: PortForwardingRuleId,
 ) -> Result<(Arc<PortForwarding>, VipPlace, ForwardedPorts), Refusal> {
     let rule = rules::existing::<PortForwarding>(facts, field, id)?;
-    let (at, ports) = rule.at.zip(rule.ports).ok_or_else(|| Refusal::not_found(field, PortForwarding::WHAT, id))?;
+    let (at, ports) = (rule.at, rule.ports);
     Ok((rule, at, ports))
 }
 
@@ -169,7 +167,7 @@ fn may_lead(facts: &Facts, at: &VipPlace, ports: &ForwardedPorts, nic: NicId) ->
     for own in &vm.nics {
         for other in facts.members(Relation::ServicesOfNic(VipUse::PortForwarding), own.nic) {
             let rule = facts.get::<PortForwarding>(other)?;
-            let Some((theirs, there)) = rule.ports.zip(rule.at) else { continue };
+            let (theirs, there) = (rule.ports, rule.at);
             if there.vip != at.vip {
                 let detail = format!(
                     "vmNicUuid = `{nic}`: VM {} has port forwarding rule {other} of VIP {}, and may have rules of one VIP only",

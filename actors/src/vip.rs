@@ -40,9 +40,12 @@ rules::exists!(Vip, "VIP");
 
 impl Vip {
     /// What its services note of it.
-    pub fn place(&self, vip: VipId) -> Option<VipPlace> {
-        let NicAddress { ip, prefix_length, .. } = self.address?;
-        Some(VipPlace { vip, l3_network: self.l3_network, ip, prefix_length })
+    pub fn place(&self, vip: VipId) -> VipPlace {
+        let place = VipPlace { vip, l3_network: self.l3_network, ..VipPlace::default() };
+        match self.address {
+            Some(NicAddress { ip, prefix_length, .. }) => VipPlace { ip, prefix_length, ..place },
+            None => place,
+        }
     }
 
     /// Takes the next event.
@@ -98,11 +101,11 @@ fn leads(facts: &Facts, (service, id): (VipUse, Id)) -> Result<Option<(VipPlace,
     Ok(match service {
         VipUse::Eip => {
             let eip = facts.get::<Eip>(id)?;
-            eip.at.zip(eip.to)
+            eip.to.map(|to| (eip.at, to))
         }
         VipUse::PortForwarding => {
             let rule = facts.get::<PortForwarding>(id)?;
-            rule.at.zip(rule.to)
+            rule.to.map(|to| (rule.at, to))
         }
     })
 }
@@ -120,7 +123,7 @@ pub(crate) fn may_join(facts: &Facts, id: VipId, service: VipUse) -> Result<VipP
             return Err(Refusal::operation(detail).hint("an EIP has its VIP alone"));
         }
     }
-    let at = vip.place(id).ok_or_else(|| Refusal::not_found("vipUuid", Vip::WHAT, id))?;
+    let at = vip.place(id);
     match at.ip.is_ipv6() {
         true => Err(Refusal::not_supported(format!("vipUuid = `{id}`: {} of the IPv6 VIP {}", service.service(), at.ip))),
         false => Ok(at),
@@ -331,7 +334,7 @@ pub(crate) fn unserved(
 pub(crate) fn eip_on(facts: &Facts, vm: &VmInstance, network: L3NetworkId) -> Result<Option<Id>, Refusal> {
     for nic in &vm.nics {
         for id in facts.members(Relation::ServicesOfNic(VipUse::Eip), nic.nic) {
-            if facts.get::<Eip>(id)?.at.is_some_and(|at| at.l3_network == network) {
+            if facts.get::<Eip>(id)?.at.l3_network == network {
                 return Ok(Some(id));
             }
         }
@@ -348,14 +351,14 @@ pub(crate) fn end_service(
     match service {
         VipUse::Eip => {
             let eip = facts.get::<Eip>(id)?;
-            if let Some(at) = eip.at.filter(|_| eip.exists()) {
-                decision.add(id, EipEvent::Deleted { at, from: eip.to });
+            if eip.exists() {
+                decision.add(id, EipEvent::Deleted { at: eip.at, from: eip.to });
             }
         }
         VipUse::PortForwarding => {
             let rule = facts.get::<PortForwarding>(id)?;
-            if let Some(at) = rule.at.filter(|_| rule.exists()) {
-                decision.add(id, PortForwardingEvent::Deleted { at, from: rule.to });
+            if rule.exists() {
+                decision.add(id, PortForwardingEvent::Deleted { at: rule.at, from: rule.to });
             }
         }
     }
@@ -454,8 +457,9 @@ pub fn ports_in_use(states: &States, vip: VipId, protocol: &str) -> Result<Vec<(
             VipUse::Eip => taken.push((1, u16::MAX)),
             VipUse::PortForwarding => {
                 let ports = facts.peek::<PortForwarding>(id)?.ports;
-                let ports = ports.filter(|ports| (ports.protocol == PortProtocol::UDP) == (protocol == "UDP"));
-                taken.extend(ports.map(|ports| (ports.vip_start, ports.vip_end)));
+                if (ports.protocol == PortProtocol::UDP) == (protocol == "UDP") {
+                    taken.push((ports.vip_start, ports.vip_end));
+                }
             }
         }
     }

@@ -5,15 +5,16 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 /// A protocol that has ports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum PortProtocol {
+    #[default]
     TCP,
     UDP,
 }
 
 /// Which ports lead where: as many of the nic as of the VIP, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct ForwardedPorts {

@@ -2,7 +2,7 @@
 
 use crate::{Enabled, Id, L3NetworkId, NicAddress, NicId, VipId, VmInstanceId};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Events of a VIP. What uses it is in the events of the services themselves.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -58,6 +58,13 @@ pub struct ServedNic {
     pub vm: VmInstanceId,
     /// The guest network, whose router serves it.
     pub l3_network: L3NetworkId,
+}
+
+impl Default for VipPlace {
+    fn default() -> VipPlace {
+        let ip = Ipv4Addr::UNSPECIFIED.into();
+        VipPlace { vip: VipId::default(), l3_network: L3NetworkId::default(), ip, prefix_length: 32 }
+    }
 }
 
 impl ServedNic {

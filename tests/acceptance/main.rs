@@ -15,4 +15,5 @@ mod reserved_ranges;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;
 mod scene;
+mod vip_services;
 mod virtual_routers;

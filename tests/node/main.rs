@@ -34,4 +34,5 @@ mod rules;
 mod sessions;
 mod tags;
 mod topologies;
+mod vip_services;
 mod vips;

@@ -21,6 +21,14 @@ use switchback_gateway::{Credentials, Gateway, Tokens};
 const USED: &[(&str, &str)] = &[
     ("CreateL3Network", "l2NetworkUuid"),
     ("CreateVip", "l3NetworkUuid"),
+    ("CreateEip", "vipUuid"),
+    ("CreateEip", "vmNicUuid"),
+    ("CreateEip", "usedIpUuid"),
+    ("AttachEip", "vmNicUuid"),
+    ("AttachEip", "usedIpUuid"),
+    ("CreatePortForwardingRule", "vipUuid"),
+    ("CreatePortForwardingRule", "vmNicUuid"),
+    ("AttachPortForwardingRule", "vmNicUuid"),
     ("CreateVip", "ipRangeUuid"),
     ("CreateVmInstance", "l3NetworkUuids"),
     ("CreateVmInstance", "defaultL3NetworkUuid"),
@@ -167,10 +175,14 @@ async fn belongings(tenant: &Tenant, l2: &str, cidr: &str) -> Vec<String> {
     let reserved = uuid(&tenant.make("AddReservedIpRange", reserved).await);
     let router = uuid(&tenant.world.router_of(&l3).await);
     let vip = uuid(&tenant.make("CreateVip", json!({"name": "own", "l3NetworkUuid": l3})).await);
+    let eip = uuid(&tenant.make("CreateEip", json!({"name": "own", "vipUuid": vip})).await);
+    let vip = uuid(&tenant.make("CreateVip", json!({"name": "own", "l3NetworkUuid": l3})).await);
+    let rule = json!({"name": "own", "vipUuid": vip, "vipPortStart": 80, "protocolType": "TCP"});
+    let rule = uuid(&tenant.make("CreatePortForwardingRule", rule).await);
     let on_it = format!("l3NetworkUuid={l3}");
     let range = tenant.found("QueryIpRange", &[&on_it]).await.remove(0);
     let address = tenant.found("QueryIpAddress", &[&on_it]).await.remove(0);
-    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address, vip]
+    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address, vip, eip, rule]
 }
 
 #[actix_rt::test]
