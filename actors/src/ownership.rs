@@ -364,7 +364,11 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
             return Ok(kind);
         }
     }
-    Err(Refusal::not_found(field, "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image or L2 network", id))
+    Err(Refusal::not_found(
+        field,
+        "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image or L2 network",
+        id,
+    ))
 }
 
 fn accounts(facts: &Facts, asked: Option<&Vec<AccountId>>) -> Result<BTreeSet<AccountId>, Refusal> {

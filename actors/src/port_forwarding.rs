@@ -77,9 +77,10 @@ fn ports(command: &CreatePortForwardingRule) -> Result<ForwardedPorts, Refusal> 
     }
     let allowed_cidr = match &command.allowed_cidr {
         None => None,
-        Some(text) => Some(text.parse::<Ipv4Net>().map_err(|_| {
-            Refusal::argument("allowedCidr", text, "an IPv4 CIDR such as 198.51.100.0/24")
-        })?),
+        Some(text) => Some(
+            text.parse::<Ipv4Net>()
+                .map_err(|_| Refusal::argument("allowedCidr", text, "an IPv4 CIDR such as 198.51.100.0/24"))?,
+        ),
     };
     let protocol = if command.protocol_type == "UDP" { PortProtocol::UDP } else { PortProtocol::TCP };
     Ok(ForwardedPorts { protocol, vip_start, vip_end, private_start, private_end, allowed_cidr })
@@ -177,10 +178,7 @@ fn may_lead(facts: &Facts, at: &VipPlace, ports: &ForwardedPorts, nic: NicId) ->
             }
             let private = |ports: &ForwardedPorts| (ports.private_start, ports.private_end);
             let guarded = ports.allowed_cidr.is_some() || theirs.allowed_cidr.is_some();
-            if own.nic == nic
-                && guarded
-                && theirs.protocol == ports.protocol
-                && meet(private(&theirs), private(ports))
+            if own.nic == nic && guarded && theirs.protocol == ports.protocol && meet(private(&theirs), private(ports))
             {
                 let detail = format!(
                     "vmNicUuid = `{nic}`: port forwarding rule {other} leads to private ports {} to {} of {:?} too, and \

@@ -125,7 +125,9 @@ pub(crate) fn may_join(facts: &Facts, id: VipId, service: VipUse) -> Result<VipP
     }
     let at = vip.place(id);
     match at.ip.is_ipv6() {
-        true => Err(Refusal::not_supported(format!("vipUuid = `{id}`: {} of the IPv6 VIP {}", service.service(), at.ip))),
+        true => {
+            Err(Refusal::not_supported(format!("vipUuid = `{id}`: {} of the IPv6 VIP {}", service.service(), at.ip)))
+        }
         false => Ok(at),
     }
 }
@@ -148,7 +150,8 @@ pub(crate) fn may_serve(
         return Err(Refusal::argument(FIELD, nic, right));
     }
     let Some(address) = own.addresses.iter().find(|address| address.ip.is_ipv4() == at.ip.is_ipv4()) else {
-        let detail = format!("{FIELD} = `{nic}`: the nic has no IPv{} address, as the VIP {}", ip_version(at.ip), at.ip);
+        let detail =
+            format!("{FIELD} = `{nic}`: the nic has no IPv{} address, as the VIP {}", ip_version(at.ip), at.ip);
         return Err(Refusal::operation(detail));
     };
     let subnet = ipnet::IpNet::new(address.ip, address.prefix_length).map(|net| net.trunc());
@@ -225,12 +228,7 @@ fn one_router(facts: &Facts, at: &VipPlace, to: &ServedNic, l3: &L3Network) -> R
 }
 
 /// Sees to it that a VM that runs has the router that its new service needs, and that it can be told.
-pub(crate) fn routed(
-    decision: &mut Decision,
-    facts: &Facts,
-    context: &Context,
-    to: &ServedNic,
-) -> Result<(), Refusal> {
+pub(crate) fn routed(decision: &mut Decision, facts: &Facts, context: &Context, to: &ServedNic) -> Result<(), Refusal> {
     if facts.get::<VmInstance>(to.vm)?.state == VmState::Stopped {
         return Ok(());
     }
@@ -288,12 +286,7 @@ pub(crate) fn nic_gone(decision: &mut Decision, facts: &Facts, nic: NicId) -> Re
 }
 
 /// The same of those whose family the nic has no address of any more.
-pub(crate) fn narrowed(
-    decision: &mut Decision,
-    facts: &Facts,
-    nic: NicId,
-    left: &[NicAddress],
-) -> Result<(), Refusal> {
+pub(crate) fn narrowed(decision: &mut Decision, facts: &Facts, nic: NicId, left: &[NicAddress]) -> Result<(), Refusal> {
     for service in VipUse::ALL {
         for id in facts.members(Relation::ServicesOfNic(service), nic) {
             let at = leads(facts, (service, id))?.map(|(at, _)| at);
@@ -343,11 +336,7 @@ pub(crate) fn eip_on(facts: &Facts, vm: &VmInstance, network: L3NetworkId) -> Re
 }
 
 /// Ends a service, if it is there.
-pub(crate) fn end_service(
-    decision: &mut Decision,
-    facts: &Facts,
-    (service, id): (VipUse, Id),
-) -> Result<(), Refusal> {
+pub(crate) fn end_service(decision: &mut Decision, facts: &Facts, (service, id): (VipUse, Id)) -> Result<(), Refusal> {
     match service {
         VipUse::Eip => {
             let eip = facts.get::<Eip>(id)?;

@@ -90,7 +90,9 @@ impl RouterFold {
             Event::VmInstance(event) => self.client_event(VmInstanceId(id), event),
             Event::Eip(event) => self.eip_event(EipId(id), event),
             Event::PortForwarding(event) => self.rule_event(PortForwardingRuleId(id), event),
-            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value }) if name == SNAT_INBOUND_TRAFFIC => {
+            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
+                if name == SNAT_INBOUND_TRAFFIC =>
+            {
                 let said = match category.as_str() {
                     "eip" => &mut self.snat_inbound.eip,
                     _ => &mut self.snat_inbound.port_forwarding,

@@ -6,7 +6,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{collections::BTreeSet, net::Ipv4Addr};
-use switchback_events::{Nic, NetworkServiceType, ServedNic, VipPlace};
+use switchback_events::{NetworkServiceType, Nic, ServedNic, VipPlace};
 
 /// What is known of a service of a VIP: where it is, where it leads to, and whether it carries anything.
 #[derive(Clone, PartialEq, Debug)]

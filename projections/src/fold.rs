@@ -8,8 +8,8 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     account, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router, tag_set, vip,
-    vm_instance, zone,
+    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router, tag_set,
+    vip, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 

@@ -4,8 +4,8 @@ use super::{Node, history};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr};
 use switchback_actors::{
-    States, agents::Agents, eip, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership, port_forwarding,
-    resource_config, router, vip, vm_instance,
+    States, agents::Agents, eip, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership,
+    port_forwarding, resource_config, router, vip, vm_instance,
 };
 use switchback_appliance::AgentProblem;
 use switchback_bus::*;

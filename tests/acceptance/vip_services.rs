@@ -51,7 +51,8 @@ impl Scene {
         let sections = self.world.sections(&self.router().await).await;
         let list = |section: &str, name: &str| sections[section][name].as_array().cloned().unwrap_or_default();
         let vips = list("vips", "addresses").iter().map(|one| text(one, "address").replace("/24", "")).collect();
-        let eips = list("eips", "eips").iter().map(|one| (text(one, "vipAddress"), text(one, "guestAddress"))).collect();
+        let eips =
+            list("eips", "eips").iter().map(|one| (text(one, "vipAddress"), text(one, "guestAddress"))).collect();
         let rule = |one: &Value| {
             let port = |name: &str| one[name].as_u64().unwrap();
             (port("vipPortStart"), text(one, "guestAddress"), port("privatePortStart"))

@@ -252,7 +252,7 @@ fn what_is_wrong_is_said_as_the_sdks_read_it() {
         (client.put(ZONES, missing, "updateZone", json!({"name": "y"})), 404, "SYS.1003", missing),
         (client.delete(ZONES, &site.zone, "Permissive"), 503, "SYS.1006", "in use by cluster c"),
         (client.delete(ZONES, &site.zone, "Maybe"), 400, "SYS.1007", "Enforcing"),
-        (client.post("v1/eips", json!({"name": "e"})), 503, "SYS.1104", "CreateEip"),
+        (client.post("v1/ipsec", json!({"name": "e"})), 503, "SYS.1104", "CreateIPsecConnection"),
         (client.read("v1/zones?q=nme%3Dx"), 400, "SYS.1007", "nme"),
         (client.read("v1/volumes"), 404, "SYS.1003", "/zstack/v1/volumes"),
     ];

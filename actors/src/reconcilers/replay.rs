@@ -21,7 +21,12 @@ pub struct RouterReplay {
 impl RouterReplay {
     /// The history of `router` before its first event.
     pub fn new(router: RouterId) -> RouterReplay {
-        RouterReplay { router, fold: RouterFold::default(), tags: BTreeSet::from([router.0, global_config_id()]), position: 0 }
+        RouterReplay {
+            router,
+            fold: RouterFold::default(),
+            tags: BTreeSet::from([router.0, global_config_id()]),
+            position: 0,
+        }
     }
 
     /// Reads on up to and with position `upto`.

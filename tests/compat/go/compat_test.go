@@ -363,6 +363,29 @@ func TestVips(t *testing.T) {
 	vip, err = cli.GetVip(vip.UUID)
 	done(t, "GetVip", err)
 	equal(t, "its gateway", vip.Gateway, "10.19.0.1")
+	eip, err := cli.CreateEip(param.CreateEipParam{Params: param.CreateEipDetailParam{Name: "eip", VipUuid: vip.UUID}})
+	done(t, "CreateEip", err)
+	equal(t, "its address", eip.VipIp, "10.19.0.9")
+	used, err := cli.GetVip(vip.UUID)
+	done(t, "GetVip", err)
+	equal(t, "what it is used for", used.UseFor, "Eip")
+	equal(t, "by how many", len(used.ServicesRefs), 1)
+	nics, err := cli.GetEipAttachableVmNics(param.GetEipAttachableVmNicsParam{EipUuid: eip.UUID})
+	done(t, "GetEipAttachableVmNics", err)
+	equal(t, "nics that it could have", len(nics), 0)
+	eip, err = cli.ChangeEipState(param.ChangeEipStateParam{
+		UUID: eip.UUID, ChangeEipState: param.ChangeEipStateDetailParam{StateEvent: "disable"}})
+	done(t, "ChangeEipState", err)
+	equal(t, "its state", eip.State, "Disabled")
+	eip, err = cli.UpdateEip(param.UpdateEipParam{
+		UUID: eip.UUID, UpdateEip: param.UpdateEipDetailParam{Name: "other"}})
+	done(t, "UpdateEip", err)
+	eips, total, err := cli.PageEip(query)
+	done(t, "PageEip", err)
+	equal(t, "EIPs", len(eips), 1)
+	equal(t, "in all", total, 1)
+	refused(t, "detaching what is not attached", "SYS.1006", cli.DetachEip(eip.UUID))
+	done(t, "DeleteEip", cli.DeleteEip(eip.UUID, param.DeleteModePermissive))
 	done(t, "DeleteVip", cli.DeleteVip(vip.UUID, param.DeleteModePermissive))
 }
 
@@ -401,6 +424,4 @@ func TestWhatIsNotThere(t *testing.T) {
 	refused(t, "CreateSecurityGroup", "SYS.1104", err)
 	_, err = cli.GetL3NetworkDhcpIpAddress(given(t, "ZONE"))
 	refused(t, "GetL3NetworkDhcpIpAddress", "SYS.1104", err)
-	_, err = cli.CreateEip(param.CreateEipParam{})
-	refused(t, "CreateEip", "SYS.1104", err)
 }

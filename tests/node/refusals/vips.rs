@@ -7,6 +7,10 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
     let (nobody, public) = (nobody(), &scene.site.public);
     let vip = json!({"name": "vip", "l3NetworkUuid": public});
     let create = |field: &str, value: Value| with(&vip, field, value);
+    let eip = |vip: &str| json!({"name": "eip", "vipUuid": vip});
+    let nic = &scene.running_nic;
+    let ports = json!({"name": "rule", "vipUuid": scene.vip, "vipPortStart": 80, "protocolType": "TCP"});
+    let rule = |field: &str, value: Value| with(&ports, field, value);
     let range = &scene.guest_range;
     let first = "FirstAvailableIpv6AllocatorStrategy";
     vec![
@@ -40,5 +44,30 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
         row("UpdateVip", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
         row("ChangeVipState", json!({"uuid": nobody, "stateEvent": "enable"}), NOT_FOUND, "uuid", &nobody),
         row("DeleteVip", json!({"uuid": scene.system_vip}), OPERATION, "", &scene.system_vip),
+        row("CreateEip", eip(&nobody), NOT_FOUND, "vipUuid", &nobody),
+        row("CreateEip", eip(&scene.system_vip), OPERATION, "vipUuid", &scene.system_vip),
+        row("CreateEip", with(&eip(&scene.vip), "vmNicUuid", json!(nic)), OPERATION, "vmNicUuid", nic),
+        row("CreateEip", with(&eip(&scene.vip), "usedIpUuid", json!(nobody)), ARGUMENT, "usedIpUuid", &nobody),
+        row("AttachEip", json!({"eipUuid": nobody, "vmNicUuid": nic}), NOT_FOUND, "eipUuid", &nobody),
+        row("DetachEip", json!({"uuid": nobody}), NOT_FOUND, "uuid", &nobody),
+        row("UpdateEip", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row("ChangeEipState", json!({"uuid": nobody, "stateEvent": "enable"}), NOT_FOUND, "uuid", &nobody),
+        row("DeleteEip", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
+        row("CreatePortForwardingRule", rule("vipUuid", json!(nobody)), NOT_FOUND, "vipUuid", &nobody),
+        row("CreatePortForwardingRule", rule("vipPortEnd", json!(7)), ARGUMENT, "vipPortEnd", "7"),
+        row("CreatePortForwardingRule", rule("privatePortEnd", json!(81)), ARGUMENT, "privatePortEnd", "81"),
+        row("CreatePortForwardingRule", rule("allowedCidr", json!("::/0")), ARGUMENT, "allowedCidr", "::/0"),
+        row("CreatePortForwardingRule", rule("vmNicUuid", json!(nic)), OPERATION, "vmNicUuid", nic),
+        row("AttachPortForwardingRule", json!({"ruleUuid": nobody, "vmNicUuid": nic}), NOT_FOUND, "ruleUuid", &nobody),
+        row("DetachPortForwardingRule", json!({"uuid": nobody}), NOT_FOUND, "uuid", &nobody),
+        row("UpdatePortForwardingRule", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row(
+            "ChangePortForwardingRuleState",
+            json!({"uuid": nobody, "stateEvent": "enable"}),
+            NOT_FOUND,
+            "uuid",
+            &nobody,
+        ),
+        row("DeletePortForwardingRule", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
     ]
 }
