@@ -144,7 +144,7 @@ pub(crate) fn unreserve_some(command: &DeleteIpAddress, facts: &Facts) -> Result
     }
     match wanted.first() {
         Some(other) => Err(Refusal::operation(format!(
-            "usedIpUuids: `{other}` is no reserved address of L3 network {l3_network}: a nic or VIP has it, or there is none"
+            "usedIpUuids: `{other}` is no reserved address of L3 network {l3_network}: a nic has it, or a VIP, or there is none"
         ))),
         None => Ok(decision),
     }
