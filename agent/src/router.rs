@@ -110,7 +110,7 @@ struct Plan {
     dnsmasq: dnsmasq::Plan,
     haproxy: haproxy::Plan,
     forwarding: bool,
-    wanted_table: nftables::Table,
+    wanted_table: Arc<nftables::Table>,
     wanted_dnsmasq: Option<dnsmasq::Wanted>,
     wanted_haproxy: Option<haproxy::Wanted>,
     unwell: Unwell,
@@ -253,7 +253,7 @@ impl RouterEngine {
         let interfaces = interfaces::plan(&wanted, &observed, self.keep())
             .map_err(|detail| Failure { section: "interfaces", detail })?;
         let unwell = self.checks.unwell();
-        let wanted_table = nftables::render(sections, self.settings.listen, &unwell);
+        let wanted_table = Arc::new(nftables::render(sections, self.settings.listen, &unwell));
         let before = applied.table.as_ref();
         let seen = nftables::observe(kernel, &self.table, before).map_err(in_section("firewall"))?;
         let table = nftables::plan(&wanted_table, before, &seen);
@@ -306,7 +306,7 @@ impl RouterEngine {
             self.apply_table(applied, &plan)?;
         }
         interfaces::add(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
-        if !plan.table.absent && !plan.table.is_empty() {
+        if !plan.table.absent {
             self.apply_table(applied, &plan)?;
         }
         if removals == Removals::First {
@@ -333,6 +333,14 @@ impl RouterEngine {
     }
 
     fn apply_table(&self, applied: &mut Applied, plan: &Plan) -> Result<(), Failure> {
+        if plan.table.is_empty() {
+            // It was looked at and found right.
+            if let Some(table) = &mut applied.table {
+                table.generation = Some(plan.table.generation);
+            }
+            applied.unwell = plan.unwell.clone();
+            return Ok(());
+        }
         let done =
             nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table, &plan.table, applied.table.as_ref());
         applied.table = Some(done.map_err(in_section(plan.table.section()))?);
@@ -436,7 +444,7 @@ impl RouterEngine {
         let healthy = |healthy, detail: &str| ServiceHealth { healthy, detail: detail.to_string() };
         let Some(table) = &applied.table else { return healthy(false, "there is no table") };
         match nftables::observe(self.kernel.as_ref(), &self.table, Some(table)) {
-            Ok(nftables::Seen::Absent) => healthy(false, "the table is gone"),
+            Ok((nftables::Seen::Absent, _)) => healthy(false, "the table is gone"),
             Ok(seen) => match nftables::plan(&table.table, Some(table), &seen).drift.first() {
                 None => healthy(true, "as it was put in place"),
                 Some(_) => healthy(false, "the table was changed"),

@@ -12,6 +12,7 @@ use super::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    sync::Arc,
 };
 use switchback_appliance::{InterfacesConfig, RouterNic, Sections};
 use switchback_events::Nic;
@@ -39,7 +40,7 @@ pub fn render(sections: &Sections) -> Option<Part> {
     let passable: BTreeSet<(&str, &str)> =
         sections.firewall.forward.iter().map(|rule| (rule.from.as_str(), rule.to.as_str())).collect();
     for eip in eips {
-        let item = format!("eip {}", eip.eip);
+        let item: Arc<str> = format!("eip {}", eip.eip).into();
         guests.add(eip.vip_address, Some(eip.guest_address.to_string()), &item);
         let name = || format!("eip_vips_{}", of_interface(&eip.public_interface));
         vips.entry(&eip.public_interface).or_insert_with(|| NftSet::map(&name(), "type ipv4_addr : ipv4_addr;")).add(

@@ -5,7 +5,7 @@
 //! the new one with its rules and not yet its policy, which must not be needed.
 
 use super::{
-    nftables::{NftSet, Part},
+    nftables::{NftSet, Part, nobody},
     udp_balancer::Pieces,
 };
 use std::{fmt::Write, net::SocketAddr};
@@ -19,16 +19,16 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, balanced: &Pieces
     let mut open = NftSet { names: 1, ..NftSet::set("open", "type ifname . inet_proto . inet_service;") };
     for rule in &config.input {
         let protocol = protocol(rule.protocol);
-        open.add(format!("{} . {protocol} . {}", rule.interface, rule.port), None, "");
+        open.add(format!("{} . {protocol} . {}", rule.interface, rule.port), None, &nobody());
     }
     if let Some(listen) = listen
         && let Some(nic) = interfaces.nics.iter().find(|nic| nic.addresses.iter().any(|net| net.addr() == listen.ip()))
     {
-        open.add(format!("{} . tcp . {}", nic.name, listen.port()), None, "");
+        open.add(format!("{} . tcp . {}", nic.name, listen.port()), None, &nobody());
     }
     let mut passages = NftSet { names: 2, ..NftSet::set("passages", "type ifname . ifname;") };
     for rule in &config.forward {
-        passages.add(format!("{} . {}", rule.from, rule.to), None, "");
+        passages.add(format!("{} . {}", rule.from, rule.to), None, &nobody());
     }
     let mut chains = "  chain input {
     type filter hook input priority filter; policy accept;

@@ -15,7 +15,7 @@ use super::{
 use crate::kernel::{ElementChange, Kernel, KernelError};
 use ipnet::Ipv4Net;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddr};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Write, net::SocketAddr, sync::Arc};
 use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, Sections, digest};
 
 /// More elements than these are not changed one by one.
@@ -62,7 +62,7 @@ pub struct Element {
     /// What a map gives for the key.
     pub value: Option<String>,
     /// Whom it belongs to, for people: `eip <uuid>`; empty: to nobody in particular.
-    pub item: String,
+    pub item: Arc<str>,
 }
 
 impl NftSet {
@@ -77,8 +77,8 @@ impl NftSet {
     }
 
     /// Adds an element; the first of several with one key stays.
-    pub fn add(&mut self, key: impl ToString, value: Option<String>, item: &str) {
-        self.elements.entry(key.to_string()).or_insert_with(|| Element { value, item: item.to_string() });
+    pub fn add(&mut self, key: impl ToString, value: Option<String>, item: &Arc<str>) {
+        self.elements.entry(key.to_string()).or_insert_with(|| Element { value, item: item.clone() });
     }
 
     /// Whether its elements count packets.
@@ -135,17 +135,29 @@ impl Part {
     }
 
     /// What makes the elements of `before` those of this part.
-    fn changes(&self, before: &Part) -> Vec<(ElementChange, String)> {
+    fn changes(&self, before: &Part) -> Vec<(ElementChange, Arc<str>)> {
         let mut changes = Vec::new();
         for (set, before) in self.sets.iter().zip(&before.sets) {
             let name = || set.name.clone();
-            for (key, element) in &before.elements {
-                if set.elements.get(key) != Some(element) {
-                    changes.push((ElementChange::Delete { set: name(), key: set.key(key) }, element.item.clone()));
+            let (mut old, mut new) = (before.elements.iter().peekable(), set.elements.iter().peekable());
+            // Both are in the order of their keys.
+            loop {
+                let order = match (old.peek(), new.peek()) {
+                    (Some((old, _)), Some((new, _))) => old.cmp(new),
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (None, None) => break,
+                };
+                let old = if order.is_le() { old.next() } else { None };
+                let new = if order.is_ge() { new.next() } else { None };
+                if old == new {
+                    continue;
                 }
-            }
-            for (key, element) in &set.elements {
-                if before.elements.get(key) != Some(element) {
+                if let Some((key, element)) = old {
+                    let deleted = ElementChange::Delete { set: name(), key: set.key(key) };
+                    changes.push((deleted, element.item.clone()));
+                }
+                if let Some((key, element)) = new {
                     let added = ElementChange::Add { set: name(), element: set.element(key, element) };
                     changes.push((added, element.item.clone()));
                 }
@@ -153,6 +165,11 @@ impl Part {
         }
         changes
     }
+}
+
+/// Whom an element belongs to that is nobody's in particular.
+pub fn nobody() -> Arc<str> {
+    Arc::from("")
 }
 
 /// A subnet as nft prints it.
@@ -187,7 +204,7 @@ pub enum Seen {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct AppliedTable {
     /// What was asked for.
-    pub table: Table,
+    pub table: Arc<Table>,
     /// For each section, the outline that was seen.
     pub outlines: BTreeMap<String, String>,
     /// The number of the packet filter's state, where nobody else has changed it in between.
@@ -215,6 +232,8 @@ pub struct TablePlan {
     pub change: Change,
     /// The kernel has no table at all.
     pub absent: bool,
+    /// The number of the packet filter's state when it was looked at.
+    pub generation: u32,
     /// The kernel's table is not the one that was put in place.
     pub drift: Vec<DriftItem>,
 }
@@ -242,21 +261,20 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, unwell: &Unwell) 
     Table { parts }
 }
 
-/// Looks at the table, if anybody may have changed it since it was `applied`.
-pub fn observe(kernel: &dyn Kernel, name: &str, applied: Option<&AppliedTable>) -> Result<Seen, KernelError> {
-    if let Some(generation) = applied.and_then(|applied| applied.generation)
-        && kernel.generation()? == generation
-    {
-        return Ok(Seen::Unchanged);
+/// Looks at the table, if anybody may have changed it since it was `applied`, and says at which state of the packet filter.
+pub fn observe(kernel: &dyn Kernel, name: &str, applied: Option<&AppliedTable>) -> Result<(Seen, u32), KernelError> {
+    let generation = kernel.generation()?;
+    if applied.and_then(|applied| applied.generation) == Some(generation) {
+        return Ok((Seen::Unchanged, generation));
     }
-    let Some(objects) = kernel.table(name)? else { return Ok(Seen::Absent) };
+    let Some(objects) = kernel.table(name)? else { return Ok((Seen::Absent, generation)) };
     let elements = objects.iter().filter_map(|object| {
         let inner = inner(object)?;
         let elements = inner.get("elem")?.as_array()?.iter().filter_map(read_element);
         let elements = elements.map(|(key, value, _)| (key, value)).collect();
         Some((inner.get("name")?.as_str()?.to_string(), elements))
     });
-    Ok(Seen::Table(ObservedTable { elements: elements.collect(), outlines: outlines(objects) }))
+    Ok((Seen::Table(ObservedTable { elements: elements.collect(), outlines: outlines(objects) }), generation))
 }
 
 /// A digest for each section of what it has in the table, but for elements of sets and maps.
@@ -358,8 +376,8 @@ fn section_of_name(name: &str) -> &'static str {
 }
 
 /// The difference between what should be, what was put in place, and what is.
-pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, seen: &Seen) -> TablePlan {
-    let mut plan = TablePlan { absent: *seen == Seen::Absent, ..TablePlan::default() };
+pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, (seen, generation): &(Seen, u32)) -> TablePlan {
+    let mut plan = TablePlan { absent: *seen == Seen::Absent, generation: *generation, ..TablePlan::default() };
     let mut whole = false;
     let mut changed = Vec::new();
     if let Some(applied) = applied {
@@ -381,13 +399,13 @@ pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, seen: &Seen) -> Tabl
     }
     for part in &wanted.parts {
         let before = before(part.section);
-        if before == Some(part) {
-            continue;
-        }
-        let lines = plan.actions.entry(part.section).or_default();
         match before {
             Some(before) if before.same_outline(part) => {
                 let changes = part.changes(before);
+                if changes.is_empty() {
+                    continue;
+                }
+                let lines = plan.actions.entry(part.section).or_default();
                 for (change, item) in changes.iter().take(LINES_MAX) {
                     lines.push(if item.is_empty() { change.to_string() } else { format!("{item}: {change}") });
                 }
@@ -398,7 +416,7 @@ pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, seen: &Seen) -> Tabl
             }
             _ => {
                 whole = true;
-                lines.push("replace nftables table".to_string());
+                plan.actions.entry(part.section).or_default().push("replace nftables table".to_string());
             }
         }
     }
@@ -469,7 +487,7 @@ fn drift(applied: &AppliedTable, seen: &Seen) -> Vec<DriftItem> {
 pub fn apply(
     kernel: &dyn Kernel,
     name: &str,
-    table: &Table,
+    table: &Arc<Table>,
     plan: &TablePlan,
     applied: Option<&AppliedTable>,
 ) -> Result<AppliedTable, KernelError> {
@@ -477,15 +495,14 @@ pub fn apply(
         Change::Whole if !plan.absent => carried_over(kernel, name, table, applied)?,
         _ => Counters::new(),
     };
-    let before = kernel.generation()?;
     match &plan.change {
         Change::Nothing => {}
         Change::Elements(changes) => kernel.change_elements(name, changes)?,
         Change::Whole => kernel.replace_table(name, &text(table, &carried))?,
     }
     let after = kernel.generation()?;
-    // Somebody else in between: then it is looked at before it is relied upon.
-    let generation = (after == before.wrapping_add(1)).then_some(after);
+    // Somebody else since it was looked at: then it is looked at again before it is relied upon.
+    let generation = (after == plan.generation.wrapping_add(1)).then_some(after);
     let same = |applied: &&AppliedTable| {
         let pairs = applied.table.parts.iter().zip(&table.parts);
         applied.table.parts.len() == table.parts.len() && pairs.into_iter().all(|(old, new)| old.same_outline(new))
@@ -562,14 +579,14 @@ mod tests {
     fn table(elements: &[&str], chains: &str) -> Table {
         let mut set = NftSet::set("passages", "type ifname . ifname;");
         set.names = 2;
-        elements.iter().for_each(|key| set.add(key, None, "rule 7"));
+        elements.iter().for_each(|key| set.add(key, None, &Arc::from("rule 7")));
         let firewall = Part { section: "firewall", sets: vec![set], chains: chains.to_string() };
         Table { parts: vec![firewall, Part { section: "snat", chains: "b".to_string(), ..Part::default() }] }
     }
 
     fn applied(table: &Table) -> AppliedTable {
         let outlines = [("firewall", "1"), ("snat", "2")].map(|(name, digest)| (name.to_string(), digest.to_string()));
-        AppliedTable { table: table.clone(), outlines: outlines.into(), generation: None }
+        AppliedTable { table: Arc::new(table.clone()), outlines: outlines.into(), generation: None }
     }
 
     fn observed(table: &Table) -> ObservedTable {
@@ -583,9 +600,9 @@ mod tests {
     fn a_missing_table_is_drift_of_every_section() {
         let table = table(&["eth0 . eth1"], "a");
         let applied = applied(&table);
-        assert!(plan(&table, Some(&applied), &Seen::Unchanged).is_empty());
-        assert!(plan(&table, Some(&applied), &Seen::Table(observed(&table))).is_empty());
-        let wiped = plan(&table, Some(&applied), &Seen::Absent);
+        assert!(plan(&table, Some(&applied), &(Seen::Unchanged, 7)).is_empty());
+        assert!(plan(&table, Some(&applied), &(Seen::Table(observed(&table)), 7)).is_empty());
+        let wiped = plan(&table, Some(&applied), &(Seen::Absent, 7));
         assert!(wiped.absent && wiped.change == Change::Whole);
         let sections: Vec<&str> = wiped.drift.iter().map(|item| item.section.as_str()).collect();
         assert_eq!(sections, ["firewall", "snat"]);
@@ -594,14 +611,14 @@ mod tests {
     #[test]
     fn only_elements_are_changed_where_only_elements_differ() {
         let before = applied(&table(&["eth0 . eth1", "eth1 . eth0"], "a"));
-        let changed = plan(&table(&["eth0 . eth1", "eth2 . eth0"], "a"), Some(&before), &Seen::Unchanged);
+        let changed = plan(&table(&["eth0 . eth1", "eth2 . eth0"], "a"), Some(&before), &(Seen::Unchanged, 7));
         let lines = [
             "rule 7: delete element passages { \"eth1\" . \"eth0\" }",
             "rule 7: add element passages { \"eth2\" . \"eth0\" }",
         ];
         assert_eq!(changed.actions["firewall"], lines);
         assert!(matches!(changed.change, Change::Elements(changes) if changes.len() == 2));
-        assert_eq!(plan(&table(&["eth0 . eth1"], "c"), Some(&before), &Seen::Unchanged).change, Change::Whole);
+        assert_eq!(plan(&table(&["eth0 . eth1"], "c"), Some(&before), &(Seen::Unchanged, 7)).change, Change::Whole);
     }
 
     #[test]
@@ -611,7 +628,7 @@ mod tests {
         let elements = observed.elements.get_mut("passages").unwrap();
         elements.clear();
         elements.insert("eth0 . eth2".to_string(), None);
-        let plan = plan(&table, Some(&applied(&table)), &Seen::Table(observed));
+        let plan = plan(&table, Some(&applied(&table)), &(Seen::Table(observed), 7));
         let items: Vec<&str> = plan.drift.iter().map(|item| item.item.as_str()).collect();
         assert_eq!(items, ["rule 7: element passages { eth0 . eth1 }", "element passages { eth0 . eth2 }"]);
         assert_eq!(plan.change, Change::Whole);

@@ -8,7 +8,7 @@ use super::{
     firewall::protocol,
     nftables::{NftSet, Part, subnet},
 };
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 use switchback_appliance::{PortForwardingRule, Sections};
 
 /// The section.
@@ -35,7 +35,7 @@ pub fn render(sections: &Sections) -> Option<Part> {
         NftSet::set("pf_allowed", "type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval;");
     let mut counters = COUNTERS.map(|name| NftSet::set(name, &format!("{KEY}; flags interval; counter;")));
     for rule in rules {
-        let item = format!("port forwarding rule {}", rule.rule);
+        let item: Arc<str> = format!("port forwarding rule {}", rule.rule).into();
         let (start, end) = (rule.vip_port_start, rule.vip_port_end);
         let side = format!("{} . {}", rule.vip_address, protocol(rule.protocol));
         let key = key(rule);

@@ -1,6 +1,6 @@
 //! Source NAT: for each way out a map from guest subnet to public address, and one rule that looks it up.
 
-use super::nftables::{NftSet, Part, subnet};
+use super::nftables::{NftSet, Part, nobody, subnet};
 use std::{collections::BTreeMap, fmt::Write};
 use switchback_appliance::SnatConfig;
 
@@ -17,7 +17,7 @@ pub fn render(config: &SnatConfig) -> Part {
         let map = maps
             .entry(&rule.interface)
             .or_insert_with(|| NftSet::map(&name(), "type ipv4_addr : ipv4_addr; flags interval;"));
-        map.add(subnet(rule.source), Some(rule.public_ip.to_string()), "");
+        map.add(subnet(rule.source), Some(rule.public_ip.to_string()), &nobody());
     }
     let mut chains = format!("  chain {CHAIN} {{\n    type nat hook postrouting priority srcnat; policy accept;\n");
     for (interface, map) in &maps {

@@ -3,7 +3,7 @@
 //!
 //! The servers see where packets come from. Only what would go back to where it came from carries the router's address.
 
-use super::nftables::{NftSet, Part};
+use super::nftables::{NftSet, Part, nobody};
 use crate::kernel::Kernel;
 use parking_lot::Mutex;
 use std::{
@@ -60,7 +60,7 @@ pub fn render(config: &LoadBalancerConfig, interfaces: &InterfacesConfig, unwell
                 return None;
             }
             let mut set = NftSet::set(&name, &format!("type {address_type} . inet_service;"));
-            elements.iter().for_each(|element| set.add(element, None, ""));
+            elements.iter().for_each(|element| set.add(element, None, &nobody()));
             part.sets.push(set);
             Some(name)
         };
