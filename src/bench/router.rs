@@ -19,6 +19,8 @@ use switchback_bus::Wait;
 pub struct RouterBench {
     /// DHCP entries of the router.
     pub entries: u32,
+    /// EIPs of the router: the VMs of so many entries have one.
+    pub eips: u32,
     /// How often each single thing is measured.
     pub rounds: u32,
     /// The name of the lab.
@@ -38,6 +40,7 @@ struct Bench {
     site: Site,
     l3: String,
     simulated: String,
+    pool: String,
 }
 
 /// Runs the benchmark, as root; `progress` hears what is done.
@@ -52,7 +55,7 @@ pub fn run(options: &RouterBench, progress: &mut dyn FnMut(&str)) -> anyhow::Res
     let site = Site::build(&api, 1, Topology::Separate, &mut |name, parameters| {
         Ok(api.command(name, &parameters, &Options::default())?)
     })?;
-    let mut bench = Bench { lab, api, site, l3: String::new(), simulated: String::new() };
+    let mut bench = Bench { lab, api, site, l3: String::new(), simulated: String::new(), pool: String::new() };
     let figures = bench.measure(options, progress);
     match figures {
         Ok(figures) => {
@@ -97,6 +100,7 @@ impl Bench {
             self.answers(&namespace, router.guest_ip, &name)?;
             single.push(began.elapsed());
         }
+        let eips = self.eips(options, &router, &namespace, progress)?;
         progress("wiped and applied again, each time");
         let mut whole = Vec::new();
         for _ in 0..options.rounds.min(5) {
@@ -128,6 +132,7 @@ impl Bench {
             "routerServingMs": millis(created),
             "filledMs": millis(filled),
             "oneChangeMs": spread(single),
+            "eips": eips,
             "fullReapplyMs": spread(whole),
             "reconnectMs": spread(reconnect),
             "yardstick": {"what": "nft -f of the router's own table", "ms": spread(yardstick)},
@@ -143,8 +148,12 @@ impl Bench {
         self.l3 = self.ask("CreateL3Network", l3, Wait::Applied)?.uuid()?;
         let range = json!({"l3NetworkUuid": self.l3, "name": "bench", "networkCidr": "10.64.0.0/16"});
         self.ask("AddIpRangeByNetworkCidr", range, Wait::Applied)?;
-        let services = json!({"l3NetworkUuid": self.l3, "networkServices": {"VirtualRouter": ["DHCP", "DNS", "SNAT"]}});
+        let services =
+            json!({"l3NetworkUuid": self.l3, "networkServices": {"VirtualRouter": ["DHCP", "DNS", "SNAT", "Eip"]}});
         self.ask("AttachNetworkServiceToL3Network", services, Wait::Applied)?;
+        let pool = json!({"l3NetworkUuid": self.site.public, "name": "pool", "networkCidr": "100.64.0.0/16",
+            "ipRangeType": "AddressPool"});
+        self.pool = self.ask("AddIpRangeByNetworkCidr", pool, Wait::Applied)?.uuid()?;
         Ok(())
     }
 
@@ -165,15 +174,84 @@ impl Bench {
         self.ask("CreateVmInstance", vm, Wait::Durable).map(|_| ())
     }
 
+    /// EIPs of the VMs of the first entries, then one more each time: until the reply says that it is applied, and the
+    /// router's table has it.
+    fn eips(
+        &self,
+        options: &RouterBench,
+        router: &check::Router,
+        namespace: &str,
+        progress: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Value> {
+        if options.eips == 0 {
+            return Ok(Value::Null);
+        }
+        for round in 0..options.rounds {
+            self.create(&format!("eip-{round}"))?;
+        }
+        poll("every VM to run", Deadline::seconds(120), || {
+            let waiting = self.api.query("QueryVmInstance", &["state!=Running".to_string()])?;
+            Ok(if waiting.is_empty() { Ok(()) } else { Err(format!("{} do not", waiting.len())) })
+        })?;
+        progress(&format!("making {} EIPs", options.eips.min(options.entries)));
+        let vms = self.api.query("QueryVmInstance", &[format!("defaultL3NetworkUuid={}", self.l3)])?;
+        let nic_of = |name: &str| {
+            let vm = vms.iter().find(|vm| vm["name"] == name).with_context(|| format!("there is no VM `{name}`"))?;
+            vm["vmNics"][0]["uuid"].as_str().map(str::to_string).context("a VM without nic")
+        };
+        let nics: Vec<String> = (0..options.eips.min(options.entries))
+            .map(|entry| nic_of(&format!("vm-{entry}")))
+            .collect::<anyhow::Result<_>>()?;
+        let began = Instant::now();
+        self.by_clients(nics.len() as u32, |at| {
+            let (vip, _) = self.vip()?;
+            self.eip(&vip, &nics[at as usize], Wait::Durable)
+        })?;
+        // One that is applied comes after all of them.
+        let (vip, _) = self.vip()?;
+        self.eip(&vip, &nic_of("first")?, Wait::Applied)?;
+        let filled = began.elapsed();
+        progress("one more EIP, each time");
+        let table = format!("vr_{}", &router.uuid[24..]);
+        let mut single = Vec::new();
+        for round in 0..options.rounds {
+            let ((vip, ip), nic) = (self.vip()?, nic_of(&format!("eip-{round}"))?);
+            let began = Instant::now();
+            self.eip(&vip, &nic, Wait::Applied)?;
+            let element = format!("{{ {ip} }}");
+            let (there, said) =
+                self.lab.run_in(namespace, &["nft", "get", "element", "inet", &table, "eip_guests", &element])?;
+            anyhow::ensure!(there, "the router's table does not have {ip}: {said}");
+            single.push(began.elapsed());
+        }
+        Ok(json!({"eips": nics.len(), "filledMs": millis(filled), "oneMoreMs": spread(single)}))
+    }
+
+    /// A VIP, and its address.
+    fn vip(&self) -> anyhow::Result<(String, String)> {
+        let vip = json!({"name": "vip", "l3NetworkUuid": self.site.public, "ipRangeUuid": self.pool});
+        let reply = self.ask("CreateVip", vip, Wait::Durable)?;
+        let ip = reply.reply.inventory.as_ref().and_then(|vip| vip["ip"].as_str()).context("a VIP without address")?;
+        Ok((reply.uuid()?, ip.to_string()))
+    }
+
+    fn eip(&self, vip: &str, nic: &str, wait: Wait) -> anyhow::Result<()> {
+        let eip = json!({"name": "eip", "vipUuid": vip, "vmNicUuid": nic});
+        let reply = self.ask("CreateEip", eip, wait)?;
+        anyhow::ensure!(wait != Wait::Applied || reply.reply.applied, "an EIP was not applied: {}", reply.body);
+        Ok(())
+    }
+
     fn fill(&self, entries: u32) -> anyhow::Result<()> {
+        self.by_clients(entries, |entry| self.create(&format!("vm-{entry}")))
+    }
+
+    /// Does all of so many things, by several clients at once.
+    fn by_clients(&self, count: u32, work: impl Fn(u32) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
         std::thread::scope(|scope| {
-            let client = |client: u32| {
-                scope.spawn(move || {
-                    (client..entries)
-                        .step_by(CLIENTS as usize)
-                        .try_for_each(|entry| self.create(&format!("vm-{entry}")))
-                })
-            };
+            let work = &work;
+            let client =
+                |client: u32| scope.spawn(move || (client..count).step_by(CLIENTS as usize).try_for_each(work));
             let clients: Vec<_> = (0..CLIENTS).map(client).collect();
             clients.into_iter().try_for_each(|client| match client.join() {
                 Ok(done) => done,

@@ -113,6 +113,9 @@ enum Bench {
         /// DHCP entries of the router.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
         entries: u32,
+        /// EIPs of the router.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+        eips: u32,
         /// How often each single thing is measured.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         rounds: u32,
@@ -176,8 +179,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()> {
     let mut note = |done: &str| output.note(done);
     let (figures, json) = match arguments.bench {
-        Bench::Router { entries, rounds, name, json } => {
-            (router::run(&RouterBench { entries, rounds, lab: name, binary: this_program()? }, &mut note)?, json)
+        Bench::Router { entries, eips, rounds, name, json } => {
+            (router::run(&RouterBench { entries, eips, rounds, lab: name, binary: this_program()? }, &mut note)?, json)
         }
         Bench::Journal { load: Load { clients, seconds }, place } => {
             note("measuring the journal and a plain file");

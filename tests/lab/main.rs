@@ -10,5 +10,6 @@ mod leftovers;
 mod nics;
 mod repair;
 mod router;
+mod services;
 mod settings;
 mod topologies;
