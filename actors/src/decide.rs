@@ -21,6 +21,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
     }
     tag_set::follow(&mut decision, facts)?;
     resource_config::follow(&mut decision, facts)?;
+    userdata::follow(&mut decision, facts)?;
     ownership::follow(&mut decision, facts, context)?;
     Ok(decision)
 }

@@ -43,6 +43,7 @@ pub mod rules;
 pub mod state;
 pub mod states;
 pub mod tag_set;
+pub(crate) mod userdata;
 pub mod vip;
 pub mod vm_instance;
 pub mod zone;

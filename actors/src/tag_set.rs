@@ -2,6 +2,7 @@
 //! deleted the tag goes, too. Tags go with their resource, however it ends ([`follow`]).
 
 use crate::{context::Context, decide::deletes, decision::Decision, directory::Relation, facts::Facts, rules, *};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -166,6 +167,7 @@ fn value(word: TagWord, text: &str) -> Option<Value> {
         }
         TagWord::HostName => rules::is_label(text).then_some(Value::Other)?,
         TagWord::Address => Value::Address(address(text)?),
+        TagWord::Base64 => (!text.is_empty() && STANDARD.decode(text).is_ok()).then_some(Value::Other)?,
         TagWord::Mac => {
             let mac: Mac = text.parse().ok()?;
             let unicast = mac.0[0] & 1 == 0 && mac.0 != [0; 6];

@@ -144,6 +144,8 @@ impl VmInstance {
                     Enabled::Disabled => self.disabled.insert(*nic),
                 };
             }
+            // Its tag says it.
+            VmInstanceEvent::UserdataChanged { .. } => {}
             VmInstanceEvent::HostnameChanged { hostname, .. } => self.hostname = hostname.clone(),
             VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
                 self.nics.retain(|own| own.nic != *nic);

@@ -10,7 +10,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, BackendServer, BalancerAlgorithm, HealthTarget, ListenerConfig, ListenerProtocol,
-    LoadBalancerConfig, Persistence, PlugConfig, Protocol, Sections, VmConfig,
+    LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, Sections, VmConfig,
 };
 
 /// Each port of a range that comes to other ports has an element of its own in the router's table.
@@ -105,6 +105,12 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
         known("snat", &rule.interface)?;
     }
     translated(sections)?;
+    for client in &sections.metadata.clients {
+        let names = [Some(&client.hostname), client.domain.as_ref()];
+        if let Some(name) = names.into_iter().flatten().find(|name| !is_domain(name)) {
+            return Err(invalid(MetadataConfig::SECTION, format!("`{name}` is not a name")));
+        }
+    }
     for rule in &sections.firewall.input {
         known("firewall", &rule.interface)?;
     }

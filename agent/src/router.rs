@@ -17,26 +17,26 @@ use crate::{
     services::{
         dnsmasq, eip, haproxy,
         interfaces::{self, FORWARDING, FORWARDING6},
-        nftables, port_forwarding,
+        metadata, nftables, port_forwarding,
         translations::Translations,
         udp_balancer::{self, Unwell},
         vip,
     },
     version::Build,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, Observed, Push,
-    SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
+    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, MetadataConfig,
+    Observed, Push, SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
 };
 use switchback_events::{Position, RouterId};
 
@@ -77,6 +77,7 @@ pub struct RouterEngine {
     table: String,
     checks: Arc<udp_balancer::Checks>,
     state: Mutex<State>,
+    told: RwLock<Arc<MetadataConfig>>,
 }
 
 #[derive(Default)]
@@ -156,7 +157,7 @@ impl RouterEngine {
         let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join("haproxy"))?;
         let applied = Applied { haproxy, ..Applied::default() };
         let state = Mutex::new(State { good, epoch, applied, ..State::default() });
-        Ok(Self { kernel, settings, build, table, checks: Arc::default(), state })
+        Ok(Self { kernel, settings, build, table, checks: Arc::default(), state, told: RwLock::default() })
     }
 
     /// Applies the last good document, as after a restart of the agent.
@@ -172,6 +173,12 @@ impl RouterEngine {
         let Some(good) = state.good.clone() else { return Ok(()) };
         self.apply(&mut state.applied, &good.sections, Removals::Last).map_err(|failure| failed(failure, None))?;
         Ok(())
+    }
+
+    /// Answers a question for metadata that came from `ip`, as the document in force says.
+    pub fn metadata(&self, ip: Ipv4Addr, path: &str) -> metadata::Answer {
+        let config = self.told.read().clone();
+        metadata::answer(self.kernel.as_ref(), &config, ip, path)
     }
 
     /// Applies a document, or says what applying it would do.
@@ -243,6 +250,7 @@ impl RouterEngine {
         interfaces::remove(kernel, &plan)?;
         applied.table = None;
         applied.translations = None;
+        self.tell(&MetadataConfig::default());
         kernel.delete_table(&self.table)
     }
 
@@ -328,6 +336,7 @@ impl RouterEngine {
             interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
         }
         self.forget_stale(applied, sections)?;
+        self.tell(&sections.metadata);
         interfaces::announce(&self.kernel, &sections.interfaces, &plan.interfaces);
         Ok(plan)
     }
@@ -346,6 +355,13 @@ impl RouterEngine {
         applied.table = Some(done.map_err(in_section(plan.table.section()))?);
         applied.unwell = plan.unwell.clone();
         Ok(())
+    }
+
+    /// From now on VMs are told this. It is not a part of the state, which is held for as long as an apply takes.
+    fn tell(&self, config: &MetadataConfig) {
+        if **self.told.read() != *config {
+            *self.told.write() = Arc::new(config.clone());
+        }
     }
 
     /// Connections that were let in by what holds no more end with it.
@@ -665,6 +681,7 @@ fn report(in_force: &LastGood, plan: &Plan, started: Instant) -> ApplyReport {
         (eip::SECTION, of_table(eip::SECTION)),
         (port_forwarding::SECTION, of_table(port_forwarding::SECTION)),
         (LoadBalancerConfig::SECTION, balancer),
+        (MetadataConfig::SECTION, of_table(MetadataConfig::SECTION)),
     ];
     let later = later.into_iter().filter(|(name, actions)| !actions.is_empty() || held.contains_key(*name));
     let report = |(name, actions): (&str, Vec<String>)| {

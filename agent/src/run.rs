@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use switchback_appliance::Identity;
+use switchback_appliance::{Identity, METADATA_PORT};
 use switchback_events::HypervisorType;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -117,6 +117,11 @@ pub async fn run_router(options: RouterOptions) -> Result<(), RunError> {
     supervise(Arc::downgrade(&engine.clone().into_inner()), RouterEngine::supervise);
     let server = server::router(bootstrap.listen, &identity, engine.clone())?;
     tracing::info!(listen = %bootstrap.listen, router = %bootstrap.router, "the router's agent serves");
+    // Without it packets pass, and names and addresses are given: VMs that ask get no answer.
+    match server::metadata(METADATA_PORT, engine.clone()) {
+        Ok(metadata) => drop(actix_web::rt::spawn(metadata)),
+        Err(error) => tracing::error!(%error, "VMs cannot be told of themselves"),
+    }
     let served = tokio::select! {
         served = server => served,
         told = told_to_stop() => told,

@@ -1,15 +1,18 @@
 //! The agents' HTTP: the routes of `switchback_appliance::protocol`, over TLS that asks for a certificate.
 //! Documents are applied on threads of their own, one at a time; questions go on being answered.
 
-use crate::{document::problem, host::HostEngine, pki, router::RouterEngine};
+use crate::{document::problem, host::HostEngine, pki, router::RouterEngine, services::metadata::Answer};
 use actix_web::{
-    App, HttpResponse, HttpServer, ResponseError,
+    App, HttpRequest, HttpResponse, HttpServer, ResponseError,
     dev::Server,
-    http::StatusCode,
+    http::{Method, StatusCode},
     web::{self, Data, Json, Path, Query},
 };
 use serde::Deserialize;
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Health, Held, Identity, InterfaceCheck, Push,
 };
@@ -80,7 +83,7 @@ impl ResponseError for Refused {
     }
 }
 
-type Answer<T> = Result<Json<T>, Refused>;
+type Reply<T> = Result<Json<T>, Refused>;
 
 /// Runs what may block on a thread that may.
 async fn blocking<T: Send + 'static>(
@@ -98,16 +101,16 @@ struct ConfigQuery {
     dry_run: Option<u8>,
 }
 
-async fn put_config<R: Role>(role: Data<R>, query: Query<ConfigQuery>, push: Json<Push>) -> Answer<ApplyReport> {
+async fn put_config<R: Role>(role: Data<R>, query: Query<ConfigQuery>, push: Json<Push>) -> Reply<ApplyReport> {
     let dry_run = query.dry_run.is_some_and(|flag| flag != 0);
     blocking(move || role.put(push.into_inner(), dry_run)).await.map(Json)
 }
 
-async fn get_config<R: Role>(role: Data<R>) -> Answer<Held> {
+async fn get_config<R: Role>(role: Data<R>) -> Reply<Held> {
     blocking(move || Ok(role.held())).await.map(Json)
 }
 
-async fn health<R: Role>(role: Data<R>) -> Answer<Health> {
+async fn health<R: Role>(role: Data<R>) -> Reply<Health> {
     blocking(move || Ok(role.health())).await.map(Json)
 }
 
@@ -154,15 +157,37 @@ pub fn router(listen: SocketAddr, identity: &Identity, engine: Data<RouterEngine
     Ok(bound.map_err(|error| ServeError::Listen(listen, error))?.run())
 }
 
-async fn observed(engine: Data<RouterEngine>) -> Answer<switchback_appliance::Observed> {
+/// Tells VMs of themselves, on every address of the router; the packet filter lets nobody but guests come.
+pub fn metadata(port: u16, engine: Data<RouterEngine>) -> Result<Server, ServeError> {
+    let app = move || App::new().app_data(engine.clone()).default_service(web::route().to(told));
+    let server = HttpServer::new(app).workers(1).max_connections(256).disable_signals();
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    Ok(server.bind(listen).map_err(|error| ServeError::Listen(listen, error))?.run())
+}
+
+async fn told(request: HttpRequest, engine: Data<RouterEngine>) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return HttpResponse::MethodNotAllowed().finish();
+    }
+    let Some(IpAddr::V4(ip)) = request.peer_addr().map(|peer| peer.ip()) else {
+        return HttpResponse::Forbidden().finish();
+    };
+    match engine.metadata(ip, request.path()) {
+        Answer::Body(body) => HttpResponse::Ok().content_type("text/plain").body(body),
+        Answer::Nothing => HttpResponse::NotFound().finish(),
+        Answer::Stranger => HttpResponse::Forbidden().finish(),
+    }
+}
+
+async fn observed(engine: Data<RouterEngine>) -> Reply<switchback_appliance::Observed> {
     blocking(move || engine.observed()).await.map(Json)
 }
 
-async fn counters(engine: Data<RouterEngine>) -> Answer<switchback_appliance::ServiceCounters> {
+async fn counters(engine: Data<RouterEngine>) -> Reply<switchback_appliance::ServiceCounters> {
     blocking(move || engine.counters()).await.map(Json)
 }
 
-async fn drift(engine: Data<RouterEngine>) -> Answer<switchback_appliance::Drift> {
+async fn drift(engine: Data<RouterEngine>) -> Reply<switchback_appliance::Drift> {
     blocking(move || engine.drift()).await.map(Json)
 }
 
@@ -185,23 +210,23 @@ pub fn host(listen: SocketAddr, identity: &Identity, engine: Data<HostEngine>) -
     Ok(bound.map_err(|error| ServeError::Listen(listen, error))?.run())
 }
 
-async fn check(engine: Data<HostEngine>, check: Json<InterfaceCheck>) -> Answer<()> {
+async fn check(engine: Data<HostEngine>, check: Json<InterfaceCheck>) -> Reply<()> {
     blocking(move || engine.check(&check)).await.map(Json)
 }
 
-async fn probe(engine: Data<HostEngine>, probe: Json<ArpProbe>) -> Answer<Option<Mac>> {
+async fn probe(engine: Data<HostEngine>, probe: Json<ArpProbe>) -> Reply<Option<Mac>> {
     blocking(move || engine.probe(&probe)).await.map(Json)
 }
 
-async fn put_binary(engine: Data<HostEngine>, digest: Path<String>, bytes: web::Bytes) -> Answer<()> {
+async fn put_binary(engine: Data<HostEngine>, digest: Path<String>, bytes: web::Bytes) -> Reply<()> {
     blocking(move || engine.put_binary(&digest, &bytes)).await.map(Json)
 }
 
-async fn put_identity(engine: Data<HostEngine>, router: Path<RouterId>, identity: Json<Identity>) -> Answer<()> {
+async fn put_identity(engine: Data<HostEngine>, router: Path<RouterId>, identity: Json<Identity>) -> Reply<()> {
     blocking(move || engine.put_identity(*router, &identity)).await.map(Json)
 }
 
-async fn restart_agent(engine: Data<HostEngine>, router: Path<RouterId>, restart: Json<AgentRestart>) -> Answer<()> {
+async fn restart_agent(engine: Data<HostEngine>, router: Path<RouterId>, restart: Json<AgentRestart>) -> Reply<()> {
     blocking(move || engine.restart_agent(*router, &restart)).await.map(Json)
 }
 

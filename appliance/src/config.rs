@@ -4,7 +4,7 @@
 //! **Invariant:** equal intent gives equal bytes. Lists are in a fixed order, maps are ordered, and neither
 //! revision nor epoch is part of a digest.
 
-use crate::{load_balancer_config::LoadBalancerConfig, protocol::SectionPush};
+use crate::{load_balancer_config::LoadBalancerConfig, metadata::MetadataConfig, protocol::SectionPush};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,6 +53,9 @@ pub struct Sections {
     /// Load balancing.
     #[serde(default, skip_serializing_if = "LoadBalancerConfig::is_empty")]
     pub load_balancer: LoadBalancerConfig,
+    /// What VMs are told of themselves.
+    #[serde(default, skip_serializing_if = "MetadataConfig::is_empty")]
+    pub metadata: MetadataConfig,
 }
 
 /// Links, addresses and routes.
@@ -436,11 +439,12 @@ impl Sections {
             ("snat", &self.snat),
             ("firewall", &self.firewall),
         ];
-        let where_filled: [(&str, &dyn Section, bool); 4] = [
+        let where_filled: [(&str, &dyn Section, bool); 5] = [
             ("vips", &self.vips, self.vips.is_empty()),
             ("eips", &self.eips, self.eips.is_empty()),
             ("portForwarding", &self.port_forwarding, self.port_forwarding.is_empty()),
             (LoadBalancerConfig::SECTION, &self.load_balancer, self.load_balancer.is_empty()),
+            (MetadataConfig::SECTION, &self.metadata, self.metadata.is_empty()),
         ];
         let filled = where_filled.into_iter().filter(|(_, _, empty)| !empty).map(|(name, section, _)| (name, section));
         always.into_iter().chain(filled).map(|(name, section)| (name.to_string(), of(name, section))).collect()

@@ -4,6 +4,7 @@
 
 use crate::{
     config::{FirewallConfig, ForwardRule, InputRule, Protocol, interface_name},
+    metadata::METADATA_PORT,
     router::RouterFold,
 };
 use switchback_events::{NetworkServiceType, Nic};
@@ -23,6 +24,7 @@ pub(crate) fn fold(router: &RouterFold) -> FirewallConfig {
         if network.services.contains(&NetworkServiceType::DHCP) {
             if nic.ipv4().is_some() {
                 open(interface_name(nic), Protocol::Udp, 67);
+                open(interface_name(nic), Protocol::Tcp, METADATA_PORT);
             }
             if nic.ipv6().is_some() {
                 open(interface_name(nic), Protocol::Udp, 547);

@@ -6,7 +6,7 @@
 
 use crate::{
     config::*,
-    firewall, interfaces,
+    firewall, interfaces, metadata,
     network_service_provider::{Dhcp, Dns, Eips, PortForwardings, Snat, VirtualRouter},
     vip::{self, Served},
 };
@@ -76,6 +76,8 @@ pub struct Client {
     pub hostname: String,
     /// Its nics.
     pub nics: Vec<Nic>,
+    /// What its programs are told, in base64.
+    pub userdata: Option<String>,
     /// It runs, or is about to.
     pub served: bool,
 }
@@ -192,7 +194,8 @@ impl RouterFold {
     fn client_event(&mut self, vm: VmInstanceId, event: &VmInstanceEvent) -> bool {
         match event {
             VmInstanceEvent::Created { hostname, nics, .. } => {
-                self.clients.insert(vm, Client { hostname: hostname.clone(), nics: nics.clone(), served: true });
+                let (hostname, nics) = (hostname.clone(), nics.clone());
+                self.clients.insert(vm, Client { hostname, nics, userdata: None, served: true });
                 true
             }
             VmInstanceEvent::StartRequested { .. } | VmInstanceEvent::RebootRequested { .. } => self.serve(vm, true),
@@ -200,7 +203,8 @@ impl RouterFold {
             VmInstanceEvent::OperationFailed { operation: VmOperation::Start, .. } => self.serve(vm, false),
             VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
             VmInstanceEvent::Recovered { hostname, nics, .. } => {
-                self.clients.insert(vm, Client { hostname: hostname.clone(), nics: nics.clone(), served: false });
+                let (hostname, nics) = (hostname.clone(), nics.clone());
+                self.clients.insert(vm, Client { hostname, nics, userdata: None, served: false });
                 true
             }
             VmInstanceEvent::NicAttached { nic, hostname, running, .. }
@@ -215,6 +219,13 @@ impl RouterFold {
             VmInstanceEvent::HostnameChanged { hostname, .. } => match self.clients.get_mut(&vm) {
                 Some(client) => {
                     client.hostname = hostname.clone();
+                    true
+                }
+                None => false,
+            },
+            VmInstanceEvent::UserdataChanged { userdata, .. } => match self.clients.get_mut(&vm) {
+                Some(client) => {
+                    client.userdata = userdata.clone();
                     true
                 }
                 None => false,
@@ -302,6 +313,7 @@ impl RouterFold {
                 vips: vip::fold(self),
                 eips: Eips::eips(&VirtualRouter, self),
                 port_forwarding: PortForwardings::port_forwarding(&VirtualRouter, self),
+                metadata: metadata::fold(self),
                 ..Sections::default()
             },
         })
@@ -403,10 +415,10 @@ mod tests {
     fn each_service_gives_its_section_and_opens_its_ports() {
         for (services, networks, rules, upstreams, ports) in [
             (&[][..], 0, 0, 0, 3),
-            (&[DHCP], 1, 0, 0, 4),
+            (&[DHCP], 1, 0, 0, 5),
             (&[DNS], 0, 0, 1, 3),
             (&[SNAT], 0, 1, 0, 3),
-            (&[DHCP, DNS, SNAT], 1, 1, 1, 4),
+            (&[DHCP, DNS, SNAT], 1, 1, 1, 5),
         ] {
             let mut log = scene(services);
             log.add("guest", L3NetworkEvent::DnsAdded { dns: [9, 9, 9, 9].into() });

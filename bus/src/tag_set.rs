@@ -101,6 +101,8 @@ pub enum TagWord {
     Address,
     /// A unicast MAC address.
     Mac,
+    /// Base64 of anything.
+    Base64,
 }
 
 impl TagWord {
@@ -113,6 +115,7 @@ impl TagWord {
             TagWord::HostName => "a host name: 1 to 63 letters, digits and inner hyphens".to_string(),
             TagWord::Address => "IP address, in IPv6 with -- for ::".to_string(),
             TagWord::Mac => "unicast MAC address".to_string(),
+            TagWord::Base64 => "base64 with padding".to_string(),
         }
     }
 }
@@ -221,6 +224,14 @@ pub const SYSTEM_TAGS: &[SystemTag] = &[
         description: "the hardware address of the VM's nic on that network",
     },
     SystemTag {
+        name: "userdata",
+        words: &[("userdata", TagWord::Base64)],
+        on: &[Bearer::Vm],
+        number: TagNumber::One,
+        origin: TagOrigin::Anyhow,
+        description: "what the VM's programs get from its router as `user-data`, such as a script of cloud-init",
+    },
+    SystemTag {
         name: "routerInterfaceIp",
         words: &[("ip", TagWord::Address)],
         on: &[Bearer::L3Network],
@@ -231,16 +242,8 @@ pub const SYSTEM_TAGS: &[SystemTag] = &[
 ];
 
 /// System tags of ZStack that nothing here reads yet.
-pub const LATER_TAGS: &[&str] = &[
-    "role",
-    "dedicatedRole",
-    "userdata",
-    "staticVip",
-    "haUuid",
-    "networkservices",
-    "flatNetwork",
-    "separateVirtualRouterVm",
-];
+pub const LATER_TAGS: &[&str] =
+    &["role", "dedicatedRole", "staticVip", "haUuid", "networkservices", "flatNetwork", "separateVirtualRouterVm"];
 
 /// The system tag `name`.
 pub fn system_tag(name: &str) -> Option<&'static SystemTag> {

@@ -191,6 +191,7 @@ impl Event {
                 | VmInstanceEvent::Stopped { l3_networks }
                 | VmInstanceEvent::OperationFailed { l3_networks, .. }
                 | VmInstanceEvent::HostnameChanged { l3_networks, .. }
+                | VmInstanceEvent::UserdataChanged { l3_networks, .. }
                 | VmInstanceEvent::Destroyed { l3_networks, .. } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
                 VmInstanceEvent::NicDetached { nic, l3_network, .. }

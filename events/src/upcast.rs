@@ -34,6 +34,8 @@ const STEPS: &[Step] = &[
     (StreamKind::TagSet, 1, same),
     // Providers of network services come and go, and the VLAN may change.
     (StreamKind::L2Network, 1, same),
+    // What the programs of a VM are told may change.
+    (StreamKind::VmInstance, 3, same),
     // An account may have access keys and API tokens.
     (StreamKind::Account, 1, same),
     // A VIP may hold an address: it has no nic, which is nil then.

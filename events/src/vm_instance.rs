@@ -110,6 +110,11 @@ pub enum VmInstanceEvent {
         hostname: String,
         l3_networks: Vec<L3NetworkId>,
     },
+    /// What its programs are told when they ask: base64, as it was given.
+    UserdataChanged {
+        userdata: Option<String>,
+        l3_networks: Vec<L3NetworkId>,
+    },
     /// It goes on without this nic, whose addresses are free again. `default_l3_network` is the network of its default
     /// route from now on.
     NicDetached {

@@ -638,6 +638,9 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", changed.into());
     add("full", VmInstanceEvent::NicStateChanged { nic: id(33), state: Enabled::Disabled }.into());
     add("full", VmInstanceEvent::HostnameChanged { hostname: text("db"), l3_networks: l3_networks() }.into());
+    let userdata = |userdata| VmInstanceEvent::UserdataChanged { userdata, l3_networks: l3_networks() };
+    add("full", userdata(some("IyEvYmluL3NoCg==")).into());
+    add("sparse", userdata(None).into());
     let failed = |operation| VmInstanceEvent::OperationFailed {
         operation,
         code: text("VM.1000"),

@@ -88,6 +88,8 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
         VmInstanceEvent::NicStateChanged { nic, state } => {
             RowChange::set(&NIC, *nic).put("state", if *state == Enabled::Enabled { "enable" } else { "disable" })
         }
+        // Its tag shows it.
+        VmInstanceEvent::UserdataChanged { .. } => return Ok(vec![]),
         VmInstanceEvent::HostnameChanged { hostname, l3_networks: _ } => {
             RowChange::set(&VM, id).put("hostname", hostname)
         }

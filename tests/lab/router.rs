@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 use switchback::lab::{Deadline, INTERNET_WEB, Options, Topology, check, dns_a, poll};
+use switchback_appliance::METADATA_PORT;
 
 #[test]
 fn fifteen_concurrent_creations_bring_one_router() {
@@ -72,11 +73,12 @@ fn nothing_but_its_services_is_open() {
         let machine = check::machine(&bench.lab, &vm.uuid)?;
         let inside = |port: u16| bench.lab.within_machine(&machine, || open((router.guest_ip, port).into()));
         ensure!(inside(53)?, "expected DNS over TCP for the VM");
-        for port in [22, 80, agent_port] {
+        ensure!(inside(80)?, "expected metadata for the VM");
+        for port in [22, 81, agent_port] {
             ensure!(!inside(port)?, "expected port {port} of the router to be shut for the VM");
         }
         let inet = bench.lab.name().namespace("inet");
-        for port in [22, 53, 80, agent_port] {
+        for port in [22, 53, 80, METADATA_PORT, agent_port] {
             let reached = bench.lab.within(&inet, || open((router.public_ip, port).into()))?;
             ensure!(!reached, "expected port {port} of the router to be shut for the internet");
         }

@@ -56,7 +56,7 @@ async fn the_first_vm_brings_a_router_that_serves_it() {
         .iter()
         .map(|rule| (rule["interface"].as_str().unwrap(), rule["port"].as_u64().unwrap()))
         .collect();
-    assert_eq!(open, [("eth0", 7272), ("eth2", 53), ("eth2", 53), ("eth2", 67)]);
+    assert_eq!(open, [("eth0", 7272), ("eth2", 53), ("eth2", 8775), ("eth2", 53), ("eth2", 67)]);
     world.one_holder_each().await;
 }
 

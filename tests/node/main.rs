@@ -34,5 +34,6 @@ mod rules;
 mod sessions;
 mod tags;
 mod topologies;
+mod userdata;
 mod vip_services;
 mod vips;

@@ -591,6 +591,7 @@ fn tags_and_configuration(s: &Scene) -> Vec<Row> {
     let for_other = format!("guestL3Network::{}", s.other_l3);
     let for_vms = format!("virtualRouterOffering::{}", s.offering_of_vms);
     vec![
+        system("VmInstanceVO", &s.running, "userdata::x", ARGUMENT, "tag", "userdata::x"),
         system("FooVO", &site.zone, "a::b", ARGUMENT, "resourceType", "FooVO"),
         system("L3NetworkVO", &nobody, "a::b", NOT_FOUND, "resourceUuid", &nobody),
         system("ZoneVO", &s.guest, "a::b", NOT_FOUND, "resourceUuid", &s.guest),

@@ -29,9 +29,16 @@ enum Progress {
 
 /// Whether routers are to know of it before the VM's host does.
 fn changes_nics(event: &Event) -> bool {
-    use VmInstanceEvent::{HostnameChanged, NicAddressesChanged, NicAttached, NicChanged};
+    use VmInstanceEvent::{HostnameChanged, NicAddressesChanged, NicAttached, NicChanged, UserdataChanged};
     let Event::VmInstance(event) = event else { return false };
-    matches!(event, NicAttached { .. } | NicChanged { .. } | NicAddressesChanged { .. } | HostnameChanged { .. })
+    matches!(
+        event,
+        NicAttached { .. }
+            | NicChanged { .. }
+            | NicAddressesChanged { .. }
+            | HostnameChanged { .. }
+            | UserdataChanged { .. }
+    )
 }
 
 impl Reconcilers {

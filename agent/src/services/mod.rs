@@ -1,6 +1,7 @@
 //! The services of a router. Each has a pure renderer, what is observed of it, a plan as the difference, and
 //! the steps that carry the plan out. `dhcp` and `dns` share one dnsmasq; `snat`, `firewall`,
-//! `eip` and `port_forwarding` one table; `load_balancer` is haproxy's and, for UDP, the table's.
+//! `eip` and `port_forwarding` one table; `load_balancer` is haproxy's and, for UDP, the table's;
+//! `metadata` is the agent's own, with a chain in the table that leads to it.
 
 pub mod dhcp;
 pub mod dns;
@@ -10,6 +11,7 @@ pub mod firewall;
 pub mod haproxy;
 pub mod interfaces;
 pub mod load_balancer;
+pub mod metadata;
 pub mod nftables;
 pub mod port_forwarding;
 pub mod snat;

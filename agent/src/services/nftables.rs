@@ -9,14 +9,14 @@
 //! that is done while nobody has changed the packet filter since: the kernel counts that.
 
 use super::{
-    eip, firewall, port_forwarding, snat,
+    eip, firewall, metadata, port_forwarding, snat,
     udp_balancer::{self, Unwell},
 };
 use crate::kernel::{ElementChange, Kernel, KernelError};
 use ipnet::Ipv4Net;
 use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeMap, fmt::Write, net::SocketAddr, sync::Arc};
-use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, Sections, digest};
+use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, MetadataConfig, Sections, digest};
 
 /// More elements than these are not changed one by one.
 const ELEMENTS_CHANGED_MAX: usize = 4096;
@@ -257,6 +257,7 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, unwell: &Unwell) 
     let mut parts = vec![firewall::render(sections, listen, &balanced), snat::render(&sections.snat)];
     parts.extend(eip::render(sections));
     parts.extend(port_forwarding::render(sections));
+    parts.extend(metadata::render(&sections.metadata, &sections.interfaces));
     parts.extend(balanced.part.take());
     Table { parts }
 }
@@ -369,6 +370,7 @@ fn section_of_name(name: &str) -> &'static str {
     match name {
         _ if begins(eip::PREFIX) => eip::SECTION,
         _ if begins(port_forwarding::PREFIX) => port_forwarding::SECTION,
+        _ if begins(metadata::PREFIX) => MetadataConfig::SECTION,
         _ if begins(udp_balancer::PREFIX) => LoadBalancerConfig::SECTION,
         _ if begins(snat::MAP_PREFIX) || name == snat::CHAIN => "snat",
         _ => "firewall",
