@@ -218,6 +218,7 @@ fn sample(message: &Message) -> String {
             Check::Ip | Check::Ipv4 => "10.0.0.1".to_string(),
             Check::Services => "'{\"VirtualRouter\": [\"DHCP\", \"DNS\"]}'".to_string(),
             Check::Statements => "'[{\"effect\": \"Allow\", \"actions\": [\"read\"]}]'".to_string(),
+            Check::Objects(_) => format!("'{}'", parameter.check.example("01a1ff4a36447b5496408f58d6824838")),
             Check::Password => "-".to_string(),
             _ => "web".to_string(),
         };

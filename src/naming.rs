@@ -71,6 +71,7 @@ pub fn kinds_of_type(resource_type: &str) -> &'static [&'static str] {
         "L3NetworkVO" => &["l3"],
         "IpRangeVO" => &["ipRange"],
         "InstanceOfferingVO" | "VirtualRouterOfferingVO" => &["instanceOffering"],
+        "SecurityGroupVO" => &["securityGroup"],
         "VmInstanceVO" => &["vm", "virtualRouter"],
         "ApplianceVmVO" | "VirtualRouterVmVO" => &["virtualRouter"],
         _ => &[],

@@ -150,7 +150,8 @@ fn kinds() -> Vec<StreamKind> {
         Account => Some(Policy),
         Policy => Some(Role),
         Role => Some(Ownership),
-        Ownership => None,
+        Ownership => Some(SecurityGroup),
+        SecurityGroup => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }

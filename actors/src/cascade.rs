@@ -208,6 +208,7 @@ impl<'a> Cascade<'a> {
             self.facts.get::<IpRange>(range)?;
             self.decision.add(range, IpRangeEvent::Deleted { l3_network: L3NetworkId(id) });
         }
+        security_group::forget_l3(&mut self.decision, self.facts, L3NetworkId(id))?;
         self.decision.add(id, L3NetworkEvent::Deleted {});
         Ok(())
     }

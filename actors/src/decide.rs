@@ -44,6 +44,7 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::Account(AccountEvent::Deleted {})
             | Event::Policy(PolicyEvent::Deleted {})
             | Event::Role(RoleEvent::Deleted {})
+            | Event::SecurityGroup(SecurityGroupEvent::Deleted {})
     )
 }
 
@@ -178,6 +179,21 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::RevokeResourceSharing(c) => ownership::revoke(c, facts),
         Command::ChangeResourceOwner(c) => ownership::change_owner(c, facts),
         Command::UpdateQuota(c) => ownership::update_quota(c, facts),
+        Command::CreateSecurityGroup(c) => security_group::create(c, facts, context),
+        Command::UpdateSecurityGroup(c) => security_group::update(c, facts),
+        Command::ChangeSecurityGroupState(c) => security_group::change_state(c, facts),
+        Command::DeleteSecurityGroup(c) => security_group::delete(c, facts),
+        Command::AddSecurityGroupRule(c) => security_group::add_rules(c, facts, context),
+        Command::DeleteSecurityGroupRule(c) => security_group::delete_rules(c, facts),
+        Command::ChangeSecurityGroupRule(c) => security_group::change_rule(c, facts),
+        Command::ChangeSecurityGroupRuleState(c) => security_group::change_rule_state(c, facts),
+        Command::UpdateSecurityGroupRulePriority(c) => security_group::order_rules(c, facts),
+        Command::AddVmNicToSecurityGroup(c) => security_group::add_nics(c, facts),
+        Command::DeleteVmNicFromSecurityGroup(c) => security_group::remove_nics(c, facts),
+        Command::SetVmNicSecurityGroup(c) => security_group::set_groups(c, facts),
+        Command::ChangeVmNicSecurityPolicy(c) => security_group::change_policy(c, facts),
+        Command::AttachSecurityGroupToL3Network(c) => security_group::attach(c, facts),
+        Command::DetachSecurityGroupFromL3Network(c) => security_group::detach(c, facts),
         // The node has verified these and put its report in their place; what it knows nothing of changes nothing.
         Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
             Ok(Decision::about(StreamKind::Account, ADMIN_ACCOUNT))
@@ -318,6 +334,22 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::RevokeResourceSharing(c) => (Ownership, c.resource_uuids.first().copied().unwrap_or(Id::NIL)),
         Command::ChangeResourceOwner(c) => (Ownership, c.resource_uuid),
         Command::UpdateQuota(c) => (Ownership, c.identity_uuid.0),
+        Command::CreateSecurityGroup(_) => (SecurityGroup, made),
+        Command::UpdateSecurityGroup(c) => (SecurityGroup, c.uuid.0),
+        Command::ChangeSecurityGroupState(c) => (SecurityGroup, c.uuid.0),
+        Command::DeleteSecurityGroup(c) => (SecurityGroup, c.uuid.0),
+        Command::AddSecurityGroupRule(c) => (SecurityGroup, c.security_group_uuid.0),
+        // Whose rules they are the decision finds.
+        Command::DeleteSecurityGroupRule(c) => (SecurityGroup, c.rule_uuids.first().map_or(Id::NIL, |rule| rule.0)),
+        Command::ChangeSecurityGroupRule(c) => (SecurityGroup, c.uuid.0),
+        Command::ChangeSecurityGroupRuleState(c) => (SecurityGroup, c.security_group_uuid.0),
+        Command::UpdateSecurityGroupRulePriority(c) => (SecurityGroup, c.security_group_uuid.0),
+        Command::AddVmNicToSecurityGroup(c) => (SecurityGroup, c.security_group_uuid.0),
+        Command::DeleteVmNicFromSecurityGroup(c) => (SecurityGroup, c.security_group_uuid.0),
+        Command::SetVmNicSecurityGroup(c) => (VmInstance, c.vm_nic_uuid.0),
+        Command::ChangeVmNicSecurityPolicy(c) => (VmInstance, c.vm_nic_uuid.0),
+        Command::AttachSecurityGroupToL3Network(c) => (SecurityGroup, c.security_group_uuid.0),
+        Command::DetachSecurityGroupFromL3Network(c) => (SecurityGroup, c.security_group_uuid.0),
         Command::LogInByAccount(_) | Command::LogOut(_) | Command::CreateAccessKey(_) | Command::CreateApiToken(_) => {
             (Account, ADMIN_ACCOUNT.0)
         }

@@ -45,6 +45,14 @@ pub enum Relation {
     ServicesOfNic(VipUse),
     /// The L3 network that a reserved range is of.
     L3OfReservedRange,
+    /// Nics in a security group.
+    NicsOfGroup,
+    /// The security group of a rule.
+    GroupOfRule,
+    /// Security groups with rules that name another one.
+    GroupsNaming,
+    /// Security groups attached to an L3 network.
+    GroupsOfL3,
     /// The resource that a tag is on.
     ResourceOfTag,
     /// Accounts with a name; the owner is [`crate::account::name_owner`].
@@ -164,6 +172,26 @@ impl Directory {
         }
     }
 
+    fn security_group(&mut self, id: Id, event: &SecurityGroupEvent) {
+        use Relation::{GroupOfRule, GroupsNaming, GroupsOfL3};
+        match event {
+            SecurityGroupEvent::Created { rules, .. } => {
+                rules.iter().for_each(|rule| self.add(GroupOfRule, rule.rule, id));
+                rules.iter().filter_map(|rule| rule.remote_group).for_each(|of| self.add(GroupsNaming, of, id));
+            }
+            SecurityGroupEvent::RulesChanged { rules, deleted, remotes } => {
+                rules.iter().for_each(|rule| self.add(GroupOfRule, rule.rule, id));
+                deleted.iter().for_each(|rule| self.remove((GroupOfRule, rule.0), id));
+                let held = |of: Id| remotes.iter().any(|remote| remote.0 == of);
+                self.remove_where(id, |key| key.0 == GroupsNaming && !held(key.1));
+                remotes.iter().for_each(|remote| self.add(GroupsNaming, *remote, id));
+            }
+            SecurityGroupEvent::AttachedToL3Network { l3_network } => self.add(GroupsOfL3, *l3_network, id),
+            SecurityGroupEvent::DetachedFromL3Network { l3_network } => self.remove((GroupsOfL3, l3_network.0), id),
+            _ => {}
+        }
+    }
+
     fn vm(&mut self, id: Id, nics: &[Nic], image: Option<ImageId>, offering: Option<OfferingId>) {
         for nic in nics {
             self.add(Relation::VmsOnL3, nic.l3_network, id);
@@ -192,7 +220,11 @@ impl Directory {
     pub fn may_bear(head: &EventHead<'_>) -> bool {
         head.version == 1
             || match head.stream.kind {
-                StreamKind::L2Network | StreamKind::TagSet | StreamKind::Ownership | StreamKind::Role => true,
+                StreamKind::L2Network
+                | StreamKind::TagSet
+                | StreamKind::Ownership
+                | StreamKind::Role
+                | StreamKind::SecurityGroup => true,
                 StreamKind::L3Network if matches!(head.name, "RangeReserved" | "RangeUnreserved") => true,
                 StreamKind::Eip | StreamKind::PortForwarding if matches!(head.name, "Attached" | "Detached") => true,
                 StreamKind::Offering | StreamKind::Account if head.name == "Updated" => true,
@@ -221,6 +253,9 @@ impl Directory {
             }
             event if deletes(event) => self.forget(id),
             Event::VmInstance(VmInstanceEvent::Destroyed { .. }) | Event::Router(RouterEvent::Destroyed { .. }) => {
+                let keys = self.memberships.get(&id).into_iter().flatten();
+                let nics: Vec<Id> = keys.filter(|key| key.0 == OwnerOfNic).map(|key| key.1).collect();
+                nics.into_iter().for_each(|nic| self.forget(nic));
                 self.forget(id);
             }
             Event::Cluster(ClusterEvent::Created { zone, .. }) => self.add(ClustersOfZone, *zone, id),
@@ -267,6 +302,11 @@ impl Directory {
             Event::VmInstance(VmInstanceEvent::NicDetached { nic, l3_network, .. }) => {
                 self.remove((VmsOnL3, l3_network.0), id);
                 self.remove((OwnerOfNic, nic.0), id);
+                self.forget(nic.0);
+            }
+            Event::VmInstance(VmInstanceEvent::NicSecurityChanged { nic, groups, .. }) => {
+                self.remove_where(nic.0, |key| key.0 == NicsOfGroup);
+                groups.iter().for_each(|group| self.add(NicsOfGroup, *group, nic.0));
             }
             Event::VmInstance(VmInstanceEvent::NicAttached { nic, .. }) => {
                 self.add(VmsOnL3, nic.l3_network, id);
@@ -331,6 +371,7 @@ impl Directory {
             Event::Role(RoleEvent::PolicyDetached { policy }) => self.remove((RolesWithPolicy, policy.0), id),
             Event::Role(RoleEvent::AccountAttached { account }) => self.add(RolesOfAccount, *account, id),
             Event::Role(RoleEvent::AccountDetached { account }) => self.remove((RolesOfAccount, account.0), id),
+            Event::SecurityGroup(event) => self.security_group(id, event),
             Event::Ownership(event) => self.ownership(id, event),
             Event::TagSet(TagSetEvent::Created { tag, refers_to, .. }) => {
                 self.add(ResourceOfTag, *tag, id);

@@ -227,5 +227,6 @@ pub(crate) fn delete(command: &DeleteL3Network, facts: &Facts) -> Result<Decisio
         facts.get::<IpRange>(range)?;
         decision.add(range, IpRangeEvent::Deleted { l3_network: id });
     }
+    security_group::forget_l3(&mut decision, facts, id)?;
     Ok(decision.event(L3NetworkEvent::Deleted {}))
 }

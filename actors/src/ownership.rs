@@ -54,7 +54,7 @@ impl Ownership {
 }
 
 /// What belongs to accounts, by kind.
-const OWNED: [StreamKind; 9] = [
+const OWNED: [StreamKind; 10] = [
     StreamKind::L3Network,
     StreamKind::VmInstance,
     StreamKind::Router,
@@ -63,10 +63,11 @@ const OWNED: [StreamKind; 9] = [
     StreamKind::PortForwarding,
     StreamKind::Offering,
     StreamKind::Image,
+    StreamKind::SecurityGroup,
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 17] = [
+const NAMED: [StreamKind; 18] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -84,9 +85,11 @@ const NAMED: [StreamKind; 17] = [
     StreamKind::Account,
     StreamKind::Policy,
     StreamKind::Role,
+    StreamKind::SecurityGroup,
 ];
 /// What others may be let use.
-const SHARED: [StreamKind; 4] = [StreamKind::L3Network, StreamKind::Offering, StreamKind::Image, StreamKind::L2Network];
+const SHARED: [StreamKind; 5] =
+    [StreamKind::L3Network, StreamKind::Offering, StreamKind::Image, StreamKind::L2Network, StreamKind::SecurityGroup];
 
 /// The quotas that count what an account has of a kind.
 const COUNTED: &[(&str, StreamKind)] = &[
@@ -95,6 +98,7 @@ const COUNTED: &[(&str, StreamKind)] = &[
     ("vip.num", StreamKind::Vip),
     ("eip.num", StreamKind::Eip),
     ("portForwarding.num", StreamKind::PortForwarding),
+    ("securityGroup.num", StreamKind::SecurityGroup),
 ];
 
 /// What an account may do with a resource.
@@ -110,7 +114,7 @@ fn root(facts: &Facts, id: Id) -> Result<Id, Refusal> {
     let within = |relation| facts.members(relation, id).first().copied();
     let around = within(Relation::OwnerOfNic).or_else(|| within(Relation::L3OfReservedRange));
     let around = around.or_else(|| within(Relation::ResourceOfTag)).or_else(|| within(Relation::AccountOfCredential));
-    let around = around.or_else(|| within(Relation::RouterOfSystemVip));
+    let around = around.or_else(|| within(Relation::RouterOfSystemVip)).or_else(|| within(Relation::GroupOfRule));
     let id = around.unwrap_or(id);
     let range = facts.get::<IpRange>(id)?;
     Ok(if range.exists() { range.l3_network.0 } else { id })
@@ -134,6 +138,10 @@ fn changed(command: &Command) -> Vec<Id> {
     match command {
         Command::ShareResource(c) => c.resource_uuids.clone(),
         Command::RevokeResourceSharing(c) => c.resource_uuids.clone(),
+        Command::DeleteSecurityGroupRule(c) => c.rule_uuids.iter().map(|rule| rule.0).collect(),
+        // Who may use a group may put nics of his own into it.
+        Command::AddVmNicToSecurityGroup(c) => c.vm_nic_uuids.iter().map(|nic| nic.0).collect(),
+        Command::DeleteVmNicFromSecurityGroup(c) => c.vm_nic_uuids.iter().map(|nic| nic.0).collect(),
         command => vec![decide::target(command, None, Id::NIL).id],
     }
 }
@@ -200,10 +208,10 @@ pub fn seen_by(states: &States, account: AccountId, kind: StreamKind) -> Vec<Id>
 
 /// Refuses an account the uuid of anything that there is or was: whoever makes something has what has its uuid.
 pub(crate) fn unused(facts: &Facts, context: &Context) -> Result<(), Refusal> {
-    use Relation::{AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
+    use Relation::{AccountOfCredential, GroupOfRule, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
     let Some(id) = context.common.resource_uuid.filter(|_| context.common.asking.is_some()) else { return Ok(()) };
     let streams = NAMED.iter().any(|kind| facts.known_version(StreamKey::new(*kind, id)) > 0);
-    let found = [AccountOfCredential, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip];
+    let found = [AccountOfCredential, GroupOfRule, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip];
     if !streams && found.into_iter().all(|relation| facts.known_members(relation, id).is_empty()) {
         return Ok(());
     }
@@ -220,7 +228,8 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts, context: &Context) 
             Event::L3Network(L3NetworkEvent::Created { .. })
             | Event::Vip(VipEvent::Created { .. })
             | Event::Eip(EipEvent::Created { .. })
-            | Event::PortForwarding(PortForwardingEvent::Created { .. }) => own(account),
+            | Event::PortForwarding(PortForwardingEvent::Created { .. })
+            | Event::SecurityGroup(SecurityGroupEvent::Created { .. }) => own(account),
             Event::VmInstance(VmInstanceEvent::Created { .. }) => {
                 own(account);
                 starting.insert(stream.id);
@@ -335,6 +344,7 @@ pub(crate) fn of_account(facts: &Facts, account: AccountId) -> Result<Vec<Blocke
             StreamKind::PortForwarding => rules::blockers::<PortForwarding>(facts, ids)?,
             StreamKind::Offering => rules::blockers::<Offering>(facts, ids)?,
             StreamKind::Image => rules::blockers::<Image>(facts, ids)?,
+            StreamKind::SecurityGroup => rules::blockers::<SecurityGroup>(facts, ids)?,
             _ => rules::blockers::<L2Network>(facts, ids)?,
         });
     }
@@ -366,7 +376,7 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
     }
     Err(Refusal::not_found(
         field,
-        "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image or L2 network",
+        "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image, security group or L2 network",
         id,
     ))
 }

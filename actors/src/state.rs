@@ -70,10 +70,11 @@ states!(
     Policy,
     Role,
     Ownership,
+    SecurityGroup,
 );
 
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another
 /// shape are ignored.
 pub fn schema() -> Id {
-    Id::of_name("switchback.state.9")
+    Id::of_name("switchback.state.10")
 }

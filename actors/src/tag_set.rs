@@ -100,6 +100,7 @@ pub(crate) fn resource_exists(facts: &Facts, kind: StreamKind, id: Id) -> Result
         StreamKind::L3Network => facts.get::<L3Network>(id)?.exists(),
         StreamKind::IpRange => facts.get::<IpRange>(id)?.exists(),
         StreamKind::Offering => facts.get::<Offering>(id)?.exists(),
+        StreamKind::SecurityGroup => facts.get::<SecurityGroup>(id)?.exists(),
         StreamKind::VmInstance => facts.get::<VmInstance>(id)?.exists() || facts.get::<Router>(id)?.exists(),
         StreamKind::Vip => facts.get::<Vip>(id)?.exists(),
         StreamKind::Eip => facts.get::<Eip>(id)?.exists(),

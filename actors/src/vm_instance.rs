@@ -29,7 +29,7 @@ use crate::{
     router, rules, *,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -47,6 +47,21 @@ pub enum VmState {
     Destroying,
     Destroyed,
     Paused,
+}
+
+/// The security groups of a nic, the first decides first, and what becomes of packets that none of their rules fits.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct NicSecurity {
+    pub groups: Vec<SecurityGroupId>,
+    pub ingress_policy: NicPolicy,
+    pub egress_policy: NicPolicy,
+}
+
+impl Default for NicSecurity {
+    fn default() -> NicSecurity {
+        NicSecurity { groups: vec![], ingress_policy: NicPolicy::DENY, egress_policy: NicPolicy::ALLOW }
+    }
 }
 
 /// A VM instance.
@@ -67,6 +82,8 @@ pub struct VmInstance {
     pub offering: Option<OfferingId>,
     /// The nics that carry nothing.
     pub disabled: BTreeSet<NicId>,
+    /// Of the nics of which something was said.
+    pub security: BTreeMap<NicId, NicSecurity>,
     /// It is Destroyed, and can be recovered.
     pub recoverable: bool,
     /// The last operation that failed: version of the event, code, why.
@@ -123,6 +140,7 @@ impl VmInstance {
             VmInstanceEvent::Recovered { hostname, image, offering, default_l3_network, nics, .. } => {
                 (self.state, self.recoverable) = (VmState::Stopped, false);
                 (self.hostname, self.nics) = (hostname.clone(), nics.clone());
+                self.security.retain(|id, _| nics.iter().any(|nic| nic.nic == *id));
                 (self.image, self.offering) = (*image, *offering);
                 self.default_l3_network = default_l3_network.unwrap_or_default();
             }
@@ -146,10 +164,16 @@ impl VmInstance {
             }
             // Its tag says it.
             VmInstanceEvent::UserdataChanged { .. } => {}
+            VmInstanceEvent::NicSecurityChanged { nic, groups, ingress_policy, egress_policy } => {
+                let (ingress_policy, egress_policy) = (*ingress_policy, *egress_policy);
+                let security = NicSecurity { groups: groups.clone(), ingress_policy, egress_policy };
+                self.security.insert(*nic, security);
+            }
             VmInstanceEvent::HostnameChanged { hostname, .. } => self.hostname = hostname.clone(),
             VmInstanceEvent::NicDetached { nic, default_l3_network, .. } => {
                 self.nics.retain(|own| own.nic != *nic);
                 self.disabled.remove(nic);
+                self.security.remove(nic);
                 self.default_l3_network = default_l3_network.unwrap_or_default();
             }
             VmInstanceEvent::NicAddressesChanged { nic, addresses, .. } => {
@@ -511,7 +535,11 @@ pub(crate) fn recover(id: Id, facts: &Facts, context: &Context) -> Result<Decisi
     let of_default = |nic: &&Nic| nic.l3_network == vm.default_l3_network;
     let default_l3_network = nics.iter().find(of_default).or(nics.first()).map(|nic| nic.l3_network);
     let (host, name, hostname) = (vm.host, vm.name.clone(), vm.hostname.clone());
+    let back: Vec<NicId> = nics.iter().map(|nic| nic.nic).collect();
     let event = VmInstanceEvent::Recovered { host, name, hostname, image, offering, default_l3_network, nics };
+    for (nic, security) in vm.security.iter().filter(|(nic, _)| back.contains(nic)) {
+        decision.add(id, security_group::in_groups(facts, security, *nic)?);
+    }
     Ok(decision.first(event))
 }
 

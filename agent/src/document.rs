@@ -59,6 +59,7 @@ pub fn host_sections(mut push: Push, held: &HostSections) -> Result<HostSections
         bridges: take(&mut push, "bridges", &held.bridges)?,
         appliances: take(&mut push, "appliances", &held.appliances)?,
         vms: take(&mut push, "vms", &held.vms)?,
+        security: take(&mut push, "security", &held.security)?,
     };
     nothing_left(&push)?;
     Ok(sections)
@@ -106,6 +107,7 @@ pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
         ("bridges", part(&sections.bridges)),
         ("appliances", part(&sections.appliances)),
         ("vms", part(&sections.vms)),
+        ("security", part(&sections.security)),
     ];
     let parts = parts.map(|(name, part)| (name.to_string(), part)).into();
     push(config.host.into(), config.revision, epoch, parts)

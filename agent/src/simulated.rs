@@ -155,6 +155,12 @@ impl SimulatedFleet {
         bridges
     }
 
+    /// The sections that the agent of a host holds.
+    pub fn host_sections(&self, host: HostId) -> serde_json::Value {
+        let engine = self.state.lock().hosts.get(&host).map(|held| held.engine.clone());
+        engine.map(|engine| engine.held().sections).unwrap_or_default()
+    }
+
     /// Takes an interface out of a host.
     pub fn unplug(&self, host: HostId, interface: &str) {
         let mut state = self.state.lock();

@@ -10,6 +10,7 @@ use crate::{
     firewall::AGENT_PORT,
     host_config::*,
     l2_network::{L2Networks, Realisation},
+    security_group::{CLEAN_TRAFFIC, SecurityFold},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +34,11 @@ pub struct HostFold {
     /// VMs that run, and of which something changed that not all of their routers know yet.
     changing: BTreeSet<VmInstanceId>,
     position: Position,
+    security: SecurityFold,
+    /// Hosts that filter otherwise since the last commit.
+    stirred: BTreeSet<HostId>,
+    /// The position of the last event by which a host filters otherwise.
+    stirred_at: BTreeMap<HostId, Position>,
 }
 
 /// What the fold knows of a host.
@@ -239,6 +245,11 @@ impl HostFold {
         self.l2s.wire(l2)
     }
 
+    /// The hosts that filter otherwise because of something at this position or later.
+    pub fn stirred_since(&self, position: Position) -> impl Iterator<Item = HostId> + '_ {
+        self.stirred_at.iter().filter(move |(_, at)| **at >= position).map(|(host, _)| *host)
+    }
+
     /// The hosts whose documents the event may change.
     pub fn touched(&self, event: &Event, stream: StreamKey) -> Vec<HostId> {
         let of_cluster = |cluster: ClusterId| {
@@ -307,7 +318,22 @@ impl HostFold {
             Event::L2Network(event) => self.l2s.apply(L2NetworkId(id), event),
             Event::L3Network(event) => self.l3_event(L3NetworkId(id), event),
             Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
-            Event::VmInstance(event) => self.vm_event(VmInstanceId(id), event, recorded.position, at),
+            Event::VmInstance(event) => {
+                let before = self.heeded(VmInstanceId(id));
+                self.vm_event(VmInstanceId(id), event, recorded.position, at);
+                self.secure(VmInstanceId(id), event, before);
+            }
+            Event::SecurityGroup(event) => {
+                let touched = self.security.group_event(SecurityGroupId(id), event);
+                self.stir(touched);
+            }
+            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
+                if (category.as_str(), name.as_str()) == CLEAN_TRAFFIC =>
+            {
+                self.security.clean_all(value);
+                self.stirred.extend(self.hosts.keys());
+            }
+            Event::ResourceConfig(event) => self.vm_config_event(VmInstanceId(id), event),
             Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
                 if (category.as_str(), name.as_str()) == ("l2Network", "deleteL2.bridge") =>
             {
@@ -592,7 +618,11 @@ impl HostFold {
     /// know of VMs that run up to what the routers know, and answers the hosts whose documents that changes.
     pub fn settle(&mut self) -> BTreeSet<HostId> {
         let changing = self.changing.clone();
-        changing.into_iter().filter_map(|vm| self.tell(vm)).collect()
+        let mut hosts = std::mem::take(&mut self.stirred);
+        let position = self.position;
+        self.stirred_at.extend(hosts.iter().map(|host| (*host, position)));
+        hosts.extend(changing.into_iter().filter_map(|vm| self.tell(vm)));
+        hosts
     }
 
     /// The host, where there is something to tell it of a VM.
@@ -645,7 +675,7 @@ impl HostFold {
             .filter(|(_, router)| router.wanted)
             .filter_map(|(id, router)| Some((id, self.appliance(router)?)))
             .collect();
-        let vms = self
+        let vms: BTreeMap<VmInstanceId, VmConfig> = self
             .vms_of(host)
             .filter_map(|(id, vm)| {
                 let generation = match (vm.wanted, self.routers_ready(vm)) {
@@ -657,7 +687,9 @@ impl HostFold {
                 Some((id, self.vm_config(vm, generation)))
             })
             .collect();
-        Some(HostConfig { host, revision: self.position, sections: HostSections { bridges, appliances, vms } })
+        let security = self.security_config(&vms);
+        let sections = HostSections { bridges, appliances, vms, security };
+        Some(HostConfig { host, revision: self.position, sections })
     }
 
     fn plug(&self, nic: &Nic, up: bool, lease: Position) -> PlugConfig {
@@ -720,5 +752,6 @@ impl HostFold {
     }
 }
 
+mod security;
 #[cfg(test)]
 mod tests;

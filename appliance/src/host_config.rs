@@ -1,7 +1,7 @@
 //! What a host should carry: bridges for the L2 networks, appliances, and the VMs of the lab.
 //! Items stand alone: one that fails does not hold up the others.
 
-use crate::config::digest;
+use crate::{config::digest, security_group::SecurityConfig};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 use switchback_events::{HostId, Id, L2NetworkId, L2NetworkType, Mac, Position, RouterId, VmInstanceId};
@@ -28,6 +28,9 @@ pub struct HostSections {
     pub appliances: BTreeMap<RouterId, ApplianceConfig>,
     /// VMs that the host runs.
     pub vms: BTreeMap<VmInstanceId, VmConfig>,
+    /// What is filtered at the nics of VMs.
+    #[serde(default, skip_serializing_if = "SecurityConfig::is_empty")]
+    pub security: SecurityConfig,
 }
 
 /// A bridge that carries an L2 network.
@@ -135,6 +138,7 @@ impl HostSections {
             ("bridges".to_string(), digest(&self.bridges)),
             ("appliances".to_string(), digest(&self.appliances)),
             ("vms".to_string(), digest(&self.vms)),
+            ("security".to_string(), digest(&self.security)),
         ])
     }
 }

@@ -22,6 +22,7 @@ pub mod protocol;
 pub mod router;
 #[cfg(test)]
 mod samples;
+pub mod security_group;
 pub mod snat;
 pub mod vip;
 
@@ -34,3 +35,4 @@ pub use metadata::*;
 pub use network_service_provider::*;
 pub use protocol::*;
 pub use router::*;
+pub use security_group::*;

@@ -214,7 +214,9 @@ impl Providers {
 
     /// Whether the one of this type gives the service.
     pub fn give(&self, provider_type: &str, service: NetworkServiceType) -> bool {
-        self.find(provider_type).is_some_and(|provider| provider.services().contains(&service))
+        // Hosts filter at the nics that they carry, whoever gives the network its other services.
+        let by_hosts = (provider_type, service) == ("SecurityGroup", NetworkServiceType::SecurityGroup);
+        by_hosts || self.find(provider_type).is_some_and(|provider| provider.services().contains(&service))
     }
 }
 

@@ -151,6 +151,21 @@ commands!(
     RevokeResourceSharing,
     ChangeResourceOwner,
     UpdateQuota,
+    CreateSecurityGroup,
+    UpdateSecurityGroup,
+    ChangeSecurityGroupState,
+    DeleteSecurityGroup,
+    AddSecurityGroupRule,
+    DeleteSecurityGroupRule,
+    ChangeSecurityGroupRule,
+    ChangeSecurityGroupRuleState,
+    UpdateSecurityGroupRulePriority,
+    AddVmNicToSecurityGroup,
+    DeleteVmNicFromSecurityGroup,
+    SetVmNicSecurityGroup,
+    ChangeVmNicSecurityPolicy,
+    AttachSecurityGroupToL3Network,
+    DetachSecurityGroupFromL3Network,
     LogInByAccount,
     LogOut,
     ReportLogIn,
@@ -249,6 +264,28 @@ pub const QUERIES: &[Message] = &[
     query("QueryVip", "/vips", "vip", Access::Account, "Virtual IP addresses, those of routers included."),
     query("QueryEip", "/eips", "eip", Access::Account, "Elastic IP addresses."),
     query("QueryPortForwardingRule", "/port-forwarding", "portForwarding", Access::Account, "Port forwarding rules."),
+    query("QuerySecurityGroup", "/security-groups", "securityGroup", Access::Account, "Security groups."),
+    query(
+        "QuerySecurityGroupRule",
+        "/security-groups/rules",
+        "securityGroupRule",
+        Access::Account,
+        "Rules of security groups.",
+    ),
+    query(
+        "QueryVmNicInSecurityGroup",
+        "/security-groups/vm-instances/nics",
+        "vmNicInSecurityGroup",
+        Access::Account,
+        "Which nics are in which security groups, and in which order.",
+    ),
+    query(
+        "QueryVmNicSecurityPolicy",
+        "/security-groups/nics/security-policy",
+        "vmNicSecurityPolicy",
+        Access::Account,
+        "What becomes of a nic's packets that no rule of its security groups fits.",
+    ),
     query("QuerySystemTag", "/system-tags", "systemTag", Access::Account, "System tags."),
     query("QueryUserTag", "/user-tags", "userTag", Access::Account, "User tags."),
     query("QueryTag", "/tags", "tag", Access::Account, "All tags, user's and the system's."),
@@ -358,6 +395,8 @@ reads!(
     GetAgentToken,
     ValidateSession,
     GetAccountQuotaUsage,
+    GetCandidateVmNicForSecurityGroup,
+    ValidateSecurityGroupRule,
 );
 
 /// Every message.
@@ -445,8 +484,9 @@ const ENFORCED: &[&str] = &[
 /// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
     let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
-    // A reserved range is a part of its network, keys and tokens are of their account.
-    let part = matches!(message.name, "AddReservedIpRange" | "CreateAccessKey" | "CreateApiToken");
+    // A reserved range is a part of its network, rules are of their group, keys and tokens are of their account.
+    let part =
+        matches!(message.name, "AddReservedIpRange" | "CreateAccessKey" | "CreateApiToken" | "AddSecurityGroupRule");
     message.kind == MessageKind::Command && message.method == "POST" && makes && !part
 }
 

@@ -61,6 +61,7 @@ impl ConfigEntry {
 /// What is configured for a host, for all of a cluster, or for all of a zone.
 const HOSTS: &[&str] = &["HostVO", "ClusterVO", "ZoneVO"];
 const ROUTERS: &[&str] = &["VirtualRouterVmVO"];
+const VMS: &[&str] = &["VmInstanceVO"];
 
 /// Every entry that the system reads, by the names of ZStack.
 pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
@@ -122,6 +123,14 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
         Int(1, 10_000),
         "sessions that an account has at a time: one more ends the one that would expire first",
     ),
+    entry(
+        "vm",
+        "cleanTraffic",
+        "true",
+        Bool,
+        "drop what a VM sends in the name of another MAC or IP address, and as a DHCP server or router",
+    )
+    .of(VMS),
     entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent").of(HOSTS),
     entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected")
         .of(HOSTS),

@@ -34,6 +34,7 @@ mod resource_config;
 mod role;
 mod router;
 mod secret;
+mod security_group;
 mod tag_set;
 mod transport;
 mod vip;
@@ -56,7 +57,8 @@ pub use l3_network::*;
 pub use measure::*;
 pub(crate) use message::messages;
 pub use message::{
-    Access, Check, KEY_ID, KEY_SECRET, MAX_LIST, Message, MessageKind, Parameter, ParameterType, camel, nearest,
+    Access, Check, KEY_ID, KEY_SECRET, MAX_LIST, MAX_OBJECTS, Message, MessageKind, Parameter, ParameterType, camel,
+    nearest,
 };
 pub use network_service_provider::*;
 pub use nic::*;
@@ -70,6 +72,7 @@ pub use resource_config::*;
 pub use role::*;
 pub use router::*;
 pub use secret::*;
+pub use security_group::*;
 pub use tag_set::*;
 pub use transport::*;
 pub use vip::*;

@@ -109,6 +109,8 @@ pub enum Check {
     KeySecret,
     /// A list of values that are right by another check.
     List(&'static Check),
+    /// A list of objects with these fields.
+    Objects(&'static [Parameter]),
     /// From a provider's uuid or type to a list of service types.
     Services,
     /// A list of statements about messages.
@@ -159,6 +161,8 @@ uuids! {
     ApiTokenId = ["apiToken"],
     PolicyId = ["policy"],
     RoleId = ["role"],
+    SecurityGroupId = ["securityGroup"],
+    SecurityGroupRuleId = ["securityGroupRule"],
 }
 
 macro_rules! required {
@@ -236,6 +240,10 @@ impl Check {
             Check::Key(length) => format!("{length} ASCII letters and digits"),
             Check::KeySecret => format!("{KEY_SECRET} ASCII letters and digits"),
             Check::List(of) => format!("a list, each of it {}", of.right()),
+            Check::Objects(fields) => {
+                let names: Vec<String> = fields.iter().map(Parameter::api_name).collect();
+                format!("a list of objects with {}", names.join(", "))
+            }
             Check::Services => {
                 "an object from a provider's uuid or type to a list of service types, such as {\"VirtualRouter\": [\"DHCP\", \"DNS\"]}".to_string()
             }
@@ -260,6 +268,11 @@ impl Check {
             Check::Bool => Value::from(true),
             Check::Ipv4 | Check::Ip => Value::from("10.0.0.1"),
             Check::List(of) => Value::from(vec![of.example(uuid)]),
+            Check::Objects(fields) => {
+                let required = fields.iter().filter(|field| field.required);
+                let object = required.map(|field| (field.api_name(), field.check.example(uuid)));
+                Value::Array(vec![Value::Object(object.collect())])
+            }
             Check::Services => serde_json::json!({"VirtualRouter": ["DHCP"]}),
             Check::Statements => serde_json::json!([{"effect": "Allow", "actions": ["read"]}]),
         }
@@ -301,6 +314,7 @@ impl Check {
                 }
                 return items.iter().enumerate().try_for_each(|(at, item)| of.accept(&format!("{field}[{at}]"), item));
             }
+            (Check::Objects(fields), Value::Array(items)) => return accept_objects(field, fields, items),
             (Check::Services, Value::Object(map)) => {
                 for (provider, services) in map {
                     let field = format!("{field}.{provider}");
@@ -343,11 +357,38 @@ impl Check {
             },
             Check::List(_) if text.starts_with('[') => json(text),
             Check::List(of) => Value::Array(text.split(',').map(|part| of.read(part)).collect()),
-            Check::Services | Check::Statements => json(text),
+            Check::Services | Check::Statements | Check::Objects(_) => json(text),
             Check::Any if text.starts_with(['{', '[']) => json(text),
             _ => Value::String(text.to_string()),
         }
     }
+}
+
+/// Refuses objects with fields that are unknown, missing or not right.
+fn accept_objects(field: &str, fields: &[Parameter], items: &[Value]) -> Result<(), Refusal> {
+    if items.len() > MAX_OBJECTS {
+        return Err(Refusal::argument(field, format!("{} items", items.len()), format!("at most {MAX_OBJECTS}")));
+    }
+    for (at, item) in items.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        let Value::Object(map) = item else { return Err(Refusal::argument(&field, item, "an object")) };
+        for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+            match fields.iter().find(|known| known.api_name() == *name) {
+                Some(known) => known.check.accept(&format!("{field}.{name}"), value)?,
+                None => {
+                    let names: Vec<String> = fields.iter().map(Parameter::api_name).collect();
+                    return Err(Refusal::argument(&field, name, format!("one of {}", names.join(", "))));
+                }
+            }
+        }
+        for known in fields.iter().filter(|known| known.required) {
+            let name = known.api_name();
+            if map.get(&name).is_none_or(Value::is_null) {
+                return Err(Refusal::missing(&format!("{field}.{name}"), known.check.right()));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_key(text: &str, length: usize) -> bool {
@@ -362,6 +403,9 @@ pub const KEY_SECRET: usize = 40;
 
 /// The most items that a list in a command may have.
 pub const MAX_LIST: usize = 1000;
+
+/// The most objects that a list in a command may have.
+pub const MAX_OBJECTS: usize = 2000;
 
 /// VMs of users, and the system's: what may be started, stopped or have nics.
 const VMS: &[&str] = &["vm", "virtualRouter"];

@@ -37,7 +37,7 @@ messages! {
         /// The account, of type Normal.
         identity_uuid: AccountId = Uuid,
         /// What.
-        name: String = Enum(&["l3.num", "vm.num", "vm.totalNum", "vip.num", "eip.num", "portForwarding.num"]),
+        name: String = Enum(&["l3.num", "vm.num", "vm.totalNum", "vip.num", "eip.num", "portForwarding.num", "securityGroup.num"]),
         /// How many.
         value: u64 = Int(0, i64::MAX),
     }
@@ -78,6 +78,14 @@ impl Asking {
         let mut named = Vec::new();
         for (field, value) in parameters.as_object().into_iter().flatten() {
             let check = message.parameter(field).map(|parameter| parameter.check);
+            if let Some(Check::Objects(fields)) = check {
+                for item in value.as_array().into_iter().flatten() {
+                    let uuids = fields.iter().filter(|known| matches!(known.check, Check::Uuid));
+                    let texts = uuids.filter_map(|known| item.get(known.api_name())?.as_str());
+                    named.extend(texts.filter_map(|text| Some((field.clone(), text.parse::<Id>().ok()?))));
+                }
+                continue;
+            }
             let names = match check {
                 Some(Check::Uuid | Check::List(Check::Uuid) | Check::Services) => true,
                 Some(_) => message.name.contains("SystemTag") && matches!(field.as_str(), "tag" | "tags"),

@@ -59,6 +59,7 @@ pub const RESOURCE_TYPES: &[(&str, StreamKind)] = &[
     ("VipVO", StreamKind::Vip),
     ("EipVO", StreamKind::Eip),
     ("PortForwardingRuleVO", StreamKind::PortForwarding),
+    ("SecurityGroupVO", StreamKind::SecurityGroup),
 ];
 
 /// What carries a system tag.

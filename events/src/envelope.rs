@@ -40,6 +40,7 @@ pub enum StreamKind {
     Policy,
     Role,
     Ownership,
+    SecurityGroup,
 }
 
 impl StreamKind {
@@ -68,6 +69,7 @@ impl StreamKind {
             StreamKind::Policy => "policy",
             StreamKind::Role => "role",
             StreamKind::Ownership => "ownership",
+            StreamKind::SecurityGroup => "security_group",
         }
     }
 }

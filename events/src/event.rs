@@ -66,6 +66,7 @@ events! {
     Policy(PolicyEvent) = Policy,
     Role(RoleEvent) = Role,
     Ownership(OwnershipEvent) = Ownership,
+    SecurityGroup(SecurityGroupEvent) = SecurityGroup,
 }
 
 /// Why an event could not be written or read.
@@ -203,6 +204,9 @@ impl Event {
                     ids
                 }
                 VmInstanceEvent::NicStateChanged { nic, .. } => vec![nic.0],
+                VmInstanceEvent::NicSecurityChanged { nic, groups, .. } => {
+                    std::iter::once(nic.0).chain(groups.iter().map(|group| group.0)).collect()
+                }
                 VmInstanceEvent::Recovered { host, image, offering, nics: own, .. } => {
                     let mut ids = vec![host.0];
                     ids.extend(image.map(Id::from));
@@ -274,6 +278,16 @@ impl Event {
                 RoleEvent::PolicyAttached { policy } | RoleEvent::PolicyDetached { policy } => vec![policy.0],
                 RoleEvent::AccountAttached { account } | RoleEvent::AccountDetached { account } => vec![account.0],
                 RoleEvent::Updated { .. } | RoleEvent::Deleted {} => vec![],
+            },
+            Event::SecurityGroup(event) => match event {
+                SecurityGroupEvent::Created { rules, .. } => rules.iter().map(|rule| rule.rule.0).collect(),
+                SecurityGroupEvent::RulesChanged { rules, deleted, remotes } => {
+                    let rules = rules.iter().map(|rule| rule.rule.0).chain(deleted.iter().map(|rule| rule.0));
+                    rules.chain(remotes.iter().map(|group| group.0)).collect()
+                }
+                SecurityGroupEvent::AttachedToL3Network { l3_network }
+                | SecurityGroupEvent::DetachedFromL3Network { l3_network } => vec![l3_network.0],
+                _ => vec![],
             },
             Event::Ownership(OwnershipEvent::Owned { account, .. }) => vec![account.0],
             Event::Ownership(OwnershipEvent::Shared { accounts, .. } | OwnershipEvent::Unshared { accounts }) => {

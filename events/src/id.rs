@@ -186,6 +186,10 @@ ids! {
     RoleId;
     /// One command, chosen by its sender: the key of idempotence.
     CommandId;
+    /// A security group.
+    SecurityGroupId;
+    /// A rule of a security group.
+    SecurityGroupRuleId;
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub const QUOTAS: &[(&str, u64)] = &[
     ("vip.num", 20),
     ("eip.num", 20),
     ("portForwarding.num", 20),
+    ("securityGroup.num", 20),
 ];
 
 /// The uuid of the row that says whose a resource is.

@@ -40,6 +40,8 @@ const STEPS: &[Step] = &[
     (StreamKind::Account, 1, same),
     // A VIP may hold an address: it has no nic, which is nil then.
     (StreamKind::IpRange, 3, same),
+    // A nic may be in security groups.
+    (StreamKind::VmInstance, 4, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

@@ -1,7 +1,8 @@
 //! What happens to a user's VM instance.
 
 use crate::{
-    ClusterId, Enabled, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, OfferingId, ZoneId,
+    ClusterId, Enabled, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, NicPolicy, OfferingId,
+    SecurityGroupId, ZoneId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,13 @@ pub enum VmInstanceEvent {
     NicStateChanged {
         nic: NicId,
         state: Enabled,
+    },
+    /// The security groups of a nic, the first decides first, and what becomes of packets that none of their rules fits.
+    NicSecurityChanged {
+        nic: NicId,
+        groups: Vec<SecurityGroupId>,
+        ingress_policy: NicPolicy,
+        egress_policy: NicPolicy,
     },
     /// Its name in DNS and DHCP.
     HostnameChanged {

@@ -4,6 +4,9 @@
 //! A line is never changed or removed. `UPDATE_GOLDEN=1` adds the lines that are missing, and nothing else: a new
 //! shape is a new schema version with an upcaster and lines of its own, and the old lines stay and must still decode.
 
+#[path = "fixtures/security_groups.rs"]
+mod security_groups;
+
 use serde::{Deserialize, Deserializer, de::Error as _, de::Visitor, forward_to_deserialize_any};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,7 +130,8 @@ fn kinds() -> Vec<StreamKind> {
         Account => Some(Policy),
         Policy => Some(Role),
         Role => Some(Ownership),
-        Ownership => None,
+        Ownership => Some(SecurityGroup),
+        SecurityGroup => None,
     };
     std::iter::successors(Some(Zone), |kind| next(*kind)).collect()
 }
@@ -156,6 +160,7 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::Policy => variants::<PolicyEvent>(),
         StreamKind::Role => variants::<RoleEvent>(),
         StreamKind::Ownership => variants::<OwnershipEvent>(),
+        StreamKind::SecurityGroup => variants::<SecurityGroupEvent>(),
     }
 }
 
@@ -255,6 +260,7 @@ fn samples() -> BTreeMap<Key, Event> {
     roles(&mut |case, event| add(case, event));
     machines(&mut |case, event| add(case, event));
     vips(&mut |case, event| add(case, event));
+    security_groups::samples(&mut |case, event| add(case, event));
     samples
 }
 

@@ -437,6 +437,18 @@ fn schema(check: &Check) -> Value {
         Check::Ipv4 => json!({"type": "string", "format": "ipv4"}),
         Check::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
         Check::List(of) => json!({"type": "array", "items": schema(of), "maxItems": switchback_bus::MAX_LIST}),
+        Check::Objects(fields) => {
+            let properties = fields.iter().map(|field| (field.api_name(), schema(&field.check)));
+            let properties: serde_json::Map<String, Value> = properties.collect();
+            let required = fields.iter().filter(|field| field.required).map(Parameter::api_name);
+            json!({
+                "type": "array", "maxItems": switchback_bus::MAX_OBJECTS,
+                "items": {
+                    "type": "object", "properties": properties, "required": required.collect::<Vec<_>>(),
+                    "additionalProperties": false,
+                },
+            })
+        }
         Check::Services => json!({
             "type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}},
         }),

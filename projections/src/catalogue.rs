@@ -4,16 +4,20 @@
 //! **Invariant:** every kind starts with `uuid` and ends with `createDate` and `lastOpDate`. Names of SQL tables
 //! and columns come from here alone, never from a user.
 
+mod credential;
 mod not_yet;
 mod ownership;
 mod role;
+mod security_group;
 #[cfg(test)]
 mod tests;
 mod vip;
 
+pub use credential::{ACCESS_KEY, API_TOKEN};
 pub use not_yet::VOLUME;
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
 pub use role::{POLICY, POLICY_STATEMENT, ROLE, ROLE_ACCOUNT_REF, ROLE_POLICY_REF};
+pub use security_group::{NIC_GROUP_REF, NIC_POLICY, SECURITY_GROUP, SECURITY_GROUP_RULE};
 pub use vip::{EIP, PORT_FORWARDING, VIP, VIP_SERVICE};
 
 use Ty::*;
@@ -216,6 +220,10 @@ pub static KINDS: &[&Kind] = &[
     &ACCOUNT_RESOURCE_REF,
     &SHARED_RESOURCE,
     &QUOTA,
+    &SECURITY_GROUP,
+    &SECURITY_GROUP_RULE,
+    &NIC_GROUP_REF,
+    &NIC_POLICY,
 ];
 
 /// An account.
@@ -228,40 +236,6 @@ pub static ACCOUNT: Kind = Kind {
         many("apiTokens", "apiToken", "accountUuid"),
         many("roleRefs", "roleAccountRef", "accountUuid"),
     ],
-};
-
-/// What an account's programs sign their requests with.
-pub static ACCESS_KEY: Kind = Kind {
-    name: "accessKey",
-    queries: &["QueryAccessKey"],
-    fields: &[
-        UUID,
-        f("description", Text),
-        indexed("accountUuid", Uuid),
-        f("userUuid", Uuid),
-        indexed("AccessKeyID", Text),
-        f("state", Text),
-        CREATED,
-        CHANGED,
-    ],
-    relations: &[one("account", "account", "accountUuid")],
-};
-
-/// By what a machine comes in as an account.
-pub static API_TOKEN: Kind = Kind {
-    name: "apiToken",
-    queries: &["QueryApiToken"],
-    fields: &[
-        UUID,
-        indexed("name", Text),
-        f("description", Text),
-        indexed("accountUuid", Uuid),
-        f("scopes", Texts),
-        f("expirationDate", Time),
-        CREATED,
-        CHANGED,
-    ],
-    relations: &[one("account", "account", "accountUuid")],
 };
 
 /// A zone.
@@ -438,6 +412,7 @@ pub static L3: Kind = Kind {
         many("usedIps", "usedIp", "l3NetworkUuid"),
         many("vips", "vip", "l3NetworkUuid"),
         many("vip", "vip", "l3NetworkUuid"),
+        listed("securityGroup", "securityGroup", "attachedL3NetworkUuids"),
     ],
 };
 
@@ -681,6 +656,8 @@ pub static NIC: Kind = Kind {
         many("usedIps", "usedIp", "vmNicUuid"),
         many("eip", "eip", "vmNicUuid"),
         many("portForwarding", "portForwarding", "vmNicUuid"),
+        many("securityGroupRef", "vmNicInSecurityGroup", "vmNicUuid"),
+        many("securityPolicy", "vmNicSecurityPolicy", "vmNicUuid"),
     ],
 };
 

@@ -8,13 +8,13 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
     account, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router, tag_set,
-    vip, vm_instance, zone,
+    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router,
+    security_group, tag_set, vip, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
 /// Counts up when an event's meaning for the rows changes, so that databases of before are rebuilt.
-pub(crate) const FOLD_VERSION: u32 = 5;
+pub(crate) const FOLD_VERSION: u32 = 6;
 
 /// One row: the values in the order of its kind's fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,6 +125,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Policy(event) => policy::changes(id, event, rows)?,
         Event::Role(event) => role::changes(id, event, rows)?,
         Event::Ownership(event) => ownership::changes(id, event, rows)?,
+        Event::SecurityGroup(event) => security_group::changes(id, event, rows)?,
     };
     let derived = vip::follow(recorded, &vip::After { rows, changes: &changes })?;
     changes.extend(derived);

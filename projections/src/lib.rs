@@ -41,6 +41,7 @@ mod rebuild;
 mod resource_config;
 mod role;
 mod router;
+mod security_group;
 mod store;
 mod tag_set;
 mod value;

@@ -80,6 +80,7 @@ fn resource_type(kind: StreamKind) -> &'static str {
         StreamKind::L3Network => "L3NetworkVO",
         StreamKind::Offering => "InstanceOfferingVO",
         StreamKind::Router => "ApplianceVmVO",
+        StreamKind::SecurityGroup => "SecurityGroupVO",
         StreamKind::VmInstance => "VmInstanceVO",
         StreamKind::Vip => "VipVO",
         StreamKind::Eip => "EipVO",

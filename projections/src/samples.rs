@@ -110,6 +110,52 @@ pub(crate) fn nic(n: usize, l3: usize) -> Nic {
     }
 }
 
+/// Something about one of two security groups, or about a nic in them.
+fn random_security(random: &mut Random) -> (Id, Event) {
+    let group = |n: usize| SecurityGroupId(id("group", n));
+    let l3_network = L3NetworkId(id("l3", random.below(2)));
+    let state = *random.pick(&[Enabled::Enabled, Enabled::Disabled]);
+    let rule = |random: &mut Random| SecurityGroupRule {
+        rule: SecurityGroupRuleId(id("rule", random.below(4))),
+        direction: *random.pick(&[Direction::Ingress, Direction::Egress]),
+        priority: random.below(4) as u16,
+        state: *random.pick(&[Enabled::Enabled, Enabled::Disabled]),
+        description: None,
+        ip_version: *random.pick(&[4, 6]),
+        protocol: *random.pick(&[RuleProtocol::ALL, RuleProtocol::TCP]),
+        remote_group: (random.below(2) == 0).then(|| group(random.below(2))),
+        addresses: vec![AddressSpan::One(address(random.below(9)).into())],
+        ports: vec![PortSpan { first: 1, last: 2 }],
+        action: RuleAction::DROP,
+        legacy: random.below(2) == 0,
+    };
+    let event = match random.below(9) {
+        0 | 1 => SecurityGroupEvent::Created {
+            name: random.pick(NAMES).to_string(),
+            description: None,
+            ip_version: 4,
+            rules: vec![rule(random)],
+        },
+        2 => SecurityGroupEvent::StateChanged { state },
+        3 => SecurityGroupEvent::RulesChanged {
+            rules: vec![rule(random)],
+            deleted: vec![SecurityGroupRuleId(id("rule", random.below(4)))],
+            remotes: vec![],
+        },
+        4 => SecurityGroupEvent::AttachedToL3Network { l3_network },
+        5 => SecurityGroupEvent::DetachedFromL3Network { l3_network },
+        6 => SecurityGroupEvent::Deleted {},
+        _ => {
+            let groups = (0..random.below(3)).map(group).collect();
+            let nic = NicId(id("nic", random.below(4)));
+            let (ingress_policy, egress_policy) = (NicPolicy::DENY, NicPolicy::ALLOW);
+            let secured = VmInstanceEvent::NicSecurityChanged { nic, groups, ingress_policy, egress_policy };
+            return (id("vm", random.below(4)), secured.into());
+        }
+    };
+    (group(random.below(2)).0, event.into())
+}
+
 fn random_event(random: &mut Random) -> (Id, Event) {
     let few = |random: &mut Random| random.below(4);
     let name = |random: &mut Random| random.pick(NAMES).to_string();
@@ -124,7 +170,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(18) {
+    match random.below(20) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -501,6 +547,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             };
             (id("l3", few(random)), event.into())
         }
+        17 | 18 => random_security(random),
         _ => {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);
             let resource = id(kind, few(random));

@@ -24,6 +24,8 @@ pub(crate) enum Visible {
     OfVm,
     /// VIPs: its own, and those of its routers.
     Vips,
+    /// Those whose security group it sees.
+    OfGroup,
     /// Addresses: of its own L3 networks, nics and VIPs.
     Addresses,
     /// Those of a resource that it sees.
@@ -53,9 +55,10 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
         "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" | "vipService" => Visible::Own,
-        "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" => Visible::Shared,
+        "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" | "securityGroup" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
-        "nic" => Visible::OfVm,
+        "securityGroupRule" => Visible::OfGroup,
+        "nic" | "vmNicInSecurityGroup" | "vmNicSecurityPolicy" => Visible::OfVm,
         "usedIp" => Visible::Addresses,
         "systemTag" | "userTag" | "tag" | "resourceConfig" => Visible::OfResource,
         _ => return None,
@@ -103,6 +106,7 @@ pub(crate) fn condition(
         Visible::Own => format!("{alias}.\"uuid\" IN ({})", own()),
         Visible::Shared => format!("{alias}.\"uuid\" IN ({})", seen()),
         Visible::OfL3 => format!("{alias}.\"l3NetworkUuid\" IN ({})", seen()),
+        Visible::OfGroup => format!("{alias}.\"securityGroupUuid\" IN ({})", seen()),
         Visible::OfVm => format!("{alias}.\"vmInstanceUuid\" IN ({})", own()),
         Visible::Vips => {
             let own = own();

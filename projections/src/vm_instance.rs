@@ -11,6 +11,7 @@
 
 use crate::catalogue::{Kind, NIC, VM};
 use crate::fold::{RowChange, Rows};
+use crate::security_group;
 use crate::store::StoreError;
 use crate::value::Val;
 use switchback_events::{Enabled, HypervisorType, Id, Nic, NicAddress, VmInstanceEvent, VmOperation};
@@ -58,6 +59,7 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
         VmInstanceEvent::Stopped { .. } => state("Stopped").put("hostUuid", Val::Null).put("lastError", Val::Null),
         VmInstanceEvent::Destroyed { l3_networks: _, recoverable } => {
             let mut changes = delete_nics(id, rows)?;
+            changes.extend(security_group::forget("vmInstanceUuid", &id.to_string(), rows)?);
             changes.push(match recoverable {
                 true => state("Destroyed").put("hostUuid", Val::Null).put("lastError", Val::Null),
                 false => RowChange::delete(&VM, id),
@@ -90,12 +92,17 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
         }
         // Its tag shows it.
         VmInstanceEvent::UserdataChanged { .. } => return Ok(vec![]),
+        VmInstanceEvent::NicSecurityChanged { nic, groups, ingress_policy, egress_policy } => {
+            return security_group::secured(id, *nic, groups, (*ingress_policy, *egress_policy), rows);
+        }
         VmInstanceEvent::HostnameChanged { hostname, l3_networks: _ } => {
             RowChange::set(&VM, id).put("hostname", hostname)
         }
         VmInstanceEvent::NicDetached { nic, l3_network: _, default_l3_network } => {
             let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
-            return Ok(vec![RowChange::delete(&NIC, *nic), vm]);
+            let mut changes = vec![RowChange::delete(&NIC, *nic), vm];
+            changes.extend(security_group::forget("vmNicUuid", &nic.to_string(), rows)?);
+            return Ok(changes);
         }
         VmInstanceEvent::NicAddressesChanged { nic, l3_network: _, addresses } => {
             with_addresses(RowChange::set(&NIC, *nic), addresses)

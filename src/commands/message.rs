@@ -209,7 +209,7 @@ pub fn placeholder(message: &Message, parameter: &Parameter) -> String {
         Check::Ip | Check::Ipv4 => "ADDRESS".to_string(),
         Check::List(Check::Uuid) if !message.kinds_of(parameter).is_empty() => "NAME|UUID,…".to_string(),
         Check::List(_) => "A,B,…".to_string(),
-        Check::Services | Check::Statements => "JSON".to_string(),
+        Check::Services | Check::Statements | Check::Objects(_) => "JSON".to_string(),
         _ => "TEXT".to_string(),
     }
 }

@@ -4,7 +4,8 @@ use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
     AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, OwnershipEvent,
-    ResourceConfigEvent, StreamKind, TagSetEvent, TagType, VmInstanceEvent, ownership_row, quota_row,
+    ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VmInstanceEvent, nic_policy_row,
+    nic_security_row, ownership_row, quota_row,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -18,6 +19,20 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     if let ("nic", Event::VmInstance(VmInstanceEvent::NicStateChanged { nic, .. })) = (message.inventory, &first.event)
     {
         return vec![("nic", nic.0)];
+    }
+    if let Event::VmInstance(VmInstanceEvent::NicSecurityChanged { nic, groups, .. }) =
+        commit.events.iter().map(|event| &event.event).find(|event| secures(event)).unwrap_or(&first.event)
+        && message.inventory.starts_with("vmNic")
+    {
+        return match message.inventory {
+            "vmNicSecurityPolicy" => vec![("vmNicSecurityPolicy", nic_policy_row(*nic))],
+            _ => groups.iter().map(|group| ("vmNicInSecurityGroup", nic_security_row(*nic, *group))).collect(),
+        };
+    }
+    if let ("securityGroupRule", Event::SecurityGroup(SecurityGroupEvent::RulesChanged { rules, .. })) =
+        (message.inventory, &first.event)
+    {
+        return rules.iter().take(1).map(|rule| ("securityGroupRule", rule.rule.0)).collect();
     }
     if matches!(first.event, Event::TagSet(_)) && message.inventory.ends_with("Tag") {
         let tags = commit.events.iter().filter_map(|event| match &event.event {
@@ -66,6 +81,10 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
         _ => message.inventory,
     };
     vec![(kind, id)]
+}
+
+fn secures(event: &Event) -> bool {
+    matches!(event, Event::VmInstance(VmInstanceEvent::NicSecurityChanged { .. }))
 }
 
 impl Node {

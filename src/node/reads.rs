@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr};
 use switchback_actors::{
     States, agents::Agents, eip, global_config, ip_range, l2_network, l3_network, network_service_provider, ownership,
-    port_forwarding, resource_config, router, vip, vm_instance,
+    port_forwarding, resource_config, router, security_group, vip, vm_instance,
 };
 use switchback_appliance::AgentProblem;
 use switchback_bus::*;
@@ -176,6 +176,14 @@ impl Node {
                 self.shown(account, "QueryVmNic", port_forwarding::attachable_nics(states, request.rule_uuid)?).await
             }
             Read::GetNetworkServiceTypes(_) => Ok(json!({"types": network_service_provider::offered(states)?})),
+            Read::GetCandidateVmNicForSecurityGroup(request) => {
+                self.shown(account, "QueryVmNic", security_group::candidates(states, request.security_group_uuid)?)
+                    .await
+            }
+            Read::ValidateSecurityGroupRule(request) => {
+                let (code, reason) = security_group::validate(states, &request)?;
+                Ok(json!({"available": reason.is_none(), "code": code, "reason": reason}))
+            }
             Read::GetL2NetworkTypes(_) => Ok(json!({"types": ["L2NoVlanNetwork", "L2VlanNetwork"]})),
             Read::GetVSwitchTypes(_) => Ok(json!({"types": ["LinuxBridge"]})),
             Read::GetCandidateClustersForAttachingL2Network(request) => {

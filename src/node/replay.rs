@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 22] = [
+pub(super) const STREAMS: [StreamKind; 23] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -41,6 +41,7 @@ pub(super) const STREAMS: [StreamKind; 22] = [
     StreamKind::Policy,
     StreamKind::Role,
     StreamKind::Ownership,
+    StreamKind::SecurityGroup,
 ];
 
 /// The digest of a state, by the same form for all.

@@ -15,5 +15,6 @@ mod reserved_ranges;
 #[allow(dead_code, reason = "tests/tidy.rs makes the page of it")]
 mod rows;
 mod scene;
+mod security_groups;
 mod vip_services;
 mod virtual_routers;

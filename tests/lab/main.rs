@@ -11,6 +11,7 @@ mod metadata;
 mod nics;
 mod repair;
 mod router;
+mod security_groups;
 mod services;
 mod settings;
 mod topologies;

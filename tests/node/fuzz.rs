@@ -142,6 +142,17 @@ impl Fuzz {
                 json!(format!("10.{}.{}.{}", self.random.u8(..3), self.random.u8(..3), self.random.u8(..)))
             }
             Check::List(of) => (0..self.random.usize(..4)).map(|_| self.value(of)).collect(),
+            Check::Objects(fields) => (0..self.random.usize(..3))
+                .map(|_| {
+                    let mut object = Map::new();
+                    for field in *fields {
+                        if self.odds(if field.required { 0.95 } else { 0.2 }) {
+                            object.insert(field.api_name(), self.value(&field.check));
+                        }
+                    }
+                    Value::Object(object)
+                })
+                .collect(),
             Check::Services => {
                 json!({self.pick(&["VirtualRouter", "x", ""]): [self.pick(&["DHCP", "DNS", "SNAT", "Eip", ""])]})
             }

@@ -31,6 +31,7 @@ mod resource_configs;
 mod restart;
 mod roles;
 mod rules;
+mod security_groups;
 mod sessions;
 mod tags;
 mod topologies;

@@ -41,6 +41,15 @@ const USED: &[(&str, &str)] = &[
     ("ChangeVmNicNetwork", "destL3NetworkUuid"),
     ("SetVmStaticIp", "l3NetworkUuid"),
     ("DeleteVmStaticIp", "l3NetworkUuid"),
+    ("AddSecurityGroupRule", "remoteSecurityGroupUuids"),
+    ("ChangeSecurityGroupRule", "remoteSecurityGroupUuid"),
+    // They are rules of the group that is named with them.
+    ("ChangeSecurityGroupRuleState", "ruleUuids"),
+    // Who may use a group puts nics of his own into it.
+    ("AddVmNicToSecurityGroup", "securityGroupUuid"),
+    ("DeleteVmNicFromSecurityGroup", "securityGroupUuid"),
+    ("AttachSecurityGroupToL3Network", "l3NetworkUuid"),
+    ("DetachSecurityGroupFromL3Network", "l3NetworkUuid"),
     // No account is shared.
     ("CreateAccessKey", "accountUuid"),
     ("CreateAccessKey", "userUuid"),
@@ -182,7 +191,9 @@ async fn belongings(tenant: &Tenant, l2: &str, cidr: &str) -> Vec<String> {
     let on_it = format!("l3NetworkUuid={l3}");
     let range = tenant.found("QueryIpRange", &[&on_it]).await.remove(0);
     let address = tenant.found("QueryIpAddress", &[&on_it]).await.remove(0);
-    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address, vip, eip, rule]
+    let group = tenant.make("CreateSecurityGroup", json!({"name": "own"})).await;
+    let (of_group, group) = (uuid(&group["rules"][0]), uuid(&group));
+    vec![l3, uuid(&vm), uuid(&vm["vmNics"][0]), range, reserved, tag, router, address, vip, eip, rule, group, of_group]
 }
 
 #[actix_rt::test]

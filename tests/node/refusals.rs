@@ -3,8 +3,10 @@
 mod accounts;
 mod l2_networks;
 mod nics;
+mod objects;
 mod ownership;
 mod roles;
+mod security_groups;
 mod vips;
 
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
@@ -660,6 +662,7 @@ async fn every_command_refuses_bad_input_and_leaves_no_trace() {
         ownership::rows,
         vips::rows,
         roles::rows,
+        security_groups::rows,
         tags_and_configuration,
     ];
     let rows: Vec<Row> = tables.iter().flat_map(|table| table(&scene)).collect();
@@ -704,6 +707,7 @@ fn bad_values(check: &Check) -> Vec<Value> {
             values.extend(bad_values(of).into_iter().map(|bad| json!([bad])));
             values
         }
+        Check::Objects(fields) => objects::bad(check, fields),
         Check::Services => vec![json!(7), json!(["DHCP"]), json!({"VirtualRouter": "DHCP"}), json!({"x": [7]})],
         Check::Statements => vec![
             json!([]),

@@ -122,9 +122,26 @@ pub(crate) fn detach_services(command: &DetachNetworkServiceFromL3Network, facts
         services.sort();
         services.dedup();
         services.retain(|service| l3.services.get(service) == Some(&provider));
+        if services.contains(&NetworkServiceType::SecurityGroup) {
+            unfiltered(facts, id)?;
+        }
         if !services.is_empty() {
             decision = decision.event(L3NetworkEvent::ServicesDetached { provider, services });
         }
     }
     Ok(decision)
+}
+
+/// Refuses to leave nics in security groups without whom filters for them.
+fn unfiltered(facts: &Facts, id: L3NetworkId) -> Result<(), Refusal> {
+    for vm in facts.members(Relation::VmsOnL3, id) {
+        let vm = facts.get::<VmInstance>(vm)?;
+        for nic in vm.nics.iter().filter(|nic| nic.l3_network == id) {
+            if vm.security.get(&nic.nic).is_some_and(|own| !own.groups.is_empty()) {
+                let detail = format!("l3NetworkUuid = `{id}`: nic {} is in security groups", nic.nic);
+                return Err(Refusal::operation(detail).hint("take it out with SetVmNicSecurityGroup"));
+            }
+        }
+    }
+    Ok(())
 }

@@ -41,6 +41,11 @@ fn changes_nics(event: &Event) -> bool {
     )
 }
 
+/// Whether hosts may filter otherwise because of it, also those that it is not about.
+fn changes_filters(event: &Event) -> bool {
+    matches!(event, Event::SecurityGroup(_) | Event::VmInstance(VmInstanceEvent::NicSecurityChanged { .. }))
+}
+
 impl Reconcilers {
     /// Waits until the work that `commit` began is done, for at most `limit`.
     pub async fn settle(&self, commit: &Commit, limit: Duration) -> Settled {
@@ -111,6 +116,9 @@ impl Reconcilers {
                     other => hosts.extend(world.fold.touched(other, event.stream)),
                 }
                 routers.extend(self.routers_touched(event));
+            }
+            if commit.events.iter().any(|event| changes_filters(&event.event)) {
+                hosts.extend(world.fold.stirred_since(commit.events.first().map_or(0, |event| event.position)));
             }
             (hosts, routers)
         };

@@ -212,9 +212,12 @@ async fn step(
     realised(reconcilers, host, answers).await;
     appliances(reconcilers, host, &config, &report).await;
     vms(reconcilers, host, &config, &report).await;
-    reconcilers.converge(host.0, config.revision);
+    // A host that does not filter as it should is not up to it.
+    if filters(&report) {
+        reconcilers.converge(host.0, config.revision);
+    }
     // What went wrong, or is not settled, is told again.
-    if report.items.values().all(|item| item.ok) {
+    if report.items.values().all(|item| item.ok) && filters(&report) {
         memory.told = Some((config.sections, report, Instant::now()));
     }
     idle(reconcilers, record, host).await
@@ -245,6 +248,7 @@ fn push_of(config: &HostConfig, epoch: u64) -> Push {
         section("bridges", &config.sections.bridges),
         section("appliances", &config.sections.appliances),
         section("vms", &config.sections.vms),
+        section("security", &config.sections.security),
     ]);
     Push { id: config.host.0, revision: config.revision, epoch, sections }
 }
@@ -253,6 +257,12 @@ fn push_of(config: &HostConfig, epoch: u64) -> Push {
 pub(super) fn section<T: serde::Serialize>(name: &str, body: &T) -> (String, SectionPush) {
     let push = SectionPush { digest: digest(body), body: serde_json::to_value(body).ok() };
     (name.to_string(), push)
+}
+
+/// Whether what filters at nics is in place.
+fn filters(report: &ApplyReport) -> bool {
+    let security = report.sections.get("security");
+    security.is_none_or(|section| !section.actions.iter().any(|action| action.starts_with("failed")))
 }
 
 fn item(report: &ApplyReport, id: Id) -> Result<&ItemReport, String> {
@@ -265,12 +275,19 @@ fn item(report: &ApplyReport, id: Id) -> Result<&ItemReport, String> {
 
 /// What users should know of a host.
 fn notes_of(health: &Health) -> Vec<String> {
-    match health.capabilities.get("vlan") {
-        Some(false) => {
-            vec!["its kernel has no 802.1Q: an interface named <interface>.<vlan> stands in for each VLAN".to_string()]
-        }
-        _ => vec![],
+    let lacks = |name: &str| health.capabilities.get(name) == Some(&false);
+    let mut notes = Vec::new();
+    if lacks("vlan") {
+        notes.push(
+            "its kernel has no 802.1Q: an interface named <interface>.<vlan> stands in for each VLAN".to_string(),
+        );
     }
+    if lacks("securityGroups") {
+        notes.push(
+            "its kernel does not track connections of bridged packets: VMs in security groups do not start".to_string(),
+        );
+    }
+    notes
 }
 
 async fn connected(

@@ -12,6 +12,7 @@ mod bridges;
 mod plugs;
 mod realisation;
 mod record;
+mod security_group;
 mod vms;
 
 pub use record::Made;
@@ -24,6 +25,7 @@ use crate::{
 use parking_lot::Mutex;
 use realisation::Ground;
 use record::Record;
+use security_group::{Applied, Tracking};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -66,6 +68,7 @@ pub struct HostEngine {
     settings: HostSettings,
     build: Arc<Build>,
     vlan: bool,
+    tracking: Tracking,
     state: Mutex<State>,
     /// The last answer to [`HostEngine::health`], for those who ask while a long document is applied.
     health: Mutex<Health>,
@@ -74,6 +77,7 @@ pub struct HostEngine {
 struct State {
     record: Record,
     items: BTreeMap<Id, ItemReport>,
+    security: Applied,
 }
 
 /// What the workers share.
@@ -99,16 +103,17 @@ impl HostEngine {
         if !vlan {
             tracing::warn!("the kernel has no 802.1Q: an interface <interface>.<vlan> stands in for each VLAN");
         }
+        let tracking = security_group::tracking(kernel.as_ref());
         let key = "net/bridge/bridge-nf-call-iptables";
-        // Bridged packets are none of the host's packet filter's business.
+        // Bridged packets are none of the host's packet filter's business, but where nics are in security groups.
         if kernel.sysctl(key)?.is_some_and(|value| value != "0")
             && let Err(error) = kernel.set_sysctl(key, "0")
         {
             tracing::warn!(%error, "bridged packets pass the host's packet filter");
         }
         vms::write_scripts(kernel.as_ref(), &settings)?;
-        let state = Mutex::new(State { record, items: BTreeMap::new() });
-        let engine = Self { kernel, settings, build, vlan, state, health: Mutex::default() };
+        let state = Mutex::new(State { record, items: BTreeMap::new(), security: Applied::default() });
+        let engine = Self { kernel, settings, build, vlan, tracking, state, health: Mutex::default() };
         // So that there is an answer from the start.
         let health = engine.health_of(&engine.state.lock());
         *engine.health.lock() = Health { healthy: false, ..health };
@@ -173,6 +178,7 @@ impl HostEngine {
                 ("bridges".to_string(), section(held.bridges != sections.bridges)),
                 ("appliances".to_string(), section(held.appliances != sections.appliances)),
                 ("vms".to_string(), section(held.vms != sections.vms)),
+                ("security".to_string(), section(held.security != sections.security)),
             ]),
             items: BTreeMap::new(),
             millis: millis(started),
@@ -187,7 +193,7 @@ impl HostEngine {
     ) -> Result<BTreeMap<String, SectionReport>, KernelError> {
         let kernel = self.kernel.as_ref();
         let mut actions: BTreeMap<&str, Vec<String>> =
-            ["bridges", "appliances", "vms"].map(|name| (name, Vec::new())).into();
+            ["bridges", "appliances", "vms", "security"].map(|name| (name, Vec::new())).into();
         let mut items = BTreeMap::new();
 
         let links = self.links()?;
@@ -210,6 +216,13 @@ impl HostEngine {
             sections.vms.contains_key(vm) || !gone("vms", &mut actions, vms::remove(&site, *vm, held))
         });
         site.links = self.links()?;
+        // What filters a nic is there before it carries anything.
+        let filtered = state.security.apply(kernel, self.tracking, &sections.security, Some(&site.links));
+        let unfiltered = filtered.as_ref().err().cloned();
+        actions
+            .entry("security")
+            .or_default()
+            .extend(filtered.unwrap_or_else(|error| vec![format!("failed: {error}")]));
 
         let outcomes = in_parallel(&sections.appliances, |router, config| {
             appliances::ensure(&site, *router, config, made.appliances.get(router).cloned())
@@ -220,8 +233,15 @@ impl HostEngine {
             items.insert(router.0, item(generation, outcome.result));
             set(&mut made.appliances, router, outcome.made);
         }
-        let outcomes =
-            in_parallel(&sections.vms, |vm, config| vms::ensure(&site, *vm, config, made.vms.get(vm).cloned()));
+        let outcomes = in_parallel(&sections.vms, |vm, config| {
+            let held = made.vms.get(vm).cloned();
+            let secured = config.plugs.iter().any(|plug| sections.security.nics.contains_key(&plug.internal_name));
+            match &unfiltered {
+                // What cannot be filtered goes on as it is, or does not start.
+                Some(error) if secured => Outcome { made: held, result: Err(error.clone()), actions: vec![] },
+                _ => vms::ensure(&site, *vm, config, held),
+            }
+        });
         for (vm, outcome) in outcomes {
             let generation = outcome.made.as_ref().map_or(0, |made| made.config.generation);
             actions.entry("vms").or_default().extend(outcome.actions);
@@ -229,6 +249,13 @@ impl HostEngine {
             set(&mut made.vms, vm, outcome.made);
         }
 
+        if unfiltered.is_none() {
+            let left = state.security.apply(kernel, self.tracking, &sections.security, None);
+            actions
+                .entry("security")
+                .or_default()
+                .extend(left.unwrap_or_else(|error| vec![format!("failed: {error}")]));
+        }
         let removed = bridges::remove_others(kernel, made, sections, &self.links()?);
         actions.entry("bridges").or_default().extend(removed);
         state.record.write(kernel, &self.settings.state_dir)?;
@@ -289,6 +316,7 @@ impl HostEngine {
             ("bridges".to_string(), counted(bridges, asked.len())),
             ("appliances".to_string(), counted(appliances, sections.appliances.len())),
             ("vms".to_string(), counted(vms, sections.vms.len())),
+            ("security".to_string(), self.security_health(state)),
         ]);
         Health {
             id: state.record.host.unwrap_or_default(),
@@ -300,8 +328,23 @@ impl HostEngine {
             epoch: state.record.epoch,
             healthy: services.values().all(|service| service.healthy),
             services,
-            capabilities: BTreeMap::from([("vlan".to_string(), self.vlan)]),
+            capabilities: BTreeMap::from([
+                ("vlan".to_string(), self.vlan),
+                ("bridgeConntrack".to_string(), self.tracking == Tracking::Bridge),
+                ("securityGroups".to_string(), self.tracking != Tracking::None),
+            ]),
         }
+    }
+
+    fn security_health(&self, state: &State) -> ServiceHealth {
+        let (held, wanted) = (state.security.nics(), state.record.sections.security.nics.len());
+        let intact = wanted == 0 || state.security.intact(self.kernel.as_ref(), self.tracking);
+        let detail = match &state.security.error {
+            Some(error) => error.clone(),
+            None if !intact => "the tables are not those that were put in place".to_string(),
+            None => format!("{held} of {wanted}"),
+        };
+        ServiceHealth { healthy: intact && held == wanted && state.security.error.is_none(), detail }
     }
 
     /// Whether the host can carry an L2 network on an interface.
@@ -450,6 +493,7 @@ pub fn clean_up(kernel: &dyn Kernel, prefix: &str, state_dir: &Path) -> Result<(
             errors.push(error);
         }
     }
+    errors.extend(security_group::remove(kernel).err());
     errors.extend(kernel.remove(state_dir).err());
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }

@@ -239,6 +239,15 @@ impl Kernel for LinuxKernel {
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {
         probe::release_lease(interface, server, ip, mac)
     }
+
+    fn nft(&self, text: &str, only_check: bool) -> Result<()> {
+        let args: &[&str] = if only_check { &["-c", "-f", "-"] } else { &["-f", "-"] };
+        process::run("nft", args, Some(text)).map(|_| ())
+    }
+
+    fn nft_table(&self, family: &str, name: &str) -> Result<Option<Vec<serde_json::Value>>> {
+        list(&["-j", "list", "table", family, name])
+    }
 }
 
 /// What nft lists; nothing where there is no such thing.
@@ -315,6 +324,10 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
         LinkChange::Delete(name) => format!("link del {name}"),
         LinkChange::Enslave(name, bridge) => format!("link set {name} master {bridge}"),
         LinkChange::Release(name) => format!("link set {name} nomaster"),
+        LinkChange::FilterBridged(name, on) => {
+            let on = u8::from(*on);
+            format!("link set {name} type bridge nf_call_iptables {on} nf_call_ip6tables {on}")
+        }
     };
     vec![one]
 }

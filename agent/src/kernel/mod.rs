@@ -113,6 +113,8 @@ pub enum LinkChange {
     Delete(String),
     Enslave(String, String),
     Release(String),
+    /// What a bridge forwards passes the connection tracking of IP, or passes it no more.
+    FilterBridged(String, bool),
 }
 
 /// A process to start.
@@ -307,4 +309,9 @@ pub trait Kernel: Send + Sync + 'static {
     fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>>;
     /// Tells the DHCP server at `server` that the client gives its address back.
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()>;
+
+    /// Carries out a transaction of the packet filter, or says whether the kernel would.
+    fn nft(&self, text: &str, only_check: bool) -> Result<()>;
+    /// The objects of a table of any family, in the form of `nft -j list table`.
+    fn nft_table(&self, family: &str, name: &str) -> Result<Option<Vec<serde_json::Value>>>;
 }

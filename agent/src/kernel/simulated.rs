@@ -51,6 +51,8 @@ struct State {
     tables: BTreeMap<String, String>,
     generation: u32,
     connections: Vec<Connection>,
+    /// Tables of the host, by family and name.
+    filters: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, String>,
     processes: BTreeMap<u32, Process>,
     namespaces: BTreeSet<String>,
@@ -135,6 +137,7 @@ impl SimulatedKernel {
         let mut state = self.state.lock();
         state.tables.clear();
         state.generation += 1;
+        state.filters.clear();
         state.processes.clear();
     }
 
@@ -211,6 +214,7 @@ impl State {
                 self.link(name)?.master = Some(bridge.clone());
             }
             LinkChange::Release(name) => self.link(name)?.master = None,
+            LinkChange::FilterBridged(name, _) => drop(self.link(name)?),
         }
         Ok(())
     }
@@ -519,6 +523,44 @@ impl Kernel for SimulatedKernel {
         let mut state = self.state.lock();
         state.link(interface)?;
         Ok(state.neighbours.get(&ip).copied())
+    }
+
+    fn nft(&self, text: &str, only_check: bool) -> Result<()> {
+        if only_check {
+            return Ok(());
+        }
+        self.change(FailKind::Table, |state| {
+            let mut open: Option<String> = None;
+            for line in text.lines() {
+                match (line.strip_prefix("table ").and_then(|line| line.strip_suffix(" {")), &open) {
+                    (Some(name), _) => {
+                        state.filters.insert(name.to_string(), String::new());
+                        open = Some(name.to_string());
+                    }
+                    (None, Some(name)) => {
+                        let held = state.filters.entry(name.clone()).or_default();
+                        held.push_str(line);
+                        held.push('\n');
+                        if line == "}" {
+                            open = None;
+                        }
+                    }
+                    (None, None) => match line.strip_prefix("delete table ") {
+                        Some(name) => drop(state.filters.remove(name)),
+                        None if line.contains(" element ") => {
+                            state.filters.values_mut().for_each(|held| held.push_str(line));
+                        }
+                        None => {}
+                    },
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn nft_table(&self, family: &str, name: &str) -> Result<Option<Vec<Value>>> {
+        let state = self.state.lock();
+        Ok(state.filters.get(&format!("{family} {name}")).map(|text| vec![json!({ "table": { "text": text } })]))
     }
 
     fn release_lease(&self, _interface: &str, _server: Ipv4Addr, _ip: Ipv4Addr, _mac: Mac) -> Result<()> {

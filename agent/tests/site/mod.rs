@@ -182,6 +182,7 @@ impl Site {
             bridges: bridges.into_iter().map(|b| (L2NetworkId(Id::of_name(&b.name)), b)).collect(),
             appliances: BTreeMap::from([(self.router.router, appliance)]),
             vms: (1..=vms).map(|number| (self.vm_id(number), vm(number))).collect(),
+            security: Default::default(),
         };
     }
 
