@@ -37,7 +37,7 @@ pub enum Invariant {
     SnapshotsChangeNothing,
     /// The index checkpoint changes nothing.
     CheckpointChangesNothing,
-    /// An address, a MAC, a VLAN of an interface, the router of a network has one holder.
+    /// An address, a MAC, a VLAN of an interface, the router of a network, a port of a VIP has one holder.
     OneHolder,
     /// An agent never goes back to an earlier revision or epoch.
     RevisionsGoUp,
@@ -197,6 +197,9 @@ pub struct Holders {
     wires: HashMap<L2NetworkId, (String, Option<u16>)>,
     vlans: BTreeMap<(ClusterId, String, Option<u16>), L2NetworkId>,
     routers: BTreeMap<L3NetworkId, RouterId>,
+    /// VIPs that an EIP has alone, and the ports that rules have of the others.
+    eips: BTreeMap<VipId, Id>,
+    rules: BTreeMap<(VipId, PortProtocol, u16), Id>,
 }
 
 /// An address, a MAC, a VLAN of an interface in a cluster, and the router of a guest network have one holder each after
@@ -261,8 +264,33 @@ impl Holders {
                 self.readdress(id, *nic, addresses)
             }
             Event::Router(RouterEvent::NicChanged { nic }) => self.readdress(id, nic.nic, &nic.addresses),
-            Event::IpRange(IpRangeEvent::AddressAllocated { l3_network, ip, nic, .. }) => {
-                take(&mut self.allocated, (*l3_network, *ip), *nic)
+            Event::IpRange(IpRangeEvent::AddressAllocated { l3_network, ip, nic, owner, .. }) => {
+                // A VIP has no nic.
+                let holder = if nic.0 == Id::NIL { NicId(*owner) } else { *nic };
+                take(&mut self.allocated, (*l3_network, *ip), holder)
+            }
+            Event::Eip(EipEvent::Created { at, .. }) => {
+                if let Some(rule) =
+                    self.rules.range((at.vip, PortProtocol::TCP, 0)..=(at.vip, PortProtocol::UDP, u16::MAX)).next()
+                {
+                    return Err(format!("EIP {id} is made of VIP {}, and rule {} has ports of it", at.vip, rule.1));
+                }
+                take(&mut self.eips, at.vip, id)
+            }
+            Event::Eip(EipEvent::Deleted { at, .. }) => {
+                self.eips.remove(&at.vip);
+                Ok(())
+            }
+            Event::PortForwarding(PortForwardingEvent::Created { at, ports, .. }) => {
+                if let Some(eip) = self.eips.get(&at.vip) {
+                    return Err(format!("rule {id} is made of VIP {}, which is EIP {eip}'s", at.vip));
+                }
+                let all = ports.vip_start..=ports.vip_end;
+                all.into_iter().try_for_each(|port| take(&mut self.rules, (at.vip, ports.protocol, port), id))
+            }
+            Event::PortForwarding(PortForwardingEvent::Deleted { .. }) => {
+                self.rules.retain(|_, rule| *rule != id);
+                Ok(())
             }
             Event::IpRange(IpRangeEvent::AddressReleased { l3_network, ip, .. }) => {
                 self.allocated.remove(&(*l3_network, *ip));

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use switchback_actors::{States, directory::Relation};
+use switchback_actors::{States, VmInstance, directory::Relation};
 use switchback_events::{Id, StreamKind};
 
 const INTERFACES: [&str; 2] = ["eth0", "eth1"];
@@ -47,6 +47,9 @@ pub fn site() -> Vec<(&'static str, Value)> {
         if GUESTS.contains(name) {
             let services = json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": SERVICES}});
             commands.push(("AttachNetworkServiceToL3Network", services));
+            let services =
+                json!({"l3NetworkUuid": l3, "networkServices": {"VirtualRouter": ["Eip", "PortForwarding"]}});
+            commands.push(("AttachNetworkServiceToL3Network", services));
         }
     }
     let offering = json!({
@@ -71,7 +74,8 @@ pub fn random(states: &States, rng: &mut Rng, number: usize) -> (&'static str, V
     let (few, on_off) = (rng.u8(0..4), if rng.bool() { "enable" } else { "disable" });
     let (zone, cluster) = (id("zone").to_string(), id("cluster").to_string());
     let service = SERVICES[usize::from(few) % 3];
-    match rng.u8(0..40) {
+    match rng.u8(0..50) {
+        40..=49 => of_vips(states, rng, few, on_off),
         0..=9 => {
             let mut networks = vec![guest];
             if few == 0 {
@@ -128,5 +132,37 @@ pub fn random(states: &States, rng: &mut Rng, number: usize) -> (&'static str, V
             ("CreateUserTag", json!({"resourceType": "L3NetworkVO", "resourceUuid": guest, "tag": format!("t{few}")}))
         }
         _ => ("UpdateVmInstance", json!({"uuid": one_of(rng, machine), "name": format!("n{few}")})),
+    }
+}
+
+/// A command about VIPs and the services on them.
+fn of_vips(states: &States, rng: &mut Rng, few: u8, on_off: &str) -> (&'static str, Value) {
+    let one_of = |rng: &mut Rng, kind: StreamKind| {
+        let found = rng.choice(states.members((Relation::All(kind), Id::NIL)));
+        found.unwrap_or_else(|| id("nobody")).to_string()
+    };
+    let vm = rng.choice(states.members((Relation::All(StreamKind::VmInstance), Id::NIL)));
+    let nics = vm.and_then(|vm| states.facts().peek::<VmInstance>(vm).ok()).map_or(vec![], |vm| vm.nics.clone());
+    let nic = nics.first().map_or_else(|| id("nobody"), |nic| nic.nic.0).to_string();
+    let led = rng.bool().then_some(&nic);
+    let (vip, eip) = (one_of(rng, StreamKind::Vip), one_of(rng, StreamKind::Eip));
+    let rule = one_of(rng, StreamKind::PortForwarding);
+    match rng.u8(0..12) {
+        0..=2 => ("CreateVip", json!({"name": "vip", "l3NetworkUuid": id("public").to_string()})),
+        3 | 4 => ("CreateEip", json!({"name": "eip", "vipUuid": vip, "vmNicUuid": led})),
+        5 => ("AttachEip", json!({"eipUuid": eip, "vmNicUuid": nic})),
+        6 if few == 0 => ("DetachEip", json!({"uuid": eip})),
+        6 => ("ChangeEipState", json!({"uuid": eip, "stateEvent": on_off})),
+        7 | 8 => {
+            let ports = json!({
+                "name": "rule", "vipUuid": vip, "vipPortStart": 80 + few, "vipPortEnd": 82, "protocolType": "TCP",
+                "vmNicUuid": led,
+            });
+            ("CreatePortForwardingRule", ports)
+        }
+        9 => ("AttachPortForwardingRule", json!({"ruleUuid": rule, "vmNicUuid": nic})),
+        10 if few == 0 => ("DeleteEip", json!({"uuid": eip})),
+        10 => ("DeletePortForwardingRule", json!({"uuid": rule})),
+        _ => ("DeleteVip", json!({"uuid": vip, "deleteMode": if few == 0 { "Enforcing" } else { "Permissive" }})),
     }
 }
