@@ -58,6 +58,13 @@ pub fn site() -> Vec<(&'static str, Value)> {
         "resourceUuid": own("offering"),
     });
     commands.push(("CreateVirtualRouterOffering", offering));
+    for name in ["vip-a", "vip-b", "vip-c"] {
+        let vip = json!({"name": name, "l3NetworkUuid": own("public"), "resourceUuid": own(name)});
+        commands.push(("CreateVip", vip));
+    }
+    commands.push(("CreateEip", json!({"name": "eip", "vipUuid": own("vip-a"), "resourceUuid": own("eip")})));
+    let rule = json!({"name": "rule", "vipUuid": own("vip-b"), "vipPortStart": 22, "protocolType": "TCP"});
+    commands.push(("CreatePortForwardingRule", rule));
     commands
 }
 

@@ -8,7 +8,10 @@ use crate::{
     world::{Event, MILLIS, World, ticket},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use switchback_actors::{directory::Relation, entity::Execute, reconcilers::replay_router};
+use switchback_actors::{
+    entity::Execute,
+    reconcilers::{replay_router, routers_touched},
+};
 use switchback_agent::document::{problem, push_of_host, push_of_router};
 use switchback_appliance::{AgentProblem, AgentProblemCode, ApplyReport, HostSections, Push, Realisation};
 use switchback_bus::{
@@ -66,14 +69,7 @@ struct RouterFlight {
 impl Node {
     /// The routers whose configuration an event may change.
     pub fn routers_touched(&self, event: &Recorded) -> Vec<RouterId> {
-        let on = |tag: &Id| self.states.members((Relation::RoutersOnL3, *tag));
-        match &event.event {
-            switchback_events::Event::Router(_) => vec![RouterId(event.stream.id)],
-            switchback_events::Event::L3Network(_) | switchback_events::Event::VmInstance(_) => {
-                event.tags.iter().flat_map(on).map(RouterId).collect()
-            }
-            _ => vec![],
-        }
+        routers_touched(&self.states, event)
     }
 }
 

@@ -19,7 +19,7 @@ mod router_worker;
 mod service_worker;
 
 pub use applied::Settled;
-pub use replay::{RouterReplay, config_at, replay_router};
+pub use replay::{RouterReplay, config_at, replay_router, routers_touched};
 
 use crate::{
     agents::{Agents, HostTarget, RouterTarget},
@@ -38,7 +38,7 @@ use std::{
     },
     time::Duration,
 };
-use switchback_appliance::{HostFold, HostRecord, Realisation, RouterRecord, SNAT_INBOUND_TRAFFIC};
+use switchback_appliance::{HostFold, HostRecord, Realisation, RouterRecord};
 use switchback_bus::{Command, Common, ExpungeVmInstance};
 use switchback_events::*;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -220,27 +220,8 @@ impl Reconcilers {
         }
     }
 
-    /// The routers whose configuration an event may change: those of the L3 networks that it touches.
     fn routers_touched(&self, event: &Recorded) -> Vec<RouterId> {
-        match &event.event {
-            Event::Router(_) => vec![RouterId(event.stream.id)],
-            Event::Eip(EipEvent::Created { .. }) | Event::PortForwarding(PortForwardingEvent::Created { .. }) => vec![],
-            Event::GlobalConfig(GlobalConfigEvent::Changed { name, .. }) if name == SNAT_INBOUND_TRAFFIC => {
-                let all = (directory::Relation::All(StreamKind::Router), Id::NIL);
-                self.states().members(all).into_iter().map(RouterId).collect()
-            }
-            Event::L3Network(_)
-            | Event::VmInstance(_)
-            | Event::Eip(_)
-            | Event::PortForwarding(_)
-            | Event::IpRange(IpRangeEvent::Ipv6Created { .. }) => event
-                .tags
-                .iter()
-                .flat_map(|tag| self.states().members((directory::Relation::RoutersOnL3, *tag)))
-                .map(RouterId)
-                .collect(),
-            _ => vec![],
-        }
+        routers_touched(self.states(), event)
     }
 
     fn wake_host(self: Arc<Self>, host: HostId) {

@@ -1,11 +1,10 @@
 //! Replay of one router's history from the log, by the tag index: what [`switchback_appliance::RouterFold`] needs and
 //! no more. The push, the reconnect, `at=` and the audit all go through here.
 
+use crate::{States, directory::Relation};
 use std::{collections::BTreeSet, ops::ControlFlow};
-use switchback_appliance::{RouterConfig, RouterFold};
-use switchback_events::{
-    Event, Id, Position, Recorded, RouterEvent, RouterId, StreamKey, StreamKind, global_config_id,
-};
+use switchback_appliance::{RouterConfig, RouterFold, SNAT_INBOUND_TRAFFIC};
+use switchback_events::*;
 use switchback_journal::{EventHead, Journal, ReadError};
 
 /// A router's history, read so far.
@@ -100,4 +99,22 @@ pub fn replay_router(journal: &Journal, router: RouterId, at: Option<Position>) 
 /// A log that cannot be read.
 pub fn config_at(journal: &Journal, router: RouterId, at: Option<Position>) -> Result<Option<RouterConfig>, ReadError> {
     Ok(replay_router(journal, router, at)?.config())
+}
+
+/// The routers whose configuration an event may change: those of the L3 networks that it touches.
+pub fn routers_touched(states: &States, event: &Recorded) -> Vec<RouterId> {
+    let on = |tag: &Id| states.members((Relation::RoutersOnL3, *tag));
+    match &event.event {
+        Event::Router(_) => vec![RouterId(event.stream.id)],
+        Event::Eip(EipEvent::Created { .. }) | Event::PortForwarding(PortForwardingEvent::Created { .. }) => vec![],
+        Event::GlobalConfig(GlobalConfigEvent::Changed { name, .. }) if name == SNAT_INBOUND_TRAFFIC => {
+            states.members((Relation::All(StreamKind::Router), Id::NIL)).into_iter().map(RouterId).collect()
+        }
+        Event::L3Network(_)
+        | Event::VmInstance(_)
+        | Event::Eip(_)
+        | Event::PortForwarding(_)
+        | Event::IpRange(IpRangeEvent::Ipv6Created { .. }) => event.tags.iter().flat_map(on).map(RouterId).collect(),
+        _ => vec![],
+    }
 }
