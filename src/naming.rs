@@ -322,8 +322,16 @@ mod tests {
     use switchback_bus::messages;
 
     /// Parameters that may be of any kind, or of one that nobody calls by a name.
-    const OF_ANY_KIND: &[&str] =
-        &["resource_uuid", "resource_uuids", "resource", "correlation", "verified", "used_ip_uuid", "used_ip_uuids", "session"];
+    const OF_ANY_KIND: &[&str] = &[
+        "resource_uuid",
+        "resource_uuids",
+        "resource",
+        "correlation",
+        "verified",
+        "used_ip_uuid",
+        "used_ip_uuids",
+        "session",
+    ];
 
     #[test]
     fn every_uuid_of_a_message_says_what_it_is_of() {

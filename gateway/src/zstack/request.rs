@@ -6,7 +6,7 @@
 use super::routes::Target;
 use crate::Problem;
 use serde_json::{Map, Value};
-use switchback_bus::{COMMON, Check, Message, Refusal, creates, nearest};
+use switchback_bus::{COMMON, Check, Message, Parameter, Refusal, creates, nearest};
 
 /// What stands beside the parameters: a client may say it of itself, nobody asks for it.
 const UNASKED: &str = "requestIp";
@@ -100,6 +100,12 @@ pub(crate) fn complete<'a>(
         given.entry(TWICE).or_insert(uuid);
     }
     given.retain(|name, value| !counts_as_not_given(message, name, value));
+    for (name, value) in given.iter_mut() {
+        if let Some(Check::Objects(fields)) = message.parameter(name).map(|known| &known.check) {
+            let objects = value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+            objects.for_each(|object| object.retain(|name, value| !unset_in_object(fields, name, value)));
+        }
+    }
     if let Some(tags) = given.get("tagUuids").filter(|_| creates(message)) {
         return Err(Refusal::not_supported(format!("tagUuids = `{tags}` of {}", message.name)).into());
     }
@@ -115,27 +121,47 @@ pub(crate) fn complete<'a>(
     Ok(())
 }
 
-fn counts_as_not_given(message: &Message, name: &str, value: &Value) -> bool {
-    let empty = match value {
-        Value::Null => return true,
+/// Whether it is what a field holds that nobody set.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty(),
         Value::Number(number) => number.as_i64() == Some(0),
         Value::Bool(given) => !given,
-    };
+    }
+}
+
+/// Whether an optional parameter counts as not given: an empty description is one, an empty type is none.
+fn is_unset(known: &Parameter, name: &str, value: &Value) -> bool {
+    is_empty(value)
+        && !known.required
+        && (matches!(known.check, Check::Any) || known.check.accept(name, value).is_err())
+}
+
+/// The same of a field of an object in a list.
+fn unset_in_object(fields: &[Parameter], name: &str, value: &Value) -> bool {
+    match fields.iter().find(|known| known.api_name() == name) {
+        _ if value.is_null() => true,
+        Some(known) => is_unset(known, name, value),
+        None => is_empty(value),
+    }
+}
+
+fn counts_as_not_given(message: &Message, name: &str, value: &Value) -> bool {
+    if value.is_null() {
+        return true;
+    }
     if name == UNASKED {
         return true;
     }
     match message.parameter(name) {
-        // An empty description is one; an empty type is none.
-        Some(known) if !known.required => {
-            empty && (matches!(known.check, Check::Any) || known.check.accept(name, value).is_err())
-        }
-        Some(_) => false,
-        None if COMMON.iter().any(|common| common.api_name() == name) => empty,
+        Some(known) => is_unset(known, name, value),
+        None if COMMON.iter().any(|common| common.api_name() == name) => is_empty(value),
         None => {
-            empty || EXTRAS.iter().any(|(of, extra, right)| *of == message.name && *extra == name && value == right)
+            is_empty(value)
+                || EXTRAS.iter().any(|(of, extra, right)| *of == message.name && *extra == name && value == right)
         }
     }
 }

@@ -389,6 +389,45 @@ func TestVips(t *testing.T) {
 	done(t, "DeleteVip", cli.DeleteVip(vip.UUID, param.DeleteModePermissive))
 }
 
+func TestSecurityGroups(t *testing.T) {
+	cli := loggedIn(t)
+	create := func(name string) string {
+		group, err := cli.CreateSecurityGroup(param.CreateSecurityGroupParam{
+			Params: param.CreateSecurityGroupDetailParam{Name: name, IpVersion: 4}})
+		done(t, "CreateSecurityGroup", err)
+		return group.UUID
+	}
+	web, clients := create("web"), create("clients")
+	group, err := cli.AddSecurityGroupRule(web, param.AddSecurityGroupRuleParam{
+		Params: param.AddSecurityGroupRuleDetailParam{Priority: -1, Rules: []param.AddSecurityGroupRule{
+			{RuleType: "Ingress", Protocol: "TCP", SrcIpRange: "10.0.0.0/8", DstPortRange: "80,443"},
+			{RuleType: "Ingress", Protocol: "ICMP", RemoteSecurityGroupUuid: clients, Action: "DROP"}}}})
+	done(t, "AddSecurityGroupRule", err)
+	equal(t, "its state", group.State, "Enabled")
+	query := param.NewQueryParam()
+	query.AddQ("securityGroupUuid=" + web).AddQ("protocol=TCP")
+	rules, err := cli.QuerySecurityGroupRule(query)
+	done(t, "QuerySecurityGroupRule", err)
+	equal(t, "rules for TCP", len(rules), 1)
+	equal(t, "their ports", rules[0].DstPortRange, "80,443")
+	_, err = cli.UpdateSecurityGroupRule(rules[0].UUID, param.UpdateSecurityGroupRuleParam{
+		ChangeSecurityGroupRule: param.UpdateSecurityGroupRuleDetailParam{State: "Disabled", Priority: 1}})
+	done(t, "UpdateSecurityGroupRule", err)
+	rule, err := cli.GetSecurityGroupRule(rules[0].UUID)
+	done(t, "GetSecurityGroupRule", err)
+	equal(t, "the rule's state", rule.State, "Disabled")
+	nics, err := cli.GetCandidateVmNicForSecurityGroup(web)
+	done(t, "GetCandidateVmNicForSecurityGroup", err)
+	equal(t, "nics that could join", len(nics), 0)
+	done(t, "DeleteSecurityGroupRule", cli.DeleteSecurityGroupRule(rules[0].UUID))
+	for _, uuid := range []string{web, clients} {
+		done(t, "DeleteSecurityGroup", cli.DeleteSecurityGroup(uuid, param.DeleteModePermissive))
+	}
+	groups, err := cli.QuerySecurityGroup(param.NewQueryParam())
+	done(t, "QuerySecurityGroup", err)
+	equal(t, "security groups", len(groups), 0)
+}
+
 func TestTagsAndConfig(t *testing.T) {
 	cli, zone := loggedIn(t), given(t, "ZONE")
 	tag, err := cli.CreateUserTag(param.CreateTagParam{
@@ -420,8 +459,6 @@ func TestWhatIsNotThere(t *testing.T) {
 	cli := loggedIn(t)
 	_, err := cli.QuerySdnController(param.NewQueryParam())
 	refused(t, "QuerySdnController", "SYS.1104", err)
-	_, err = cli.CreateSecurityGroup(param.CreateSecurityGroupParam{})
-	refused(t, "CreateSecurityGroup", "SYS.1104", err)
 	_, err = cli.GetL3NetworkDhcpIpAddress(given(t, "ZONE"))
 	refused(t, "GetL3NetworkDhcpIpAddress", "SYS.1104", err)
 }
