@@ -317,6 +317,8 @@ fn states(bridges: &BTreeSet<&String>, tracking: Tracking) -> String {
     format!("{state}{before}")
 }
 
+/// A packet that is in this chain at the moment when another one takes its place finds nothing in the map: a map of a rule
+/// is gone with it. It must not pass for that. A set of a rule stays for as long as anybody is in the chain.
 fn base_chain<'a>(
     text: &mut String,
     (name, hook, priority): (&str, &str, i32),
@@ -324,14 +326,18 @@ fn base_chain<'a>(
     chain: &str,
     nics: impl Iterator<Item = &'a &'a String>,
 ) {
-    let jumps: Vec<String> = nics.map(|nic| format!("\"{nic}\" : jump {chain}_{nic}")).collect();
-    if jumps.is_empty() {
+    let nics: Vec<&String> = nics.copied().collect();
+    if nics.is_empty() {
         return;
     }
+    let ways: Vec<String> = nics.iter().map(|nic| format!("\"{nic}\" : goto {chain}_{nic}")).collect();
+    let names: Vec<String> = nics.iter().map(|nic| format!("\"{nic}\"")).collect();
     let _ = write!(
         text,
-        "  chain {name} {{\n    type filter hook {hook} priority {priority}; policy accept;\n    {interface} vmap {{ {} }}\n  }}\n",
-        jumps.join(", ")
+        "  chain {name} {{\n    type filter hook {hook} priority {priority}; policy accept;\n    {interface} vmap {{ {} }}\n    \
+         {interface} {{ {} }} drop\n  }}\n",
+        ways.join(", "),
+        names.join(", ")
     );
 }
 

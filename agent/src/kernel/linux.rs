@@ -1,14 +1,15 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell, arp,
-    namespace, netlink, probe,
+    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, TableChange,
+    Talk, Tell, arp, namespace, netlink, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::net::if_::if_nametoindex;
 use serde::Deserialize;
 use std::{
+    fmt::Write,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
@@ -122,13 +123,8 @@ impl Kernel for LinuxKernel {
         Ok(found.into_iter().flatten().find(|object| object.get("set").is_some()))
     }
 
-    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()> {
-        let line = |change: &ElementChange| match change {
-            ElementChange::Add { set, element } => format!("add element inet {name} {set} {{ {element} }}\n"),
-            ElementChange::Delete { set, key } => format!("delete element inet {name} {set} {{ {key} }}\n"),
-        };
-        let text: String = changes.iter().map(line).collect();
-        process::run("nft", &["-f", "-"], Some(&text)).map(|_| ())
+    fn change_table(&self, name: &str, change: &TableChange) -> Result<()> {
+        process::run("nft", &["-f", "-"], Some(&changes(name, change))).map(|_| ())
     }
 
     fn generation(&self) -> Result<u32> {
@@ -269,6 +265,33 @@ fn list(args: &[&str]) -> Result<Option<Vec<serde_json::Value>>> {
 /// Replaces a table: made first so that the deletion cannot fail, all in one transaction.
 fn transaction(name: &str, text: &str) -> String {
     format!("table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n{text}}}\n")
+}
+
+/// Changes a table: what goes is empty before it goes, and gone before anything of its name comes.
+fn changes(name: &str, change: &TableChange) -> String {
+    let mut text = String::new();
+    for (verb, things) in [
+        ("flush chain", &change.emptied),
+        ("delete chain", &change.chains_gone),
+        ("flush", &change.flushed),
+        ("delete", &change.sets_gone),
+    ] {
+        for thing in things {
+            let (kind, thing) = thing.split_once(' ').map_or(("", thing.as_str()), |(kind, thing)| (kind, thing));
+            let space = if kind.is_empty() { "" } else { " " };
+            let _ = writeln!(text, "{verb}{space}{kind} inet {name} {thing}");
+        }
+    }
+    for element in &change.elements {
+        let _ = match element {
+            ElementChange::Add { set, element } => writeln!(text, "add element inet {name} {set} {{ {element} }}"),
+            ElementChange::Delete { set, key } => writeln!(text, "delete element inet {name} {set} {{ {key} }}"),
+        };
+    }
+    if !change.text.is_empty() {
+        let _ = write!(text, "table inet {name} {{\n{}}}\n", change.text);
+    }
+    text
 }
 
 /// The line of `ip -batch` that failed, instead of its number.

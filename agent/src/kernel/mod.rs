@@ -204,6 +204,31 @@ impl std::fmt::Display for ElementChange {
     }
 }
 
+/// Changes to a table that stays. A packet is under the rules of before or under those of after, all of them, and what
+/// either looks up is there: the elements of a set or map are there for both where neither goes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TableChange {
+    /// Chains whose rules go; those of `text` get others.
+    pub emptied: Vec<String>,
+    /// Chains that go then.
+    pub chains_gone: Vec<String>,
+    /// Sets and maps whose elements go: `set <name>` or `map <name>`.
+    pub flushed: Vec<String>,
+    /// Sets and maps that go.
+    pub sets_gone: Vec<String>,
+    /// Elements of those that stay.
+    pub elements: Vec<ElementChange>,
+    /// Sets and maps with elements, and chains with rules, as nft reads them within a table.
+    pub text: String,
+}
+
+impl TableChange {
+    /// Nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A connection that the kernel tracks, of IPv4.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Connection {
@@ -256,8 +281,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn table_outline(&self, name: &str) -> Result<Option<Vec<serde_json::Value>>>;
     /// One set or map of a table, in the form of `nft -j list set`.
     fn set_of_table(&self, name: &str, set: &str) -> Result<Option<serde_json::Value>>;
-    /// Adds and deletes elements of sets and maps, in one transaction.
-    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()>;
+    /// Changes the table in one transaction.
+    fn change_table(&self, name: &str, change: &TableChange) -> Result<()>;
     /// A number that any change to the packet filter of this namespace raises by one.
     fn generation(&self) -> Result<u32>;
     /// Forgets the tracked connections that are `stale`, and says how many: their next packet is a new one's first.

@@ -2,8 +2,8 @@
 //! shows it again; it does not judge whether a real kernel would take it.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, Talk, Tell,
-    simulated_haproxy::Haproxy,
+    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, TableChange,
+    Talk, Tell, simulated_haproxy::Haproxy,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -281,6 +281,28 @@ fn object(block: &str, whole: bool) -> Option<Value> {
     Some(json!({ kind: object }))
 }
 
+/// The name of a set, map or chain.
+fn name_of(block: &str) -> &str {
+    block.split_whitespace().nth(1).unwrap_or_default()
+}
+
+/// Changes what a set holds by those of the changes that are about it.
+fn change_elements(held: &mut Vec<String>, set: &str, changes: &[ElementChange]) {
+    for change in changes {
+        match change {
+            ElementChange::Add { set: of, element } if of == set => held.push(element.clone()),
+            ElementChange::Delete { set: of, key } if of == set => {
+                let key_of = |element: &String| {
+                    let key = element.split(" : ").next()?;
+                    key.split(" counter ").next().map(str::to_string)
+                };
+                held.retain(|element| key_of(element).as_ref() != Some(key));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Kernel for SimulatedKernel {
     fn links(&self) -> Result<Vec<Link>> {
         Ok(self.state.lock().links.values().cloned().collect())
@@ -365,38 +387,39 @@ impl Kernel for SimulatedKernel {
     fn set_of_table(&self, name: &str, set: &str) -> Result<Option<Value>> {
         let state = self.state.lock();
         let Some(text) = state.tables.get(name) else { return Ok(None) };
-        let block = blocks(text).find(|block| block.split_whitespace().nth(1) == Some(set));
+        let block = blocks(text).find(|block| name_of(block) == set);
         Ok(block.and_then(|block| object(block, true)))
     }
 
-    fn change_elements(&self, name: &str, changes: &[ElementChange]) -> Result<()> {
+    fn change_table(&self, name: &str, change: &TableChange) -> Result<()> {
         self.change(FailKind::Table, |state| {
             let missing = || KernelError::new(format!("change table {name}"), "no such file or directory");
             let text = state.tables.get(name).ok_or_else(missing)?;
+            let mut fresh: Vec<&str> = blocks(&change.text).collect();
             let mut changed = String::new();
             for block in blocks(text) {
-                let set = block.split_whitespace().nth(1).unwrap_or_default();
-                let mut held: Vec<String> = elements(block).map(str::to_string).collect();
-                for change in changes {
-                    match change {
-                        ElementChange::Add { set: of, element } if of == set => held.push(element.clone()),
-                        ElementChange::Delete { set: of, key } if of == set => {
-                            let key_of = |element: &String| {
-                                let key = element.split(" : ").next()?;
-                                key.split(" counter ").next().map(str::to_string)
-                            };
-                            held.retain(|element| key_of(element).as_ref() != Some(key));
-                        }
-                        _ => {}
-                    }
+                let thing = name_of(block);
+                let names = |list: &[String]| list.iter().any(|listed| listed.rsplit(' ').next() == Some(thing));
+                if names(&change.chains_gone) || names(&change.sets_gone) {
+                    continue;
                 }
+                if let Some(at) = fresh.iter().position(|fresh| name_of(fresh) == thing) {
+                    changed += fresh.remove(at);
+                    continue;
+                }
+                let (emptied, flushed) = (names(&change.emptied), names(&change.flushed));
+                let mut held: Vec<String> = elements(block).map(str::to_string).collect();
+                held.retain(|_| !flushed);
+                change_elements(&mut held, thing, &change.elements);
+                let stays = |line: &&str| !emptied || line.starts_with("  chain ") || line.starts_with("    type ");
                 let lines = block.lines().filter(|line| !line.starts_with(ELEMENTS) && *line != "  }");
-                lines.for_each(|line| changed += &format!("{line}\n"));
+                lines.filter(stays).for_each(|line| changed += &format!("{line}\n"));
                 if !held.is_empty() {
                     changed += &format!("{ELEMENTS}{} }}\n", held.join(", "));
                 }
                 changed += "  }\n";
             }
+            fresh.into_iter().for_each(|block| changed += block);
             state.tables.insert(name.to_string(), changed);
             state.generation += 1;
             Ok(())

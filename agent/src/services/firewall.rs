@@ -3,6 +3,9 @@
 //! **Invariant:** the last rule of a chain refuses; no packet comes to the chain's policy. While a table is replaced the
 //! kernel has both chains for a moment: the old one without its rules, which must let pass what the new one lets pass, and
 //! the new one with its rules and not yet its policy, which must not be needed.
+//!
+//! **Invariant:** no rule looks anything up in a map that is written in the rule itself. Its elements go at the moment that
+//! the next rules become valid, and a packet that was among the old ones finds nothing in it. Sets in rules keep theirs.
 
 use super::{
     nftables::{NftSet, Part, nobody},
@@ -32,7 +35,8 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, balanced: &Pieces
     }
     let mut chains = "  chain input {
     type filter hook input priority filter; policy accept;
-    ct state vmap { established : accept, related : accept, invalid : drop }
+    ct state established,related accept
+    ct state invalid drop
     iifname \"lo\" accept
     meta l4proto { icmp, ipv6-icmp } accept
     iifname . meta l4proto . th dport @open accept
@@ -44,7 +48,8 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, balanced: &Pieces
   }
   chain forward {
     type filter hook forward priority filter; policy accept;
-    ct state vmap { established : accept, related : accept, invalid : drop }
+    ct state established,related accept
+    ct state invalid drop
 ",
     );
     let guests =

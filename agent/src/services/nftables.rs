@@ -1,8 +1,10 @@
 //! The router's one table of the packet filter: `inet vr_<tail of the router's id>`, made of the parts of
 //! [`super::firewall`], [`super::snat`], [`super::eip`], [`super::port_forwarding`] and [`super::udp_balancer`].
 //!
-//! Where only elements of sets and maps differ, those are added and deleted, in one transaction; else the table is replaced as
-//! a whole, in one transaction too, and its counters are carried over.
+//! Only what differs is changed, in one transaction: elements of sets and maps, the rules of chains, sets and chains. Where
+//! it is not known what the kernel has, all chains and sets of the table are filled anew, in one transaction too, and its
+//! counters are carried over. The table, and what stays in it, is not replaced: a packet that is among the old rules when
+//! the new ones become valid would find nothing in the maps of the old table, which are gone by then.
 //!
 //! What the kernel prints differs from what it was given (handles, order, spelling). Its rules are compared with what it
 //! printed right after they were put in place; elements are read and compared one by one, so that drift names them. None of
@@ -12,10 +14,16 @@ use super::{
     eip, firewall, metadata, port_forwarding, snat,
     udp_balancer::{self, Unwell},
 };
-use crate::kernel::{ElementChange, Kernel, KernelError};
+use crate::kernel::{ElementChange, Kernel, KernelError, TableChange};
 use ipnet::Ipv4Net;
 use serde_json::Value;
-use std::{cmp::Ordering, collections::BTreeMap, fmt::Write, net::SocketAddr, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    net::SocketAddr,
+    sync::Arc,
+};
 use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, MetadataConfig, Sections, digest};
 
 /// More elements than these are not changed one by one.
@@ -130,41 +138,111 @@ impl Part {
 
     /// Whether nothing but elements of sets and maps differs.
     fn same_outline(&self, other: &Part) -> bool {
-        let outline = |set: &NftSet| (set.kind, set.name.clone(), set.declaration.clone(), set.names);
-        self.chains == other.chains && self.sets.iter().map(outline).eq(other.sets.iter().map(outline))
+        let mut pairs = self.sets.iter().zip(&other.sets);
+        self.chains == other.chains && self.sets.len() == other.sets.len() && pairs.all(|(a, b)| a.same_outline(b))
     }
 
-    /// What makes the elements of `before` those of this part.
-    fn changes(&self, before: &Part) -> Vec<(ElementChange, Arc<str>)> {
+    /// What makes `before` this part, with a line for each thing that changes.
+    /// Chains with other rules come into `rules`.
+    fn differences(&self, before: &Part, change: &mut TableChange, rules: &mut String) -> Vec<(String, Arc<str>)> {
+        let mut lines = Vec::new();
+        let mut say = |line: String| lines.push((line, nobody()));
+        let (old, new) = (chains(&before.chains), chains(&self.chains));
+        let named = |chains: &[Chain], name: &str| chains.iter().position(|chain| chain.name == name);
+        for chain in &old {
+            let other = named(&new, chain.name).map(|at| &new[at]);
+            match other {
+                Some(other) if other == chain => continue,
+                Some(_) => say(format!("replace chain {}", chain.name)),
+                None => say(format!("remove chain {}", chain.name)),
+            }
+            change.emptied.push(chain.name.to_string());
+            if other.is_none_or(|other| other.hook != chain.hook) {
+                change.chains_gone.push(chain.name.to_string());
+            }
+        }
+        let held = |parts: &Part, set: &NftSet| parts.sets.iter().position(|other| other.same_outline(set));
+        for set in before.sets.iter().filter(|set| held(self, set).is_none()) {
+            say(format!("remove {} {}", set.kind, set.name));
+            change.sets_gone.push(format!("{} {}", set.kind, set.name));
+        }
+        for set in self.sets.iter().filter(|set| held(before, set).is_none()) {
+            say(format!("add {} {}", set.kind, set.name));
+            set.write(&mut change.text, &Counters::new());
+        }
+        for chain in new.iter().filter(|chain| !old.contains(chain)) {
+            if named(&old, chain.name).is_none() {
+                say(format!("add chain {}", chain.name));
+            }
+            rules.push_str(chain.text);
+        }
+        for set in &self.sets {
+            let Some(before) = held(before, set).map(|at| &before.sets[at]) else { continue };
+            for (element, item) in set.changes(before) {
+                lines.push((element.to_string(), item));
+                change.elements.push(element);
+            }
+        }
+        lines
+    }
+}
+
+impl NftSet {
+    fn same_outline(&self, other: &NftSet) -> bool {
+        (self.kind, &self.name, &self.declaration, self.names)
+            == (other.kind, &other.name, &other.declaration, other.names)
+    }
+
+    /// What makes the elements of `before` those of this set.
+    fn changes(&self, before: &NftSet) -> Vec<(ElementChange, Arc<str>)> {
         let mut changes = Vec::new();
-        for (set, before) in self.sets.iter().zip(&before.sets) {
-            let name = || set.name.clone();
-            let (mut old, mut new) = (before.elements.iter().peekable(), set.elements.iter().peekable());
-            // Both are in the order of their keys.
-            loop {
-                let order = match (old.peek(), new.peek()) {
-                    (Some((old, _)), Some((new, _))) => old.cmp(new),
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (None, None) => break,
-                };
-                let old = if order.is_le() { old.next() } else { None };
-                let new = if order.is_ge() { new.next() } else { None };
-                if old == new {
-                    continue;
-                }
-                if let Some((key, element)) = old {
-                    let deleted = ElementChange::Delete { set: name(), key: set.key(key) };
-                    changes.push((deleted, element.item.clone()));
-                }
-                if let Some((key, element)) = new {
-                    let added = ElementChange::Add { set: name(), element: set.element(key, element) };
-                    changes.push((added, element.item.clone()));
-                }
+        let name = || self.name.clone();
+        let (mut old, mut new) = (before.elements.iter().peekable(), self.elements.iter().peekable());
+        // Both are in the order of their keys.
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let old = if order.is_le() { old.next() } else { None };
+            let new = if order.is_ge() { new.next() } else { None };
+            if old == new {
+                continue;
+            }
+            if let Some((key, element)) = old {
+                let deleted = ElementChange::Delete { set: name(), key: self.key(key) };
+                changes.push((deleted, element.item.clone()));
+            }
+            if let Some((key, element)) = new {
+                let added = ElementChange::Add { set: name(), element: self.element(key, element) };
+                changes.push((added, element.item.clone()));
             }
         }
         changes
     }
+}
+
+/// A chain in the text of a part.
+#[derive(PartialEq, Eq)]
+struct Chain<'a> {
+    name: &'a str,
+    /// Where it hooks in; empty: it is jumped to.
+    hook: &'a str,
+    /// The whole of it.
+    text: &'a str,
+}
+
+/// The chains of a part's text, in order: one that is jumped to comes before the jump.
+fn chains(text: &str) -> Vec<Chain<'_>> {
+    let chain = |text| {
+        let mut lines = str::lines(text).map(str::trim);
+        let name = lines.next()?.strip_prefix("chain ")?.strip_suffix(" {")?;
+        let hook = lines.next().filter(|line| line.starts_with("type ")).unwrap_or_default();
+        Some(Chain { name, hook, text })
+    };
+    text.split_inclusive("\n  }\n").filter_map(chain).collect()
 }
 
 /// Whom an element belongs to that is nobody's in particular.
@@ -187,6 +265,8 @@ pub struct ObservedTable {
     pub outlines: BTreeMap<String, String>,
     /// Elements with their values, by set and key.
     pub elements: BTreeMap<String, BTreeMap<String, Option<String>>>,
+    /// Everything in it, as nft names it: `chain input`, `map eip_guests`.
+    pub objects: BTreeSet<String>,
 }
 
 /// What was seen of the table.
@@ -217,9 +297,12 @@ pub enum Change {
     /// It is.
     #[default]
     Nothing,
-    /// By these elements.
-    Elements(Vec<ElementChange>),
-    /// It is replaced.
+    /// What differs is.
+    Parts(TableChange),
+    /// All that is in it is filled anew: these chains, sets and maps. Where the kernel does not take that, because one of
+    /// them is not what it should be, the table is replaced.
+    Refill(BTreeSet<String>),
+    /// It is put in place.
     Whole,
 }
 
@@ -275,7 +358,15 @@ pub fn observe(kernel: &dyn Kernel, name: &str, applied: Option<&AppliedTable>) 
         let elements = elements.map(|(key, value, _)| (key, value)).collect();
         Some((inner.get("name")?.as_str()?.to_string(), elements))
     });
-    Ok((Seen::Table(ObservedTable { elements: elements.collect(), outlines: outlines(objects) }), generation))
+    let elements = elements.collect();
+    let name_of = |object: &Value| {
+        let (kind, fields) = object.as_object()?.iter().next()?;
+        // Rules are those of their chains.
+        let own = !matches!(kind.as_str(), "metainfo" | "table" | "rule");
+        own.then(|| Some(format!("{kind} {}", fields.get("name")?.as_str()?)))?
+    };
+    let present = objects.iter().filter_map(name_of).collect();
+    Ok((Seen::Table(ObservedTable { elements, objects: present, outlines: outlines(objects) }), generation))
 }
 
 /// A digest for each section of what it has in the table, but for elements of sets and maps.
@@ -380,54 +471,82 @@ fn section_of_name(name: &str) -> &'static str {
 /// The difference between what should be, what was put in place, and what is.
 pub fn plan(wanted: &Table, applied: Option<&AppliedTable>, (seen, generation): &(Seen, u32)) -> TablePlan {
     let mut plan = TablePlan { absent: *seen == Seen::Absent, generation: *generation, ..TablePlan::default() };
-    let mut whole = false;
-    let mut changed = Vec::new();
+    let (mut change, mut rules) = (TableChange::default(), String::new());
     if let Some(applied) = applied {
         plan.drift = drift(applied, seen);
         for item in &plan.drift {
-            whole = true;
             let lines = plan.actions.entry(section_named(&item.section)).or_default();
             if lines.is_empty() {
                 lines.push("restore nftables table".to_string());
             }
         }
     }
-    let before =
-        |section: &str| applied.and_then(|applied| applied.table.parts.iter().find(|part| part.section == section));
-    let gone = |part: &&Part| !wanted.parts.iter().any(|other| other.section == part.section);
-    for part in applied.into_iter().flat_map(|applied| &applied.table.parts).filter(gone) {
-        whole = true;
-        plan.actions.entry(part.section).or_default().push("replace nftables table".to_string());
-    }
-    for part in &wanted.parts {
-        let before = before(part.section);
-        match before {
-            Some(before) if before.same_outline(part) => {
-                let changes = part.changes(before);
-                if changes.is_empty() {
-                    continue;
-                }
-                let lines = plan.actions.entry(part.section).or_default();
-                for (change, item) in changes.iter().take(LINES_MAX) {
-                    lines.push(if item.is_empty() { change.to_string() } else { format!("{item}: {change}") });
-                }
-                if changes.len() > LINES_MAX {
-                    lines.push(format!("and {} more elements", changes.len() - LINES_MAX));
-                }
-                changed.extend(changes.into_iter().map(|(change, _)| change));
-            }
-            _ => {
-                whole = true;
-                plan.actions.entry(part.section).or_default().push("replace nftables table".to_string());
-            }
+    let nothing = Part::default();
+    let before: BTreeMap<&str, &Part> =
+        applied.into_iter().flat_map(|applied| &applied.table.parts).map(|part| (part.section, part)).collect();
+    let after: BTreeMap<&str, &Part> = wanted.parts.iter().map(|part| (part.section, part)).collect();
+    for section in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        if applied.is_none() {
+            plan.actions.entry(after[section].section).or_default().push("replace nftables table".to_string());
+            continue;
+        }
+        let held_part = before.get(section).copied().unwrap_or(&nothing);
+        let wanted_part = after.get(section).copied().unwrap_or(&nothing);
+        let differences = wanted_part.differences(held_part, &mut change, &mut rules);
+        if differences.is_empty() {
+            continue;
+        }
+        let name = before.get(section).or(after.get(section)).map_or("firewall", |part| part.section);
+        let lines = plan.actions.entry(name).or_default();
+        let more = differences.len().saturating_sub(LINES_MAX);
+        for (line, item) in differences.into_iter().take(LINES_MAX) {
+            lines.push(if item.is_empty() { line } else { format!("{item}: {line}") });
+        }
+        if more > 0 {
+            lines.push(format!("and {more} more elements"));
         }
     }
-    plan.change = match (whole || changed.len() > ELEMENTS_CHANGED_MAX, changed.is_empty()) {
-        (true, _) => Change::Whole,
-        (false, true) => Change::Nothing,
-        (false, false) => Change::Elements(changed),
+    // Chains look things up in the sets of other parts, too.
+    change.text.push_str(&rules);
+    let known = applied.filter(|_| plan.drift.is_empty());
+    plan.change = match (seen, known) {
+        (Seen::Absent, _) => Change::Whole,
+        (_, Some(_)) if change.is_empty() => Change::Nothing,
+        (_, Some(_)) if change.elements.len() <= ELEMENTS_CHANGED_MAX => Change::Parts(change),
+        (Seen::Unchanged, _) => Change::Refill(applied.map(|applied| objects(&applied.table)).unwrap_or_default()),
+        (Seen::Table(observed), _) => Change::Refill(observed.objects.clone()),
     };
     plan
+}
+
+/// Everything in a table, as nft names it.
+fn objects(table: &Table) -> BTreeSet<String> {
+    let mut objects = BTreeSet::new();
+    for part in &table.parts {
+        objects.extend(part.sets.iter().map(|set| format!("{} {}", set.kind, set.name)));
+        objects.extend(chains(&part.chains).iter().map(|chain| format!("chain {}", chain.name)));
+    }
+    objects
+}
+
+/// What makes a table of which only the names of what is `present` are known the one that is wanted.
+fn refill(table: &Table, present: &BTreeSet<String>, counters: &Counters) -> TableChange {
+    let wanted = objects(table);
+    let mut change = TableChange { text: text(table, counters), ..TableChange::default() };
+    for object in present {
+        let stays = wanted.contains(object);
+        match object.split_once(' ') {
+            Some(("chain", name)) => {
+                change.emptied.push(name.to_string());
+                if !stays {
+                    change.chains_gone.push(name.to_string());
+                }
+            }
+            _ if stays => change.flushed.push(object.clone()),
+            _ => change.sets_gone.push(object.clone()),
+        }
+    }
+    change
 }
 
 fn section_named(section: &str) -> &'static str {
@@ -493,14 +612,17 @@ pub fn apply(
     plan: &TablePlan,
     applied: Option<&AppliedTable>,
 ) -> Result<AppliedTable, KernelError> {
-    let carried = match plan.change {
-        Change::Whole if !plan.absent => carried_over(kernel, name, table, applied)?,
-        _ => Counters::new(),
-    };
     match &plan.change {
         Change::Nothing => {}
-        Change::Elements(changes) => kernel.change_elements(name, changes)?,
-        Change::Whole => kernel.replace_table(name, &text(table, &carried))?,
+        Change::Parts(change) => kernel.change_table(name, change)?,
+        Change::Whole => kernel.replace_table(name, &text(table, &Counters::new()))?,
+        Change::Refill(present) => {
+            let carried = carried_over(kernel, name, table, applied)?;
+            if let Err(error) = kernel.change_table(name, &refill(table, present, &carried)) {
+                tracing::info!(%error, "the table is replaced, as it cannot be filled anew");
+                kernel.replace_table(name, &text(table, &carried))?;
+            }
+        }
     }
     let after = kernel.generation()?;
     // Somebody else since it was looked at: then it is looked at again before it is relied upon.
@@ -578,12 +700,16 @@ mod tests {
         assert_ne!(normalise(one), normalise(json!({"set": {"name": "open", "elem": []}})));
     }
 
-    fn table(elements: &[&str], chains: &str) -> Table {
+    fn table(elements: &[&str], rule: &str) -> Table {
         let mut set = NftSet::set("passages", "type ifname . ifname;");
         set.names = 2;
         elements.iter().for_each(|key| set.add(key, None, &Arc::from("rule 7")));
-        let firewall = Part { section: "firewall", sets: vec![set], chains: chains.to_string() };
-        Table { parts: vec![firewall, Part { section: "snat", chains: "b".to_string(), ..Part::default() }] }
+        let chain = |name: &str, rule: &str| {
+            format!("  chain {name} {{\n    type filter hook input priority 0;\n    {rule}\n  }}\n")
+        };
+        let firewall =
+            Part { section: "firewall", sets: vec![set], chains: chain("input", rule) + &chain("forward", "b") };
+        Table { parts: vec![firewall, Part { section: "snat", chains: chain("nat", "c"), ..Part::default() }] }
     }
 
     fn applied(table: &Table) -> AppliedTable {
@@ -595,7 +721,7 @@ mod tests {
         let elements =
             table.parts[0].sets[0].elements.iter().map(|(key, element)| (key.clone(), element.value.clone()));
         let elements = BTreeMap::from([("passages".to_string(), elements.collect())]);
-        ObservedTable { outlines: applied(table).outlines, elements }
+        ObservedTable { outlines: applied(table).outlines, elements, objects: objects(table) }
     }
 
     #[test]
@@ -619,8 +745,47 @@ mod tests {
             "rule 7: add element passages { \"eth2\" . \"eth0\" }",
         ];
         assert_eq!(changed.actions["firewall"], lines);
-        assert!(matches!(changed.change, Change::Elements(changes) if changes.len() == 2));
-        assert_eq!(plan(&table(&["eth0 . eth1"], "c"), Some(&before), &(Seen::Unchanged, 7)).change, Change::Whole);
+        assert!(matches!(&changed.change, Change::Parts(change)
+            if change.elements.len() == 2 && TableChange { elements: vec![], ..change.clone() }.is_empty()));
+    }
+
+    #[test]
+    fn only_chains_with_other_rules_get_others() {
+        let before = applied(&table(&["eth0 . eth1"], "a"));
+        let other = table(&["eth0 . eth1"], "c");
+        let changed = plan(&other, Some(&before), &(Seen::Unchanged, 7));
+        assert_eq!(changed.actions["firewall"], ["replace chain input"]);
+        let Change::Parts(change) = changed.change else { panic!("{changed:?}") };
+        assert_eq!((change.emptied, change.chains_gone), (vec!["input".to_string()], vec![]));
+        assert_eq!(change.text, "  chain input {\n    type filter hook input priority 0;\n    c\n  }\n");
+
+        // A chain that hooks in elsewhere is another one; what a table has no more goes.
+        let mut fewer = table(&["eth0 . eth1"], "a");
+        fewer.parts[0].sets.clear();
+        fewer.parts[0].chains = fewer.parts[0].chains.replacen("priority 0", "priority 1", 1);
+        fewer.parts.pop();
+        let Change::Parts(change) = plan(&fewer, Some(&before), &(Seen::Unchanged, 7)).change else { panic!() };
+        assert_eq!(change.emptied, ["input", "nat"]);
+        assert_eq!(change.chains_gone, ["input", "nat"]);
+        assert_eq!(change.sets_gone, ["set passages"]);
+    }
+
+    #[test]
+    fn a_table_of_which_only_names_are_known_is_filled_anew() {
+        let wanted = table(&["eth0 . eth1"], "a");
+        let mut observed = observed(&wanted);
+        observed.objects.extend(["chain stray", "map stray", "counter c"].map(str::to_string));
+        let before = applied(&table(&[], "x"));
+        for applied in [None, Some(&before)] {
+            let plan = plan(&wanted, applied, &(Seen::Table(observed.clone()), 7));
+            let Change::Refill(present) = plan.change else { panic!("{plan:?}") };
+            let change = refill(&wanted, &present, &Counters::new());
+            assert_eq!(change.emptied, ["forward", "input", "nat", "stray"]);
+            assert_eq!(change.chains_gone, ["stray"]);
+            assert_eq!(change.flushed, ["set passages"]);
+            assert_eq!(change.sets_gone, ["counter c", "map stray"]);
+            assert_eq!(change.text, text(&wanted, &Counters::new()));
+        }
     }
 
     #[test]
@@ -633,7 +798,7 @@ mod tests {
         let plan = plan(&table, Some(&applied(&table)), &(Seen::Table(observed), 7));
         let items: Vec<&str> = plan.drift.iter().map(|item| item.item.as_str()).collect();
         assert_eq!(items, ["rule 7: element passages { eth0 . eth1 }", "element passages { eth0 . eth2 }"]);
-        assert_eq!(plan.change, Change::Whole);
+        assert!(matches!(plan.change, Change::Refill(_)));
     }
 
     #[test]

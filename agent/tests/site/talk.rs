@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -92,4 +93,19 @@ pub fn ask(socket: &UdpSocket) -> Option<String> {
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).ok()?;
     Some(String::from_utf8_lossy(&buffer[..length]).trim().to_string())
+}
+
+/// Begins one connection after the other, until it is to stop, and says how many: each answer must be the `expected` one.
+pub fn begin_until(stop: &AtomicBool, to: &str, expected: &str) -> u32 {
+    let mut begun = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(to).unwrap();
+        // As long as a busy machine may take.
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(ask(&socket).as_deref(), Some(expected), "connection {begun} to {to}");
+        begun += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    begun
 }
