@@ -62,27 +62,16 @@ impl Selection {
         Selection { kind, at: compiler.at, group, predicate, arguments: compiler.arguments }
     }
 
-    /// The rows whose `field` is one of `values`: for embedded relations.
-    pub fn members(kind: &'static Kind, field: &str, values: &[String], view: View) -> Selection {
-        let mut compiler = Compiler::new(view);
-        let members = compiler.bind(json_array(values).into());
-        let mut predicate = format!("{TOP}.\"{field}\" IN (SELECT value FROM json_each({members}))");
-        if let Some(seen) = compiler.seen(kind, TOP) {
-            predicate = format!("{seen} AND {predicate}");
-        }
-        Selection { kind, at: compiler.at, group: None, predicate, arguments: compiler.arguments }
-    }
-
     /// The arms of the top level: table and condition.
     fn arms(&self, predicate: &str) -> Vec<String> {
         let name = self.kind.name;
         if self.at {
             vec![
-                format!("FROM \"{name}\" {TOP} WHERE {TOP}.vf<=?1 AND {predicate}"),
-                format!("FROM \"{name}_h\" {TOP} WHERE {TOP}.vf<=?1 AND {TOP}.vt>?1 AND {predicate}"),
+                format!("\"{name}\" {TOP} WHERE {TOP}.vf<=?1 AND {predicate}"),
+                format!("\"{name}_h\" {TOP} WHERE {TOP}.vf<=?1 AND {TOP}.vt>?1 AND {predicate}"),
             ]
         } else {
-            vec![format!("FROM \"{name}\" {TOP} WHERE {predicate}")]
+            vec![format!("\"{name}\" {TOP} WHERE {predicate}")]
         }
     }
 
@@ -91,7 +80,7 @@ impl Selection {
         let collation = if group.ty == Ty::Text { " COLLATE NOCASE" } else { "" };
         let arms = self.arms(&self.predicate).into_iter();
         let arms: Vec<_> =
-            arms.map(|arm| format!("SELECT {TOP}.id AS i,{TOP}.\"{}\" AS g {arm}", group.name)).collect();
+            arms.map(|arm| format!("SELECT {TOP}.id AS i,{TOP}.\"{}\" AS g FROM {arm}", group.name)).collect();
         format!("SELECT min(i) FROM ({}) GROUP BY g{collation}", arms.join(" UNION ALL "))
     }
 
@@ -101,19 +90,11 @@ impl Selection {
             Some(group) => format!("SELECT count(*) FROM ({})", self.oldest(group)),
             None => {
                 let arms = self.arms(&self.predicate).into_iter();
-                let counts: Vec<String> = arms.map(|arm| format!("(SELECT count(*) {arm})")).collect();
+                let counts: Vec<String> = arms.map(|arm| format!("(SELECT count(*) FROM {arm})")).collect();
                 format!("SELECT {}", counts.join("+"))
             }
         };
         Sql { text, arguments: self.arguments.clone() }
-    }
-
-    /// The `fields` of all of them, and then their ids, in no order.
-    pub fn all(&self, fields: &[&Field]) -> Sql {
-        let select: String = fields.iter().map(|field| format!("{TOP}.\"{}\",", field.name)).collect();
-        let arms = self.arms(&self.predicate).into_iter();
-        let arms: Vec<String> = arms.map(|arm| format!("SELECT {select}{TOP}.id {arm}")).collect();
-        Sql { text: arms.join(" UNION ALL "), arguments: self.arguments.clone() }
     }
 
     /// The `fields` of one page of them. The order is always total: it ends with the rows' age.
@@ -133,13 +114,30 @@ impl Selection {
             Some(group) => self.arms(&format!("{TOP}.id IN ({})", self.oldest(group))),
             None => self.arms(&self.predicate),
         };
-        let arms: Vec<String> = arms.iter().map(|arm| format!("SELECT {select} {arm}")).collect();
+        let arms: Vec<String> = arms.iter().map(|arm| format!("SELECT {select} FROM {arm}")).collect();
         let mut arguments = self.arguments.clone();
         let place = arguments.len();
         arguments.extend([Val::from(page.limit), Val::from(page.start)]);
         let text = format!("{} ORDER BY {order} LIMIT ?{} OFFSET ?{}", arms.join(" UNION ALL "), place + 1, place + 2);
         Sql { text, arguments }
     }
+}
+
+/// For embedded relations: the rows of `kind` whose `field` is one of `values`. First which of the values, from 0, then the
+/// `fields`, then the id of the row; in no order.
+pub(crate) fn members(kind: &'static Kind, field: &str, values: &[String], fields: &[&Field], view: View) -> Sql {
+    let mut compiler = Compiler::new(view);
+    let members = compiler.bind(json_array(values).into());
+    let seen = compiler.seen(kind, TOP).map(|seen| format!(" AND {seen}")).unwrap_or_default();
+    let predicate = format!("{TOP}.\"{field}\"=owner.value{seen}");
+    let selection = Selection { kind, at: compiler.at, group: None, predicate, arguments: compiler.arguments };
+    let select: String = fields.iter().map(|field| format!("{TOP}.\"{}\",", field.name)).collect();
+    // A cross join is sought in the order written: the values first, the rows by index.
+    let from = format!("json_each({members}) owner CROSS JOIN");
+    let arms = selection.arms(&selection.predicate).into_iter();
+    let arms = arms.map(|arm| format!("SELECT owner.key,{select}{TOP}.id FROM {from} {arm}"));
+    let text = arms.collect::<Vec<_>>().join(" UNION ALL ");
+    Sql { text, arguments: selection.arguments }
 }
 
 struct Compiler {

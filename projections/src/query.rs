@@ -3,13 +3,12 @@
 //! **Invariant:** the answer and the position that it carries are of one read transaction.
 
 use crate::catalogue::{Field, Kind, Link, Relation, Ty};
-use crate::compile::{Page, Selection, Sql, View};
+use crate::compile::{self, Page, Selection, Sql, View};
 use crate::condition::{BadQuery, Condition, unknown_field};
 use crate::store::StoreError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::io::Write;
 use std::ops::Range;
 use switchback_events::{Id, Position};
@@ -217,7 +216,7 @@ fn inventories(
     // The uuid comes first, to find the embedded rows by.
     let uuid = &checked.kind.fields[0];
     let fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
-    let entries = entries(&fields, &checked.embedded);
+    let entries = entries(&checked.fields, &checked.embedded);
     let (mut uuids, mut page, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     read(connection, selection.page(&fields, &checked.page), |row| {
         if !uuids.is_empty() {
@@ -265,19 +264,13 @@ impl Members {
     ) -> Result<Members, QueryError> {
         let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
         let kind = relation.target();
-        let owner_field = &kind.fields[kind.column(owner).expect("the catalogue's own test checks every link")];
-        let visible = kind.fields.iter().filter(|field| !field.hidden);
-        let fields: Vec<&Field> = std::iter::once(owner_field).chain(visible).collect();
+        let fields: Vec<&Field> = kind.fields.iter().filter(|field| !field.hidden).collect();
         let entries = entries(&fields, &[]);
-        let rows: HashMap<&[u8], usize> = owners.iter().map(String::as_bytes).zip(0..).collect();
         let mut members = Members { text: Vec::new(), places: Vec::new() };
-        read(connection, Selection::members(kind, owner, owners, view).all(&fields), |row| {
+        read(connection, compile::members(kind, owner, owners, &fields, view), |row| {
             let from = members.text.len();
             write_object(row, &entries, &mut members.text, |_, _| {})?;
-            let owner = row.get_ref(0)?.as_bytes().unwrap_or_default();
-            if let Some(owner) = rows.get(owner) {
-                members.places.push((*owner, row.get(fields.len())?, from..members.text.len()));
-            }
+            members.places.push((row.get(0)?, row.get(1 + fields.len())?, from..members.text.len()));
             Ok(())
         })?;
         // Here, and not in SQL: it would carry whole rows through its sorter.
@@ -327,9 +320,9 @@ enum Source {
     Embedded(usize),
 }
 
-/// What an inventory shows of a row with these `fields` but the first, in the order of names.
+/// What an inventory shows of a row with these `fields` after its first column, in the order of names.
 fn entries(fields: &[&'static Field], embedded: &[&'static Relation]) -> Vec<Entry> {
-    let columns = fields.iter().enumerate().skip(1).map(|(at, field)| (field.name, Source::Column(at, field.ty)));
+    let columns = fields.iter().zip(1..).map(|(field, at)| (field.name, Source::Column(at, field.ty)));
     let embedded = embedded.iter().enumerate().map(|(at, relation)| (relation.name, Source::Embedded(at)));
     let mut entries: Vec<Entry> = columns
         .chain(embedded)
@@ -377,7 +370,10 @@ fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
         (_, ValueRef::Integer(number)) => write!(text, "{number}"),
         // The fold wrote the list as JSON.
         (ty, ValueRef::Text(list)) if ty.is_list() => text.write_all(if list.is_empty() { b"[]" } else { list }),
-        (_, ValueRef::Text(given)) => serde_json::to_writer(text, &String::from_utf8_lossy(given)).map_err(Into::into),
+        (_, ValueRef::Text(given)) => match std::str::from_utf8(given) {
+            Ok(given) => serde_json::to_writer(text, given).map_err(Into::into),
+            Err(_) => serde_json::to_writer(text, &String::from_utf8_lossy(given)).map_err(Into::into),
+        },
         _ => text.write_all(b"null"),
     };
 }

@@ -222,6 +222,7 @@ mod tests {
         let figures = run(&options, &mut |_| {}).unwrap();
         assert_eq!(figures["rows"]["l3Networks"], 8, "{figures:#}");
         assert!(figures["rows"]["nics"].as_u64().unwrap() > 300, "{figures:#}");
+        assert_eq!(figures["rows"]["eips"], 40, "{figures:#}");
         assert_eq!(figures["eventsSinceComplete"], 600);
         let questions = figures["questions"].as_array().unwrap();
         assert!(questions.len() > 30 && questions.iter().all(|asked| asked["at"]["samples"].as_u64() > Some(9)));

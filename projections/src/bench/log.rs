@@ -40,8 +40,8 @@ pub fn write_log(journal: &Journal, events: u64, seed: u64) -> Result<(), Append
 /// Appends a data centre with `nics` interfaces to `journal`, which is empty, and then `changes` events of its life.
 /// Tells the position at which it was complete.
 ///
-/// VMs have two nics each. For each 100 nics there are two L3 networks, half an L2 network, a fifth of a router and ten
-/// tags; a quarter of the nics is on the first fifty networks.
+/// VMs have two nics each. For each 100 nics there are two L3 networks, half an L2 network, a fifth of a router, ten tags
+/// and ten EIPs with their VIPs; a quarter of the nics is on the first fifty networks.
 pub fn write_data_set(journal: &Journal, nics: u64, changes: u64, seed: u64) -> Result<Position, AppendError> {
     let networks = (nics / 50).max(4) as usize;
     let mut writer = Writer { journal, end: Position::MAX, waiting: std::collections::VecDeque::new() };
@@ -53,6 +53,7 @@ pub fn write_data_set(journal: &Journal, nics: u64, changes: u64, seed: u64) -> 
         world.have_vm(&mut commits);
         if n % 5 == 0 {
             world.tag_vm(&mut commits);
+            world.give_eip(&mut commits);
         }
         writer.append_all(&mut world, &mut commits)?;
     }
@@ -190,6 +191,7 @@ struct Vm {
     id: Id,
     network: usize,
     nics: Vec<Nic>,
+    eip: Option<(Id, VipPlace, ServedNic)>,
     runs: bool,
 }
 
@@ -520,7 +522,7 @@ impl World {
             nics: nics.clone(),
         };
         events.push((id, created.into()));
-        self.vms.push(Vm { id, network, nics, runs: true });
+        self.vms.push(Vm { id, network, nics, eip: None, runs: true });
         (network, id, host, events)
     }
 
@@ -529,7 +531,7 @@ impl World {
             return self.create_vm(commits);
         }
         let n = self.below(self.vms.len());
-        let Vm { id, network, nics, .. } = self.vms.swap_remove(n);
+        let Vm { id, network, nics, eip, .. } = self.vms.swap_remove(n);
         let l3_networks: Vec<L3NetworkId> = nics.iter().map(|nic| nic.l3_network).collect();
         let requested = VmInstanceEvent::DestroyRequested { l3_networks: l3_networks.clone() };
         self.say(commits, "DestroyVmInstance", vec![(id, requested.into())]);
@@ -547,8 +549,34 @@ impl World {
                 self.networks[at].free.push((u32::from(high) << 8 | u32::from(low)) - 1);
             }
         }
+        if let Some((eip, at, from)) = eip {
+            events.push((eip, EipEvent::Detached { at, from }.into()));
+        }
         self.say(commits, "ReportVmInstance", events);
         self.report(network, commits);
+    }
+
+    /// An EIP for the first nic of the newest VM, at a VIP of the first network of its zone.
+    fn give_eip(&mut self, commits: &mut Vec<Draft>) {
+        let Some((place, vm)) = self.vms.iter().enumerate().next_back() else { return };
+        let Some(nic) = vm.nics.first() else { return };
+        let to = ServedNic { nic: nic.nic, vm: VmInstanceId(vm.id), l3_network: nic.l3_network };
+        let public = self.networks[vm.network].zone * NETWORKS_PER_ZONE;
+        let (vip, eip, used_ip) = (VipId(self.id()), self.id(), self.id());
+        let Network { l3, range, given, .. } = &mut self.networks[public];
+        *given += 1;
+        let (l3_network, ip_range) = (*l3, *range);
+        let ip = address(public, *given + 1).into();
+        let gateway = address(public, 1).into();
+        let at = VipPlace { vip, l3_network, ip, prefix_length: 16 };
+        let address = NicAddress { ip, prefix_length: 16, gateway, ip_range, used_ip };
+        let (name, description) = (format!("vip-{}", self.made), None);
+        let created = VipEvent::Created { name, description, l3_network, address };
+        self.say(commits, "CreateVip", vec![(vip.0, created.into())]);
+        let created = EipEvent::Created { name: format!("eip-{}", self.made), description: None, at };
+        let attached = EipEvent::Attached { at, to };
+        self.say(commits, "CreateEip", vec![(eip, created.into()), (eip, attached.into())]);
+        self.vms[place].eip = Some((eip, at, to));
     }
 
     fn start_or_stop_vm(&mut self, commits: &mut Vec<Draft>) {

@@ -1,7 +1,7 @@
 //! Queries over many rows, now and at earlier positions, and the same questions to maps in memory: the yardstick.
 
 use super::{BenchError, Latency};
-use crate::catalogue::{L2, L3, NIC, ROUTER, USED_IP, VM};
+use crate::catalogue::{EIP, L2, L3, NIC, ROUTER, USED_IP, VIP, VM};
 use crate::projections::Projections;
 use crate::query::Query;
 use crate::readers;
@@ -50,6 +50,8 @@ pub struct Rows {
     pub l3_networks: u64,
     pub l2_networks: u64,
     pub routers: u64,
+    pub vips: u64,
+    pub eips: u64,
 }
 
 struct Asker<'a> {
@@ -82,6 +84,8 @@ pub fn measure_queries(
         l3_networks: count(&L3)?,
         l2_networks: count(&L2)?,
         routers: count(&ROUTER)?,
+        vips: count(&VIP)?,
+        eips: count(&EIP)?,
     };
     progress("loading the yardstick");
     let memory = Memory::load(path)?;
@@ -138,7 +142,14 @@ impl Asker<'_> {
             &by_name,
             Some(&|memory, n| memory.vm_by_name(&of(&names, n).to_uppercase())),
         )?;
+        let vips = self.sample(spread(&VIP), "ip")?;
         let nested = "nested";
+        self.ask(
+            nested,
+            "VM by vmNics.eip.vip.ip=",
+            &|n| Query::new(&VM).with(format!("vmNics.eip.vip.ip={}", of(&vips, n))),
+            None,
+        )?;
         self.ask(
             nested,
             "VM by vmNics.usedIps.ip=",
