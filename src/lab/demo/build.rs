@@ -1,6 +1,9 @@
 //! From nothing to two VMs that have addresses, names and the internet.
 
-use super::show::{Demo, Vm, ask, chapter, line, millis};
+use super::{
+    services,
+    show::{Demo, Vm, ask, chapter, line, millis},
+};
 use crate::lab::{
     INTERNET_NAME, INTERNET_WEB, Site, Topology, check,
     poll::{Deadline, poll_closely},
@@ -124,6 +127,7 @@ pub(super) fn everything_serves(demo: &mut Demo) -> anyhow::Result<()> {
     }
     let public = demo.router().public_ip;
     for vm in &vms {
+        let public = vm.eip.unwrap_or(public);
         let url = format!("http://{INTERNET_NAME}/");
         let with = demo.exec(&vm.name, &format!("busybox wget -qO- {url}"));
         demo.check(
@@ -132,7 +136,7 @@ pub(super) fn everything_serves(demo: &mut Demo) -> anyhow::Result<()> {
             |demo| check::web_sees(&demo.lab, &vm.uuid, &url, public),
         )?;
     }
-    Ok(())
+    services::everything_serves(demo)
 }
 
 /// A VM's address never changes.
@@ -165,7 +169,7 @@ fn create(demo: &mut Demo, name: &str, host: usize) -> anyhow::Result<(Vm, Insta
         Ok(ip) => ip,
         Err(_) => check::address_of(&demo.api.one("QueryVmInstance", &uuid)?)?,
     };
-    Ok((Vm { name: name.to_string(), uuid, ip }, accepted))
+    Ok((Vm { name: name.to_string(), uuid, ip, eip: None }, accepted))
 }
 
 /// Waits until the router answers `name`, asked from inside of a VM.

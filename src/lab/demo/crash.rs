@@ -32,7 +32,7 @@ pub(super) fn kill_the_server(demo: &mut Demo) -> anyhow::Result<()> {
     );
 
     let vm = demo.vms[0].clone();
-    let public = demo.router().public_ip;
+    let public = vm.eip.unwrap_or(demo.router().public_ip);
     let with = demo.exec(&vm.name, "busybox wget -qO- http://www.example.test/");
     demo.check(
         |_| format!("without a server, {} still reaches the internet as {public}", vm.name),

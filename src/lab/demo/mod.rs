@@ -5,6 +5,7 @@ mod audit;
 mod build;
 mod crash;
 mod repair;
+mod services;
 mod show;
 
 pub use show::{DemoOptions, demo};

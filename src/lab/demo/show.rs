@@ -1,6 +1,9 @@
 //! The order of the demo, and how it is shown.
 
-use super::{audit, build, crash, repair};
+use super::{
+    audit, build, crash, repair,
+    services::{self, Services},
+};
 use crate::lab::{
     Api, Lab, LabOptions, Site,
     api::{Options, Reply, cli_line},
@@ -28,6 +31,8 @@ pub(super) struct Demo {
     pub seed: u64,
     pub site: Option<Site>,
     pub vms: Vec<Vm>,
+    /// Since the second act.
+    pub services: Option<Services>,
     /// The router that serves now.
     pub router: Option<Router>,
     /// The first router, for the audit, and the position before the second VM was created.
@@ -42,6 +47,8 @@ pub(super) struct Vm {
     pub name: String,
     pub uuid: String,
     pub ip: std::net::Ipv4Addr,
+    /// Its EIP.
+    pub eip: Option<std::net::Ipv4Addr>,
 }
 
 /// Runs the demo and removes the lab again.
@@ -66,6 +73,7 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<()> {
         seed,
         site: None,
         vms: vec![],
+        services: None,
         router: None,
         first_router: String::new(),
         before_second_vm: 0,
@@ -103,6 +111,7 @@ impl Demo {
         build::second_vm(self)?;
         build::service(self)?;
         build::stop_and_start(self)?;
+        services::set_up(self)?;
         crash::kill_the_server(self)?;
         repair::wipe_and_reconnect(self)?;
         repair::destroy_and_recreate(self)?;
