@@ -226,6 +226,41 @@ async fn an_agent_that_hangs_holds_up_its_own_router_only() {
 }
 
 #[actix_rt::test]
+async fn one_agent_of_twenty_hangs_and_the_others_do_not_notice() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let mut networks = Vec::new();
+    for number in 0..20 {
+        let l3 = site.guest(&format!("net-{number}"), ALL_SERVICES).await;
+        site.vm(&format!("first-{number}"), &l3).await;
+        networks.push(l3);
+    }
+    let stuck = networks.remove(7);
+    let router = uuid(&world.router_of(&stuck).await);
+    let applied = world.router_of(&stuck).await["configRevision"].clone();
+    world.fleet().hang(id(&router), true);
+    let waiting = world.durable("CreateVmInstance", json!({"name": "waits", "l3NetworkUuids": [stuck]})).await;
+    let waiting = uuid(&waiting.inventory.unwrap());
+    let creates = networks.iter().map(|l3| ("CreateVmInstance", json!({"name": "next", "l3NetworkUuids": [l3]})));
+    for answer in world.at_once(creates.collect()).await {
+        assert!(answer.as_ref().is_ok_and(|reply| reply.applied), "{answer:?}");
+    }
+    // All that while it hung, and hangs still.
+    assert_eq!(text(&world.get("QueryVmInstance", &waiting).await, "state"), "Starting");
+    assert_eq!(world.router_of(&stuck).await["configRevision"], applied);
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Disconnected").await;
+    let reason = text(&world.router_of(&stuck).await, "statusReason");
+    assert!(reason.contains("no answer within") && reason.contains(&router), "{reason}");
+    for l3 in &networks {
+        assert_eq!(text(&world.router_of(l3).await, "status"), "Connected");
+    }
+    // It is caught up by itself when it answers again.
+    world.fleet().hang(id(&router), false);
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    world.until_is("QueryVmInstance", &waiting, "state", "Running").await;
+}
+
+#[actix_rt::test]
 async fn a_configuration_that_an_agent_refuses_is_in_the_log_and_tried_again() {
     let world = World::new();
     let site = one_host(&world).await;
