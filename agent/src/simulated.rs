@@ -20,7 +20,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, ApplyReport, ArpProbe, Drift, Health, Held,
-    Identity, InterfaceCheck, Observed, PlugConfig, Push, ServiceCounters,
+    Identity, InterfaceCheck, Observed, PlugConfig, Push, ServiceCounters, Succession, SuccessionReport,
 };
 use switchback_events::{HostId, HypervisorType, Id, Mac, RouterId};
 
@@ -141,6 +141,17 @@ impl SimulatedFleet {
         let engine = host.engine.clone();
         engine.supervise();
         state.settle(&self.options);
+    }
+
+    /// The engines behind the agents of hosts.
+    pub fn host_engines(&self) -> Vec<(HostId, Arc<HostEngine>)> {
+        self.state.lock().hosts.iter().map(|(host, held)| (*host, held.engine.clone())).collect()
+    }
+
+    /// The engines behind the agents of routers, and where those would listen: to be served over a network.
+    pub fn router_engines(&self) -> Vec<(RouterId, SocketAddr, Arc<RouterEngine>)> {
+        let state = self.state.lock();
+        state.routers.iter().map(|(router, held)| (*router, address(&held.config), held.engine.clone())).collect()
     }
 
     /// The bridges that a host has, in the order in which they were made.
@@ -427,6 +438,19 @@ impl Agents for SimulatedFleet {
             ));
         }
         self.host(host)?.put_identity(router, &identity)
+    }
+
+    async fn succeed(
+        &self,
+        host: AgentAt,
+        router: RouterId,
+        order: Succession,
+    ) -> Result<SuccessionReport, AgentProblem> {
+        self.reach(host).await?;
+        let engine = self.host(host)?;
+        let report = blocking(move || engine.succeed(router, &order)).await;
+        self.state.lock().settle(&self.options);
+        report
     }
 
     async fn restart_router_agent(

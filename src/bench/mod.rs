@@ -4,6 +4,7 @@
 pub mod allocate;
 pub mod commands;
 pub mod compare;
+pub mod fleet;
 pub mod query;
 pub mod recover;
 pub mod replay;

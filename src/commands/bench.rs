@@ -10,6 +10,7 @@ use switchback::{
         allocate::{self, AllocateBench},
         commands::{self, CommandsBench, HttpBench},
         compare::{self, CompareBench},
+        fleet::{self, FleetBench},
         query::{self, QueryBench},
         recover::{self, RecoverBench},
         replay::{self, ReplayBench},
@@ -126,6 +127,21 @@ enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// From a restart of the server until all routers were told by it and found as they should be; and what one agent
+    /// that hangs takes from the others. Agents over a kernel in memory, behind the real wire.
+    Fleet {
+        /// Routers, each with a guest network of its own.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=1000))]
+        routers: u32,
+        /// How often the server is restarted.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// How long routers are changed, twice without and twice beside an agent that hangs; 0 for not at all.
+        #[arg(long, default_value_t = 5.0, value_parser = seconds_or_none)]
+        seconds: f64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Opens the log of `bench recover`, in a process of its own.
     #[command(hide = true)]
     Open {
@@ -175,6 +191,10 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn seconds_or_none(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { seconds(text) }
+}
+
 /// Runs the benchmark and prints its one object.
 pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()> {
     let mut note = |done: &str| output.note(done);
@@ -219,6 +239,11 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
             let scratch = Scratch::new(&place.dir)?;
             let bench = RecoverBench { events, seed, directory: scratch.0.clone(), binary: this_program()? };
             (recover::run(&bench, &mut note)?, place.json)
+        }
+        Bench::Fleet { routers, rounds, seconds, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let bench = FleetBench { routers, rounds, seconds, directory: scratch.0.clone() };
+            (fleet::run(&bench, &mut note)?, place.json)
         }
         Bench::Open { directory } => (recover::open(&directory)?, true),
     };
