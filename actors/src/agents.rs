@@ -3,8 +3,10 @@
 
 use async_trait::async_trait;
 use std::net::{Ipv4Addr, SocketAddr};
-use switchback_appliance::{AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push};
-use switchback_events::{HostId, HypervisorType, Mac, RouterId};
+use switchback_appliance::{
+    AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push, SuccessionReport, SuccessionStep,
+};
+use switchback_events::{HostId, HypervisorType, Mac, Position, RouterId};
 
 /// Where a host's agent is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +56,15 @@ pub trait Agents: Send + Sync {
     async fn router_drift(&self, router: &RouterTarget) -> Result<Drift, AgentProblem>;
     /// The digest of the agent that this server would put in place.
     fn agent_digest(&self, router: &RouterTarget) -> String;
+    /// One step of the replacement of a router's appliance by another one beside it; prepared with `upgrade`, its agent is
+    /// this server's own.
+    async fn succeed(
+        &self,
+        router: &RouterTarget,
+        replacement: Position,
+        step: SuccessionStep,
+        upgrade: bool,
+    ) -> Result<SuccessionReport, AgentProblem>;
     /// Restarts a router's agent; with `upgrade`, as this server's own.
     async fn restart_agent(&self, router: &RouterTarget, upgrade: bool) -> Result<(), AgentProblem>;
 }

@@ -50,6 +50,8 @@ pub struct Router {
     pub status: RouterStatus,
     /// It has never been Connected.
     pub creating: bool,
+    /// Another appliance is to take its place.
+    pub replacing: bool,
     pub zone: ZoneId,
     pub cluster: ClusterId,
     pub host: HostId,
@@ -86,18 +88,28 @@ impl Router {
             }
             RouterEvent::StartRequested { host, cluster } => {
                 (self.host, self.cluster) = (*host, *cluster);
-                (self.state, self.status) = (VmState::Starting, RouterStatus::Connecting);
+                (self.state, self.status, self.replacing) = (VmState::Starting, RouterStatus::Connecting, false);
             }
             RouterEvent::RebootRequested {} => {
+                self.replacing = false;
                 (self.state, self.status) = (VmState::Rebooting, RouterStatus::Connecting);
             }
             RouterEvent::ReconnectRequested {} => self.status = RouterStatus::Connecting,
-            RouterEvent::ProvisionRequested {} => {}
+            RouterEvent::ProvisionRequested {}
+            | RouterEvent::SuccessorPrepared {}
+            | RouterEvent::SuccessorServes { .. } => {}
+            RouterEvent::ReplaceRequested {} => self.replacing = true,
+            // The same router, with another agent that is to be found.
+            RouterEvent::Replaced {} => (self.status, self.replacing) = (RouterStatus::Connecting, false),
+            RouterEvent::ReplaceFailed { code, detail } => {
+                self.replacing = false;
+                self.failed = Some((version, code.clone(), detail.clone()));
+            }
             RouterEvent::NicChanged { nic } => {
                 self.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
             }
-            RouterEvent::StopRequested {} => self.state = VmState::Stopping,
-            RouterEvent::DestroyRequested { .. } => self.state = VmState::Destroying,
+            RouterEvent::StopRequested {} => (self.state, self.replacing) = (VmState::Stopping, false),
+            RouterEvent::DestroyRequested { .. } => (self.state, self.replacing) = (VmState::Destroying, false),
             RouterEvent::AgentUpgraded { to, .. } => self.agent_digest = Some(to.clone()),
             RouterEvent::Connected { agent_digest, revision, config_digest } => {
                 (self.state, self.status, self.creating) = (VmState::Running, RouterStatus::Connected, false);
@@ -143,7 +155,7 @@ impl Router {
     /// Nothing is under way.
     pub fn settled(&self) -> bool {
         match self.state {
-            VmState::Running => self.status != RouterStatus::Connecting,
+            VmState::Running => self.status != RouterStatus::Connecting && !self.replacing,
             VmState::Stopped | VmState::Destroyed | VmState::Absent => true,
             _ => false,
         }
@@ -414,6 +426,25 @@ pub(crate) fn reconnect(command: &ReconnectVirtualRouter, facts: &Facts) -> Resu
     Ok(about(id).event(RouterEvent::ReconnectRequested {}))
 }
 
+pub(crate) fn replace(command: &ReplaceVirtualRouter, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.vm_instance_uuid.0;
+    let router = rules::existing::<Router>(facts, "vmInstanceUuid", id)?;
+    if let Some(host) = command.host_uuid.filter(|host| *host != router.host) {
+        rules::existing::<Host>(facts, "hostUuid", host.0)?;
+        let what =
+            format!("hostUuid = `{host}`: a replacement on another host than that of the router, {},", router.host);
+        return Err(Refusal::not_supported(what));
+    }
+    match router.state {
+        VmState::Running if router.replacing => Ok(about(id)),
+        VmState::Running if facts.get::<Host>(router.host)?.connected() => {
+            Ok(about(id).event(RouterEvent::ReplaceRequested {}))
+        }
+        VmState::Running => Err(Refusal::operation(format!("host {} of router {id} is not Connected", router.host))),
+        _ => Err(wrong_state(&router, id, "Running")),
+    }
+}
+
 pub(crate) fn provision(command: &ProvisionVirtualRouterConfig, facts: &Facts) -> Result<Decision, Refusal> {
     let id = command.vm_instance_uuid.0;
     let router = rules::existing::<Router>(facts, "vmInstanceUuid", id)?;
@@ -453,6 +484,16 @@ pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<D
             let from = command.agent_digest_before.clone().unwrap_or_default();
             let to = command.agent_digest.clone().unwrap_or_default();
             decision.add(id, RouterEvent::AgentUpgraded { from, to });
+        }
+        "SuccessorPrepared" if router.replacing => decision.add(id, RouterEvent::SuccessorPrepared {}),
+        "SuccessorServes" if router.replacing => {
+            let [connections, leases, switch_micros] =
+                [command.connections, command.leases, command.switch_micros].map(Option::unwrap_or_default);
+            decision.add(id, RouterEvent::SuccessorServes { connections, leases, switch_micros });
+        }
+        "Replaced" if router.replacing => decision.add(id, RouterEvent::Replaced {}),
+        "ReplaceFailed" if router.replacing => {
+            decision.add(id, RouterEvent::ReplaceFailed { code: code::VR_STATE.to_string(), detail });
         }
         "Stopped" => match router.state {
             VmState::Stopping => decision.add(id, RouterEvent::Stopped {}),

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use std::{fmt, net::SocketAddr, sync::Arc};
 use switchback_appliance::{
     AgentProblem, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck, Observed, Push,
-    ServiceCounters,
+    ServiceCounters, Succession, SuccessionReport,
 };
 use switchback_events::{HostId, Id, Mac, RouterId};
 
@@ -81,6 +81,13 @@ pub trait Agents: Send + Sync + 'static {
     async fn put_agent_binary(&self, host: AgentAt, digest: String, bytes: Arc<Vec<u8>>) -> Result<(), AgentProblem>;
     /// Gives a host the certificate of a router's agent.
     async fn set_identity(&self, host: AgentAt, router: RouterId, identity: Identity) -> Result<(), AgentProblem>;
+    /// One step of the replacement of a router's appliance.
+    async fn succeed(
+        &self,
+        host: AgentAt,
+        router: RouterId,
+        order: Succession,
+    ) -> Result<SuccessionReport, AgentProblem>;
     /// Starts a router's agent again, with another binary where one is named.
     async fn restart_router_agent(
         &self,

@@ -27,7 +27,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck,
-    Observed, Push, ServiceCounters,
+    Observed, Push, ServiceCounters, Succession, SuccessionReport,
 };
 use switchback_events::{Mac, RouterId};
 use tokio::sync::{mpsc, oneshot};
@@ -281,6 +281,16 @@ impl Agents for AgentClient {
     async fn set_identity(&self, host: AgentAt, router: RouterId, identity: Identity) -> Result<(), AgentProblem> {
         let path = format!("/v1/appliances/{router}/identity");
         self.ask(host, Method::POST, &path, body(&identity)?, self.timeouts.other).await
+    }
+
+    async fn succeed(
+        &self,
+        host: AgentAt,
+        router: RouterId,
+        order: Succession,
+    ) -> Result<SuccessionReport, AgentProblem> {
+        let path = format!("/v1/appliances/{router}/successor");
+        self.ask(host, Method::POST, &path, body(&order)?, self.timeouts.config).await
     }
 
     async fn restart_router_agent(

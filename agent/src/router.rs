@@ -11,6 +11,7 @@
 //! packets are passed on, and whatever changes it is one transaction.
 
 use crate::{
+    bootstrap::Started,
     check,
     document::{self, problem},
     kernel::{Kernel, KernelError},
@@ -40,9 +41,9 @@ use switchback_appliance::{
 };
 use switchback_events::{Position, RouterId};
 
-const LAST_GOOD: &str = "last-good.json";
+pub(crate) const LAST_GOOD: &str = "last-good.json";
 /// The highest epoch seen, also where its document could not be applied.
-const EPOCH: &str = "epoch";
+pub(crate) const EPOCH: &str = "epoch";
 
 /// What a router's agent is told once.
 #[derive(Clone, Debug)]
@@ -56,6 +57,10 @@ pub struct RouterSettings {
     /// A dnsmasq or haproxy that died by itself is started again after this long: time enough to see that it did.
     pub restart_after: Duration,
 }
+
+/// The folders of daemons below the agent's.
+pub(crate) const DNSMASQ: &str = "dnsmasq";
+pub(crate) const HAPROXY: &str = "haproxy";
 
 /// A document in force, as it is kept on disk.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -154,7 +159,7 @@ impl RouterEngine {
         let epoch = good.as_ref().map_or(0, |good| good.epoch).max(seen);
         let table = format!("vr_{}", settings.router.0.tail());
         // It may still run, and serve.
-        let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join("haproxy"))?;
+        let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join(HAPROXY))?;
         let applied = Applied { haproxy, ..Applied::default() };
         let state = Mutex::new(State { good, epoch, applied, ..State::default() });
         Ok(Self { kernel, settings, build, table, checks: Arc::default(), state, told: RwLock::default() })
@@ -400,9 +405,15 @@ impl RouterEngine {
         Held { revision: good.revision, epoch: state.epoch, digests, sections }
     }
 
-    /// Whether the services answer.
-    pub fn health(&self) -> Health {
+    /// How it came up, to be said before anybody asks.
+    pub fn found(&self) -> Started {
         let state = self.state.lock();
+        let unwell = self.services_health(&state).into_iter().filter(|(_, service)| !service.healthy);
+        let unwell = unwell.map(|(name, service)| format!("{name}: {}", service.detail)).collect();
+        Started { revision: state.good.as_ref().map_or(0, |good| good.revision), unwell }
+    }
+
+    fn services_health(&self, state: &State) -> BTreeMap<String, ServiceHealth> {
         let mut services = BTreeMap::new();
         if let Some(good) = &state.good {
             let wanted = dnsmasq::render(&good.sections, &self.directory());
@@ -414,6 +425,13 @@ impl RouterEngine {
             }
             services.insert("nftables".to_string(), self.table_health(&state.applied));
         }
+        services
+    }
+
+    /// Whether the services answer.
+    pub fn health(&self) -> Health {
+        let state = self.state.lock();
+        let services = self.services_health(&state);
         Health {
             id: self.settings.router.into(),
             role: "router".to_string(),
@@ -624,11 +642,11 @@ impl RouterEngine {
     }
 
     fn directory(&self) -> PathBuf {
-        self.settings.state_dir.join("dnsmasq")
+        self.settings.state_dir.join(DNSMASQ)
     }
 
     fn balancer(&self) -> PathBuf {
-        self.settings.state_dir.join("haproxy")
+        self.settings.state_dir.join(HAPROXY)
     }
 
     fn keep(&self) -> Option<IpAddr> {

@@ -1,7 +1,7 @@
 //! Running an agent from start to SIGTERM: engine, supervision, server. Called inside an actix system.
 
 use crate::{
-    bootstrap::Bootstrap,
+    bootstrap::{Bootstrap, Started},
     host::{HostEngine, HostSettings},
     kernel::{Kernel, KernelError, LinuxKernel, enter_namespace},
     router::{RouterEngine, RouterSettings},
@@ -106,17 +106,19 @@ pub async fn run_router(options: RouterOptions) -> Result<(), RunError> {
     let settings = RouterSettings {
         router: bootstrap.router,
         listen: Some(bootstrap.listen),
-        state_dir,
+        state_dir: state_dir.clone(),
         restart_after: RESTART_AFTER,
     };
     let kernel: Arc<dyn Kernel> = Arc::new(LinuxKernel::new());
     let engine = Data::new(RouterEngine::open(kernel, settings, Arc::new(Build::own()))?);
-    if let Err(error) = engine.restore() {
+    let restored = engine.restore();
+    if let Err(error) = &restored {
         tracing::error!(%error, "the last good configuration cannot be applied; waiting for a new one");
     }
     supervise(Arc::downgrade(&engine.clone().into_inner()), RouterEngine::supervise);
     let server = server::router(bootstrap.listen, &identity, engine.clone())?;
     tracing::info!(listen = %bootstrap.listen, router = %bootstrap.router, "the router's agent serves");
+    say(&engine, &state_dir, restored.err().map(|error| error.to_string()))?;
     // Without it packets pass, and names and addresses are given: VMs that ask get no answer.
     match server::metadata(METADATA_PORT, engine.clone()) {
         Ok(metadata) => drop(actix_web::rt::spawn(metadata)),
@@ -128,6 +130,17 @@ pub async fn run_router(options: RouterOptions) -> Result<(), RunError> {
     };
     engine.stop();
     served.map_err(RunError::Server)
+}
+
+/// Leaves word of how the agent came up: whoever starts a second appliance of a router waits for it.
+fn say(engine: &RouterEngine, state_dir: &Path, error: Option<String>) -> Result<(), RunError> {
+    let found = engine.found();
+    let started = Started { unwell: error.into_iter().chain(found.unwell).collect(), ..found };
+    let path = state_dir.join(Started::FILE);
+    let failed = |error| RunError::File(path.clone(), error);
+    let fresh = path.with_extension("fresh");
+    let text = serde_json::to_vec(&started).map_err(|error| failed(error.into()))?;
+    fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)).map_err(failed)
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -15,6 +15,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Health, Held, Identity, InterfaceCheck, Push,
+    Succession, SuccessionReport,
 };
 use switchback_events::{Mac, RouterId};
 
@@ -202,6 +203,7 @@ pub fn host(listen: SocketAddr, identity: &Identity, engine: Data<HostEngine>) -
                 .route("/v1/arp", web::post().to(probe))
                 .route("/v1/agents/{digest}", web::put().to(put_binary))
                 .route("/v1/appliances/{router}/identity", web::post().to(put_identity))
+                .route("/v1/appliances/{router}/successor", web::post().to(succeed))
                 .route("/v1/appliances/{router}/agent", web::post().to(restart_agent));
         })
     };
@@ -224,6 +226,10 @@ async fn put_binary(engine: Data<HostEngine>, digest: Path<String>, bytes: web::
 
 async fn put_identity(engine: Data<HostEngine>, router: Path<RouterId>, identity: Json<Identity>) -> Reply<()> {
     blocking(move || engine.put_identity(*router, &identity)).await.map(Json)
+}
+
+async fn succeed(engine: Data<HostEngine>, router: Path<RouterId>, order: Json<Succession>) -> Reply<SuccessionReport> {
+    blocking(move || engine.succeed(*router, &order)).await.map(Json)
 }
 
 async fn restart_agent(engine: Data<HostEngine>, router: Path<RouterId>, restart: Json<AgentRestart>) -> Reply<()> {

@@ -87,6 +87,8 @@ pub struct RouterRecord {
     pub reconnect: bool,
     /// The revision that its agent has reported.
     pub applied: Position,
+    /// The position of the request to replace it, while that is under way.
+    pub replacing: Option<Position>,
     /// Its agent answers, as far as the log knows.
     pub connected: bool,
 }
@@ -418,6 +420,7 @@ impl HostFold {
                 requested_at: at,
                 provision_only: false,
                 reconnect: false,
+                replacing: None,
                 applied: 0,
                 connected: false,
             };
@@ -447,7 +450,7 @@ impl HostFold {
         match event {
             RouterEvent::StartRequested { host, .. } => {
                 request(router, false, false);
-                (router.generation, router.plugged) = (position, 0);
+                (router.generation, router.plugged, router.replacing) = (position, 0, None);
                 router.wanted = true;
                 (router.connected, router.applied) = (false, 0);
                 let before = std::mem::replace(&mut router.host, *host);
@@ -456,7 +459,7 @@ impl HostFold {
             }
             RouterEvent::RebootRequested {} => {
                 request(router, false, false);
-                (router.generation, router.plugged) = (position, 0);
+                (router.generation, router.plugged, router.replacing) = (position, 0, None);
                 (router.connected, router.applied) = (false, 0);
             }
             RouterEvent::ReconnectRequested {} => {
@@ -464,6 +467,12 @@ impl HostFold {
                 router.connected = false;
             }
             RouterEvent::ProvisionRequested {} => request(router, true, false),
+            RouterEvent::ReplaceRequested {} => (router.replacing, router.requested_at) = (Some(position), at),
+            RouterEvent::Replaced {} => {
+                request(router, false, false);
+                (router.connected, router.replacing) = (false, None);
+            }
+            RouterEvent::ReplaceFailed { .. } => router.replacing = None,
             RouterEvent::NicChanged { nic } => {
                 router.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
             }
@@ -479,9 +488,12 @@ impl HostFold {
                 router.nics.retain(|own| own.nic != *nic);
                 self.on_guest.entry(*l3_network).or_default().remove(&id);
             }
-            RouterEvent::StopRequested {} => (router.wanted, router.requested_at) = (false, at),
+            RouterEvent::StopRequested {} => {
+                (router.wanted, router.requested_at, router.replacing) = (false, at, None);
+            }
             RouterEvent::DestroyRequested { .. } => {
                 (router.wanted, router.destroying, router.requested_at) = (false, true, at);
+                router.replacing = None;
             }
             RouterEvent::StopFailed { .. } => {
                 (router.wanted, router.connected, router.requested_at) = (true, false, at);

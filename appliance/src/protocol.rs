@@ -13,6 +13,7 @@
 //! | `POST /v1/arp` | host | [`ArpProbe`] → the MAC that answered, or `null` |
 //! | `PUT /v1/agents/{digest}` | host | the bytes of an agent binary |
 //! | `POST /v1/appliances/{router}/identity` | host | [`Identity`]: the certificate of the router's agent |
+//! | `POST /v1/appliances/{router}/successor` | host | [`Succession`] → [`SuccessionReport`] |
 //! | `POST /v1/appliances/{router}/agent` | host | [`AgentRestart`] → [`Health`] of the new agent process is up to the caller |
 //!
 //! A problem is any status from 400 with an [`AgentProblem`].
@@ -250,6 +251,65 @@ pub struct AgentRestart {
     /// A binary put in place before by `PUT /v1/agents/{digest}`; none: the one that runs.
     #[serde(default)]
     pub digest: Option<String>,
+}
+
+/// One step of the replacement of an appliance by another one beside it. Every step may be asked for again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Succession {
+    /// Which replacement: the position of the event that asked for it.
+    pub replacement: Position,
+    /// What to do.
+    pub step: SuccessionStep,
+    /// With [`SuccessionStep::Prepare`]: the binary of the agent, where it is to be another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Steps of a [`Succession`], in their order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SuccessionStep {
+    /// Make a second appliance beside the first, with the same document, plugged in nowhere, and see whether it is well.
+    Prepare,
+    /// Give it the connections, and plug it in where the first was.
+    TakeOver,
+    /// It is well there: remove the first.
+    Finish,
+    /// Plug the first in again, and remove the second.
+    GoBack,
+}
+
+/// How far a replacement is.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuccessionReport {
+    /// Which of the two serves, and whether the other one is there still.
+    pub stage: SuccessionStage,
+    /// Connections that the second was given.
+    #[serde(default)]
+    pub connections: u64,
+    /// Leases that it was given.
+    #[serde(default)]
+    pub leases: u64,
+    /// Microseconds that plugging it in took.
+    #[serde(default)]
+    pub switch_micros: u64,
+}
+
+/// Stages of a replacement.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SuccessionStage {
+    /// There is no second appliance.
+    #[default]
+    Alone,
+    /// The first serves; the second is well, and plugged in nowhere.
+    Prepared,
+    /// The second serves; the first is there, and plugged in nowhere.
+    Serving,
+    /// The second serves, and is the only one.
+    Finished,
 }
 
 /// Why an agent did not do as asked.

@@ -117,6 +117,7 @@ commands!(
     DeleteVmHostname,
     ReportVmStatus,
     ReconnectVirtualRouter,
+    ReplaceVirtualRouter,
     ProvisionVirtualRouterConfig,
     ReportApplianceStatus,
     CreateVip,

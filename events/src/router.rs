@@ -32,6 +32,24 @@ pub enum RouterEvent {
     ReconnectRequested {},
     /// Apply the services again, without touching the agent.
     ProvisionRequested {},
+    /// Another appliance is to take the place of the one that serves.
+    ReplaceRequested {},
+    /// It is there, beside the one that serves, and is well.
+    SuccessorPrepared {},
+    /// It serves, with the connections and leases that it was given; the one before it waits.
+    SuccessorServes {
+        connections: u64,
+        leases: u64,
+        /// How long plugging it in took.
+        switch_micros: u64,
+    },
+    /// It was found where the one before it was, and that one is gone.
+    Replaced {},
+    /// The one that served before serves on.
+    ReplaceFailed {
+        code: String,
+        detail: String,
+    },
     DestroyRequested {
         l3_networks: Vec<L3NetworkId>,
     },

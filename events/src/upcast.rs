@@ -42,6 +42,8 @@ const STEPS: &[Step] = &[
     (StreamKind::IpRange, 3, same),
     // A nic may be in security groups.
     (StreamKind::VmInstance, 4, same),
+    // A router may be replaced.
+    (StreamKind::Router, 2, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

@@ -679,6 +679,11 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", RouterEvent::RebootRequested {}.into());
     add("full", RouterEvent::ReconnectRequested {}.into());
     add("full", RouterEvent::ProvisionRequested {}.into());
+    add("full", RouterEvent::ReplaceRequested {}.into());
+    add("full", RouterEvent::SuccessorPrepared {}.into());
+    add("full", RouterEvent::SuccessorServes { connections: 1 << 40, leases: 3, switch_micros: 900 }.into());
+    add("full", RouterEvent::Replaced {}.into());
+    add("full", RouterEvent::ReplaceFailed { code: text("VR.1000"), detail: text("why") }.into());
     add("full", RouterEvent::DestroyRequested { l3_networks: l3_networks() }.into());
     add("full", RouterEvent::AgentUpgraded { from: text("0a"), to: text("0b") }.into());
     let connected = RouterEvent::Connected { agent_digest: text("0b"), revision: 1 << 40, config_digest: text("0c") };

@@ -590,6 +590,7 @@ mod tests {
         for (name, concept) in [
             ("CreateVirtualRouterOffering", "Offerings"),
             ("ReconnectVirtualRouter", "Virtual routers"),
+            ("ReplaceVirtualRouter", "Virtual routers"),
             ("AddHostRouteToL3Network", "L3 networks"),
             ("GetAgentToken", "Hosts"),
             ("AddIpv6Range", "IP ranges and addresses"),

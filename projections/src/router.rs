@@ -72,7 +72,12 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             set().put("state", "Rebooting").put("status", "Connecting").put("statusReason", Val::Null)
         }
         RouterEvent::ReconnectRequested {} => set().put("status", "Connecting").put("statusReason", Val::Null),
-        RouterEvent::ProvisionRequested {} => return Ok(vec![]),
+        RouterEvent::ProvisionRequested {}
+        | RouterEvent::ReplaceRequested {}
+        | RouterEvent::SuccessorPrepared {}
+        | RouterEvent::SuccessorServes { .. } => return Ok(vec![]),
+        RouterEvent::Replaced {} => set().put("status", "Connecting").put("statusReason", Val::Null),
+        RouterEvent::ReplaceFailed { code: _, detail } => set().put("lastError", detail),
         RouterEvent::DestroyRequested { .. } => set().put("state", "Destroying"),
         RouterEvent::AgentUpgraded { from: _, to } => set().put("agentDigest", to),
         RouterEvent::Connected { agent_digest, revision, config_digest } => {

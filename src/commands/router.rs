@@ -53,6 +53,15 @@ enum RouterCommand {
         /// Name, uuid or the beginning of it.
         router: String,
     },
+    /// Put another appliance in its place, without loss: made beside it, given its connections and leases, plugged in where
+    /// it was.
+    Replace {
+        /// Name, uuid or the beginning of it.
+        router: String,
+        /// The host to place it on, by uuid: not another one yet.
+        #[arg(long)]
+        host: Option<String>,
+    },
     /// What it does with a packet (not supported yet).
     Explain {
         /// Name, uuid or the beginning of it, and the packet.
@@ -74,7 +83,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let flags = arguments.client.over(outer);
     output.format = flags.format();
-    if !matches!(arguments.command, RouterCommand::Reconnect { .. }) {
+    if !matches!(arguments.command, RouterCommand::Reconnect { .. } | RouterCommand::Replace { .. }) {
         flags.refuse_command_flags("this command")?;
     }
     if !matches!(arguments.command, RouterCommand::List { .. } | RouterCommand::Config { .. }) {
@@ -104,6 +113,16 @@ pub fn run(
             let message = message::find("ReconnectVirtualRouter", &[])?;
             let uuid = resolve(&client, &router, None)?;
             let reply = client.command(message.name, &body("vmInstanceUuid", &uuid), &flags)?;
+            views::command(message, &reply, flags.dry_run, output)
+        }
+        RouterCommand::Replace { router, host } => {
+            let client = Client::new(&flags, environment)?;
+            let message = message::find("ReplaceVirtualRouter", &[])?;
+            let mut parameters = body("vmInstanceUuid", &resolve(&client, &router, None)?);
+            if let (Some(parameters), Some(host)) = (parameters.as_object_mut(), host) {
+                parameters.insert("hostUuid".to_string(), host.into());
+            }
+            let reply = client.command(message.name, &parameters, &flags)?;
             views::command(message, &reply, flags.dry_run, output)
         }
         RouterCommand::Explain { .. } => Err(Failure::not_supported("router explain")),

@@ -17,7 +17,7 @@ use switchback_agent::{
     simulated::SimulatedFleet,
 };
 use switchback_appliance::*;
-use switchback_events::{HypervisorType, Mac, RouterId};
+use switchback_events::{HypervisorType, Mac, Position, RouterId};
 
 /// Real and simulated agents.
 pub struct Fleet {
@@ -83,6 +83,16 @@ impl Fleet {
             Some(real) if host.hypervisor_type == HypervisorType::KVM => &real.client,
             _ => self.simulated.as_ref(),
         }
+    }
+
+    /// Gives a host this server's own agent, and tells its digest.
+    async fn put_program(&self, host: &HostTarget) -> Result<String, AgentProblem> {
+        let (digest, bytes) = match self.real_for(host) {
+            Some(real) => real.program().clone(),
+            None => self.simulated_program.lock().clone(),
+        };
+        self.calls(host).put_agent_binary(host_at(host), digest.clone(), bytes).await?;
+        Ok(digest)
     }
 
     fn real_for(&self, host: &HostTarget) -> Option<&Real> {
@@ -161,19 +171,23 @@ impl Agents for Fleet {
         }
     }
 
+    async fn succeed(
+        &self,
+        router: &RouterTarget,
+        replacement: Position,
+        step: SuccessionStep,
+        upgrade: bool,
+    ) -> Result<SuccessionReport, AgentProblem> {
+        let upgrade = upgrade && step == SuccessionStep::Prepare;
+        let digest = if upgrade { Some(self.put_program(&router.host).await?) } else { None };
+        let order = Succession { replacement, step, digest };
+        self.calls(&router.host).succeed(host_at(&router.host), router.id, order).await
+    }
+
     async fn restart_agent(&self, router: &RouterTarget, upgrade: bool) -> Result<(), AgentProblem> {
-        let calls = self.calls(&router.host);
-        let host = host_at(&router.host);
-        let mut restart = AgentRestart::default();
-        if upgrade {
-            let (digest, bytes) = match self.real_for(&router.host) {
-                Some(real) => real.program().clone(),
-                None => self.simulated_program.lock().clone(),
-            };
-            calls.put_agent_binary(host, digest.clone(), bytes).await?;
-            restart.digest = Some(digest);
-        }
-        calls.restart_router_agent(host, router.id, restart).await
+        let digest = if upgrade { Some(self.put_program(&router.host).await?) } else { None };
+        let restart = AgentRestart { digest };
+        self.calls(&router.host).restart_router_agent(host_at(&router.host), router.id, restart).await
     }
 }
 

@@ -10,6 +10,7 @@ mod leftovers;
 mod metadata;
 mod nics;
 mod repair;
+mod replacement;
 mod router;
 mod security_groups;
 mod services;

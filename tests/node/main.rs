@@ -25,6 +25,7 @@ mod ownership;
 mod refusals;
 mod refused_reads;
 mod refused_states;
+mod replacement;
 mod replay;
 mod requests;
 mod resource_configs;

@@ -189,6 +189,7 @@ impl Reconcilers {
                 | RouterEvent::RebootRequested {}
                 | RouterEvent::ReconnectRequested {}
                 | RouterEvent::ProvisionRequested {}
+                | RouterEvent::ReplaceRequested {}
                 | RouterEvent::DestroyRequested { .. },
             ) => match self.state::<Router>(id) {
                 Some(router) => outcome(router.settled(), &router.failed),

@@ -413,6 +413,9 @@ pub(super) fn appliance_report(uuid: RouterId, status: &str) -> ReportApplianceS
         agent_digest_before: None,
         revision: None,
         config_digest: None,
+        connections: None,
+        leases: None,
+        switch_micros: None,
         section: None,
         detail: None,
     }

@@ -14,6 +14,7 @@
 mod applied;
 mod arp;
 mod host_worker;
+mod replacement;
 mod replay;
 mod router_worker;
 mod service_worker;
@@ -427,6 +428,7 @@ fn asks(event: &Event) -> bool {
                 | RouterEvent::RebootRequested {}
                 | RouterEvent::ReconnectRequested {}
                 | RouterEvent::ProvisionRequested {}
+                | RouterEvent::ReplaceRequested {}
                 | RouterEvent::DestroyRequested { .. }
                 | RouterEvent::Disconnected { .. }
         ),

@@ -1,7 +1,7 @@
 //! The worker of one router: connects its agent, and keeps its configuration what the log implies. Every connect
 //! replays the router's full history from the log; between connects the fold is carried on.
 
-use super::{Reconcilers, RouterReplay, host_worker::appliance_report, now};
+use super::{Reconcilers, RouterReplay, host_worker::appliance_report, now, replacement};
 use crate::{Host, Router, VmState, agents::RouterTarget};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
@@ -35,15 +35,15 @@ const REST_MAX: (u32, Duration) = (4, Duration::from_millis(500));
 
 /// What the worker remembers between its steps.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     /// The last request to connect that was answered.
     connected: Position,
     /// The digest and revision that the agent has.
-    applied: Option<(String, Position)>,
+    pub(super) applied: Option<(String, Position)>,
     /// The router's history as far as it was read.
     replay: Option<RouterReplay>,
     /// The agent's process, by its own word.
-    boot_id: Option<String>,
+    pub(super) boot_id: Option<String>,
     appliance_failures: u32,
     /// Steps in a row that came to nothing.
     troubles: u32,
@@ -54,7 +54,7 @@ struct Memory {
     /// Steps in a row that told the agent something new.
     streak: u32,
     /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
-    reported: Position,
+    pub(super) reported: Position,
 }
 
 /// Works until the router is gone.
@@ -83,6 +83,12 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
             memory.connected == 0 && reconcilers.state::<Host>(record.host).is_some_and(|host| host.connected());
         if (!record.connected || host_first) && !carried(&reconcilers, &target, &record, &mut memory).await {
             pause = Some(WAIT);
+            continue;
+        }
+        if let Some(replacement) = record.replacing
+            && replacement::carry_out(&reconcilers, &target, replacement, &mut memory).await
+        {
+            wake.notify_one();
             continue;
         }
         if !plugged(&reconcilers, &record) {

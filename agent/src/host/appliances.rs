@@ -6,11 +6,12 @@
 //!                    └── another generation: all anew             └── ended: started again, same namespace
 //! ```
 
-use super::{HostSettings, Outcome, Site, plugs, record::MadeAppliance};
+use super::{HostSettings, Outcome, Site, plugs, record::MadeAppliance, succession};
 use crate::{
-    bootstrap::{Bootstrap, IDENTITY},
+    bootstrap::{Bootstrap, IDENTITY, Started},
     check,
     kernel::{House, Kernel, KernelError, LinkChange, ProcessId, Route, Spawn, Tell},
+    router::{DNSMASQ, LAST_GOOD},
 };
 use ipnet::{IpNet, Ipv4Net};
 use std::{
@@ -32,6 +33,30 @@ pub fn namespace(settings: &HostSettings, router: RouterId) -> String {
 /// Where the files of a router are.
 pub fn directory(state_dir: &Path, router: RouterId) -> PathBuf {
     state_dir.join("routers").join(router.to_string())
+}
+
+/// Where an appliance lives: its namespace and its files.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The network namespace.
+    pub namespace: String,
+    /// The state directory of its agent. A router has two places: a successor is made in the one that is not in use.
+    pub files: PathBuf,
+}
+
+impl Home {
+    /// Of a router's appliance.
+    pub fn of(settings: &HostSettings, router: RouterId, second: bool) -> Home {
+        let first = directory(&settings.state_dir, router);
+        let files = if second { first.with_file_name(format!("{router}b")) } else { first };
+        Home { namespace: namespace(settings, router), files }
+    }
+
+    /// Where the one beside it lives until it has its place.
+    pub fn of_successor(settings: &HostSettings, router: RouterId, second: bool) -> Home {
+        let home = Home::of(settings, router, !second);
+        Home { namespace: format!("{}n", home.namespace), ..home }
+    }
 }
 
 /// Keeps the certificate of a router's agent.
@@ -74,6 +99,10 @@ fn bring_up(
     let same = made
         .as_ref()
         .is_some_and(|made| made.config.generation == config.generation && made.config.management == config.management);
+    if let Some(held) = made.as_ref().filter(|made| same && succession::has_changed_places(made)) {
+        // Both are there, and the one that serves does not have the usual names: nothing is changed until one is gone.
+        return if held.config == *config { Ok(()) } else { Err("it is being replaced".to_string()) };
+    }
     let reachable = management_end(config).is_some_and(|end| site.links.contains_key(end));
     let fresh = !same || !reachable || !site.namespaces.contains(&name);
     if fresh {
@@ -95,16 +124,20 @@ fn bring_up(
     }
     let held = made.take();
     let binary = held.as_ref().and_then(|held| held.binary.clone());
-    let running = held.map(|held| held.process).filter(|process| !fresh && kernel.alive(process));
+    let running = held.as_ref().map(|held| held.process).filter(|process| !fresh && kernel.alive(process));
+    // What is made afresh has the first place, and nothing beside it.
+    let (second, replacement, successor) =
+        held.filter(|_| !fresh).map_or((false, 0, None), |held| (held.second, held.replacement, held.successor));
+    let home = Home::of(site.settings, router, second);
     let process = match running {
         Some(process) => process,
         None => {
             actions.push(format!("start the agent of {name}"));
-            start(site, router, config, binary.as_deref())?
+            start(site, router, &home, config, binary.as_deref())?
         }
     };
-    *made = Some(MadeAppliance { config: config.clone(), process, binary });
-    wait(site, router, config, &process)
+    *made = Some(MadeAppliance { config: config.clone(), process, binary, second, replacement, successor });
+    wait(site, &home, config, &process)
 }
 
 /// The host's end of the plug that the agent is reached by.
@@ -114,7 +147,7 @@ fn management_end(config: &ApplianceConfig) -> Option<&String> {
 }
 
 /// What the host gives an appliance, so that its agent can be reached.
-fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, ipnet::PrefixLenError> {
+pub(super) fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, ipnet::PrefixLenError> {
     let interface = management.interface.clone();
     let net = IpNet::new(management.ip.into(), management.prefix_length)?;
     let mut changes = vec![
@@ -134,14 +167,21 @@ fn management_links(management: &ManagementAddress) -> Result<Vec<LinkChange>, i
 pub fn start(
     site: &Site<'_>,
     router: RouterId,
+    home: &Home,
     config: &ApplianceConfig,
     binary: Option<&str>,
 ) -> Result<ProcessId, String> {
     let settings = site.settings;
-    let files = directory(&settings.state_dir, router);
-    let bootstrap = Bootstrap { router, listen: address(&config.management), identity: PathBuf::from(IDENTITY) };
+    let files = home.files.clone();
+    // The certificate is kept in the first place only.
+    let identity = match directory(&settings.state_dir, router) {
+        first if first == files => PathBuf::from(IDENTITY),
+        first => first.join(IDENTITY),
+    };
+    let bootstrap = Bootstrap { router, listen: address(&config.management), identity };
     let text = serde_json::to_vec(&bootstrap).map_err(|error| error.to_string())?;
     site.kernel.write(&files.join(Bootstrap::FILE), &text, 0o600).map_err(|error| error.to_string())?;
+    site.kernel.remove(&files.join(Started::FILE)).map_err(|error| error.to_string())?;
     let program = match binary {
         Some(digest) => super::binaries::path(&settings.state_dir, digest),
         None => settings.program.clone(),
@@ -150,7 +190,7 @@ pub fn start(
     args.extend(["--state-dir".to_string(), files.display().to_string()]);
     let needs_run = files.starts_with("/run") || program.starts_with("/run");
     let house = House {
-        namespace: namespace(settings, router),
+        namespace: home.namespace.clone(),
         private_run: !needs_run,
         files: Vec::new(),
         hostname: Some(format!("vr-{}", router.0.tail())),
@@ -166,11 +206,10 @@ fn log_filter() -> std::collections::BTreeMap<String, String> {
 }
 
 /// Waits for an agent to accept connections; one that does not is ended, to be started again.
-pub fn wait(site: &Site<'_>, router: RouterId, config: &ApplianceConfig, process: &ProcessId) -> Result<(), String> {
-    let name = namespace(site.settings, router);
-    site.kernel.wait_accepting(&name, address(&config.management), process, PATIENCE).map_err(|error| {
+pub fn wait(site: &Site<'_>, home: &Home, config: &ApplianceConfig, process: &ProcessId) -> Result<(), String> {
+    site.kernel.wait_accepting(&home.namespace, address(&config.management), process, PATIENCE).map_err(|error| {
         end(site.kernel, process);
-        let log = directory(&site.settings.state_dir, router).join("agent.log");
+        let log = home.files.join("agent.log");
         let log = site.kernel.read(&log).ok().flatten().unwrap_or_default();
         let last = log.lines().last().unwrap_or("it said nothing");
         format!("the router's agent does not come up: {error}; its last words: {last}")
@@ -195,10 +234,14 @@ fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) ->
     let kernel = site.kernel;
     if let Some(made) = made {
         plugs::remove(site, &made.config.plugs)?;
+        succession::discard(site, router, made)?;
+        if made.second {
+            kernel.remove(&Home::of(site.settings, router, true).files)?;
+        }
     }
     kernel.remove_namespace(&namespace(site.settings, router))?;
     let files = directory(&site.settings.state_dir, router);
-    for name in ["last-good.json", "dnsmasq", "agent.log"] {
+    for name in [LAST_GOOD, DNSMASQ, "agent.log"] {
         kernel.remove(&files.join(name))?;
     }
     Ok(())

@@ -24,7 +24,10 @@ impl HostEngine {
         self.kernel.write(&path(directory, digest), bytes, 0o755).map_err(failed)?;
         let made = &mut state.record.made;
         made.binaries.insert(digest.to_string());
-        let used: Vec<&String> = made.appliances.values().filter_map(|held| held.binary.as_ref()).collect();
+        let of_successor = |held: &super::record::MadeAppliance| held.successor.as_ref()?.binary.clone();
+        let held = made.appliances.values();
+        let used: Vec<String> =
+            held.flat_map(|held| held.binary.clone().into_iter().chain(of_successor(held))).collect();
         let unused = |held: &&String| *held != digest && !used.contains(held);
         let unused: Vec<String> = made.binaries.iter().filter(unused).cloned().collect();
         for digest in unused {
@@ -46,14 +49,18 @@ impl HostEngine {
         {
             return Err(invalid("agent", format!("no binary with digest `{digest}` was put in place")));
         }
+        if super::succession::has_changed_places(&made) {
+            return Err(problem(AgentProblemCode::Failed, format!("router {router} is being replaced")));
+        }
         let failed = |detail: String| problem(AgentProblemCode::Failed, detail);
         let site = self.site().map_err(|error| failed(error.to_string()))?;
         let before = made.binary.clone();
         made.binary = restart.digest.clone().or(before.clone());
         let start = |made: &mut super::record::MadeAppliance| {
             appliances::end(site.kernel, &made.process);
-            made.process = appliances::start(&site, router, &made.config, made.binary.as_deref())?;
-            appliances::wait(&site, router, &made.config, &made.process)
+            let home = appliances::Home::of(&self.settings, router, made.second);
+            made.process = appliances::start(&site, router, &home, &made.config, made.binary.as_deref())?;
+            appliances::wait(&site, &home, &made.config, &made.process)
         };
         let mut done = start(&mut made);
         if let Err(why) = &done

@@ -13,6 +13,7 @@ mod plugs;
 mod realisation;
 mod record;
 mod security_group;
+mod succession;
 mod vms;
 
 pub use record::Made;
@@ -122,6 +123,7 @@ impl HostEngine {
 
     /// Brings back what the last document asks for, as after a restart of the agent or of the machine.
     pub fn restore(&self) {
+        self.resume_successions();
         let mut state = self.state.lock();
         if state.record.host.is_some() {
             let sections = state.record.sections.clone();
@@ -382,7 +384,7 @@ impl HostEngine {
             .made
             .appliances
             .iter()
-            .filter(|(_, held)| !self.kernel.alive(&held.process))
+            .filter(|(_, held)| !self.kernel.alive(&held.process) && !succession::has_changed_places(held))
             .map(|(router, _)| *router)
             .collect();
         for router in dead {

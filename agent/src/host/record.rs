@@ -4,7 +4,7 @@ use crate::kernel::{Kernel, KernelError, ProcessId};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
-use switchback_appliance::{ApplianceConfig, HostSections, VmConfig};
+use switchback_appliance::{ApplianceConfig, HostSections, SuccessionReport, VmConfig};
 use switchback_events::{Id, Position, RouterId, VmInstanceId};
 
 const FILE: &str = "host.json";
@@ -59,6 +59,47 @@ pub struct MadeAppliance {
     pub process: ProcessId,
     /// The binary of its agent, where it is not the host's own.
     pub binary: Option<String>,
+    /// Its files are in the second of the two places that a router has.
+    #[serde(default)]
+    pub second: bool,
+    /// The replacement that it came by last; 0 for none.
+    #[serde(default)]
+    pub replacement: Position,
+    /// Another one that is to take its place.
+    #[serde(default)]
+    pub successor: Option<Successor>,
+}
+
+/// An appliance beside the one whose place it is to take.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Successor {
+    /// For which replacement.
+    pub replacement: Position,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its agent.
+    pub process: ProcessId,
+    /// The binary of its agent, where it is not the host's own.
+    pub binary: Option<String>,
+    /// The leases that it began with.
+    pub leases: String,
+    /// What it was given, and how long that took.
+    pub report: SuccessionReport,
+}
+
+/// How far a successor is. It is noted before it is so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// It is being made: if the agent ends now, it goes.
+    Making,
+    /// It waits.
+    Prepared,
+    /// It has the place of the other one, which waits.
+    Serving,
+    /// The other one goes.
+    Finishing,
 }
 
 /// A VM of the lab.

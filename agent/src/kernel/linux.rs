@@ -1,8 +1,8 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, TableChange,
-    Talk, Tell, arp, namespace, netlink, probe,
+    Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Spawn,
+    TableChange, Talk, Tell, arp, connections, namespace, netlink, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -95,6 +95,42 @@ impl Kernel for LinuxKernel {
 
     fn remove_namespace(&self, name: &str) -> Result<()> {
         namespace::remove(name)
+    }
+
+    fn rename_namespace(&self, from: &str, to: &str) -> Result<()> {
+        namespace::rename(from, to)
+    }
+
+    fn copy_connections(&self, from: &str, to: &str, known: &mut Known) -> Result<usize> {
+        let all = namespace::within(from, connections::all)?;
+        namespace::within(to, || connections::add(&all, known))
+    }
+
+    fn copy_neighbours(&self, from: &str, to: &str) -> Result<()> {
+        let known = parse_neighbours(&process::run("ip", &["-n", from, "-j", "neigh", "show"], None)?)?;
+        let text: String = known.iter().map(|line| format!("neigh replace {line} nud stale\n")).collect();
+        process::run("ip", &["-n", to, "-force", "-batch", "-"], Some(&text)).map(|_| ())
+    }
+
+    fn announce_all(&self, inside: &str) -> Result<()> {
+        namespace::within(inside, || {
+            for link in netlink::links()? {
+                let Some(mac) = link.mac.filter(|mac| *mac != Mac([0; 6])) else { continue };
+                let ips = |net: &IpNet| match net {
+                    IpNet::V4(net) => Some(net.addr()),
+                    IpNet::V6(_) => None,
+                };
+                arp::announce(&link.name, mac, &link.addresses.iter().filter_map(ips).collect::<Vec<_>>())?;
+                for net in &link.addresses {
+                    if let IpNet::V6(net) = net
+                        && let Err(error) = probe::advertise(&link.name, mac, net.addr())
+                    {
+                        tracing::warn!(%error, "neighbours are not told of an address");
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     fn check_table(&self, name: &str, text: &str) -> Result<()> {
@@ -202,6 +238,24 @@ impl Kernel for LinuxKernel {
         patience: Duration,
     ) -> Result<()> {
         probe::wait_accepting(namespace, address, process, patience)
+    }
+
+    fn word(&self, file: &Path, process: &ProcessId, patience: Duration) -> Result<String> {
+        let failed = |detail: &str| KernelError::new(format!("wait for `{}`", file.display()), detail);
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            let lives = process::alive(process);
+            if let Some(text) = self.read(file)? {
+                return Ok(text);
+            }
+            if !lives {
+                return Err(failed("the process ended"));
+            }
+            if std::time::Instant::now() > deadline {
+                return Err(failed("nothing in time"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn announce(&self, interface: &str, mac: Mac, ips: &[Ipv4Addr]) -> Result<()> {
@@ -320,6 +374,7 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
         LinkChange::Rename(from, to) => {
             return vec![format!("link set {from} down"), format!("link set {from} name {to}")];
         }
+        LinkChange::RenameUp(from, to) => format!("link set {from} name {to}"),
         LinkChange::AddAddress(name, IpNet::V4(net)) => format!("addr add {net} broadcast + dev {name}"),
         // It has one holder, which the log says: nobody else need be asked first.
         LinkChange::AddAddress(name, net) => format!("addr add {net} dev {name} nodad"),
@@ -353,6 +408,26 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
         }
     };
     vec![one]
+}
+
+/// Neighbours whose hardware address is known, as `ip neigh` takes them.
+fn parse_neighbours(printed: &[u8]) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Printed {
+        dst: IpAddr,
+        dev: String,
+        lladdr: Option<String>,
+    }
+    if printed.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let all: Vec<Printed> =
+        serde_json::from_slice(printed).map_err(|error| KernelError::new("read the neighbours", error))?;
+    let line = |found: Printed| {
+        let mac: Mac = found.lladdr?.parse().ok()?;
+        Some(format!("{} lladdr {mac} dev {}", found.dst, found.dev))
+    };
+    Ok(all.into_iter().filter_map(line).collect())
 }
 
 fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
@@ -394,6 +469,15 @@ mod tests {
         let routes =
             parse_routes(br#"[{"dst":"fd00::/64","dev":"eth0"},{"dst":"default","gateway":"fd00::1","dev":"eth0"}]"#);
         assert_eq!(routes.unwrap()[0].destination, Ipv6Net::default().into());
+    }
+
+    #[test]
+    fn neighbours_that_have_not_answered_are_not_known() {
+        let printed = br#"[{"dst":"10.0.0.7","dev":"eth1","lladdr":"fa:00:00:00:00:01","state":["REACHABLE"]},
+            {"dst":"10.0.0.8","dev":"eth1","state":["FAILED"]},{"dst":"fe80::1","dev":"eth1","lladdr":"fa:00:00:00:00:02"}]"#;
+        let known = parse_neighbours(printed).unwrap();
+        assert_eq!(known, ["10.0.0.7 lladdr fa:00:00:00:00:01 dev eth1", "fe80::1 lladdr fa:00:00:00:00:02 dev eth1"]);
+        assert!(parse_neighbours(b" \n").unwrap().is_empty());
     }
 
     #[test]

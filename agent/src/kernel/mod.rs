@@ -4,6 +4,7 @@
 //! **Invariant:** nothing outside this folder runs a program or touches the network stack.
 
 mod arp;
+mod connections;
 mod linux;
 mod namespace;
 mod netlink;
@@ -88,6 +89,8 @@ pub enum LinkChange {
     Mtu(String, u32),
     /// The link is down for a moment.
     Rename(String, String),
+    /// The same while it is up; older kernels refuse that.
+    RenameUp(String, String),
     AddAddress(String, IpNet),
     DeleteAddress(String, IpNet),
     /// Adds the route, or replaces the one to the same destination.
@@ -249,6 +252,9 @@ pub struct Tuple {
     pub destination_port: u16,
 }
 
+/// Connections that were copied, as their first packets came.
+pub type Known = std::collections::BTreeSet<Vec<u8>>;
+
 /// What the agent asks of a machine. One instance belongs to one network namespace: the one the agent runs in.
 pub trait Kernel: Send + Sync + 'static {
     /// The links of this namespace.
@@ -268,6 +274,17 @@ pub trait Kernel: Send + Sync + 'static {
     fn add_namespace(&self, name: &str) -> Result<()>;
     /// Kills every process in a namespace, waits for them and removes it. No such namespace: nothing to do.
     fn remove_namespace(&self, name: &str) -> Result<()>;
+
+    /// Puts the namespace `from` in the place of `to`: whatever runs in that is killed. Asked again after it was cut
+    /// off, it goes on.
+    fn rename_namespace(&self, from: &str, to: &str) -> Result<()>;
+    /// Gives a namespace the connections that another one tracks, with their translations, states and timeouts, as far as
+    /// they are not among the `known`, and says how many. Those that it has already stay as they are.
+    fn copy_connections(&self, from: &str, to: &str, known: &mut Known) -> Result<usize>;
+    /// Gives a namespace the hardware addresses of the neighbours that another one knows: it need not ask for them.
+    fn copy_neighbours(&self, from: &str, to: &str) -> Result<()>;
+    /// Tells the neighbours on all links of a namespace which addresses are behind them.
+    fn announce_all(&self, inside: &str) -> Result<()>;
 
     /// Whether the kernel would accept this table (`table inet <name> { <text> }`).
     fn check_table(&self, name: &str, text: &str) -> Result<()>;
@@ -316,6 +333,8 @@ pub trait Kernel: Send + Sync + 'static {
         process: &ProcessId,
         patience: Duration,
     ) -> Result<()>;
+    /// Waits until `process` has left a file, or is gone, and gives what is in it.
+    fn word(&self, file: &Path, process: &ProcessId, patience: Duration) -> Result<String>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
     /// Says one line to a process by its socket, and gives all that it answers until it closes.

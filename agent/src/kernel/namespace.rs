@@ -99,6 +99,34 @@ fn inhabitants(file: &Path) -> Vec<ProcessId> {
         .collect()
 }
 
+/// Puts the namespace `from` in the place of `to`, and kills whatever runs in that.
+pub fn rename(from: &str, to: &str) -> Result<()> {
+    let (before, after) = (path(from), path(to));
+    let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("rename namespace {from}"), detail);
+    let number = |file: &Path| fs::metadata(file).map(|found| (found.dev(), found.ino())).ok();
+    // Cut off after the second step, both names are of one namespace.
+    if number(&before) != number(&after) {
+        remove(to)?;
+        fs::OpenOptions::new().write(true).create_new(true).open(&after).map_err(|error| failed(&error))?;
+        if let Err(error) = mount(Some(&before), &after, NOTHING, MsFlags::MS_BIND, NOTHING) {
+            let _ = fs::remove_file(&after);
+            return Err(failed(&error));
+        }
+    }
+    let _ = umount2(&before, MntFlags::MNT_DETACH);
+    fs::remove_file(&before).map_err(|error| failed(&error))
+}
+
+/// Does something in a namespace, on a thread of its own.
+pub fn within<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let inside = || {
+        enter(name)?;
+        work()
+    };
+    let failed = || KernelError::new(format!("work in namespace {name}"), "a panic");
+    std::thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|_| Err(failed()))
+}
+
 /// Moves the calling thread, and sockets that it opens from now on, into a namespace.
 pub fn enter(name: &str) -> Result<()> {
     let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("enter namespace {name}"), detail);

@@ -20,26 +20,26 @@ use std::{
 };
 use switchback_events::Mac;
 
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const DUMP: u16 = 0x300;
-const NESTED: u16 = 0x8000;
+pub(super) const REQUEST: u16 = 1;
+pub(super) const ACK: u16 = 4;
+pub(super) const DUMP: u16 = 0x300;
+pub(super) const NESTED: u16 = 0x8000;
 const KIND: u16 = 0x3fff;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 /// `NFNL_SUBSYS_CTNETLINK`.
-const CONNECTIONS: u16 = 1 << 8;
+pub(super) const CONNECTIONS: u16 = 1 << 8;
 /// `NFNL_SUBSYS_NFTABLES`.
 const TABLES: u16 = 10 << 8;
-const GET_CONNECTION: u16 = CONNECTIONS | 1;
+pub(super) const GET_CONNECTION: u16 = CONNECTIONS | 1;
 const DELETE_CONNECTION: u16 = CONNECTIONS | 2;
 const GET_GENERATION: u16 = TABLES | 16;
 
-const ORIGINAL: u16 = 1;
-const REPLY: u16 = 2;
+pub(super) const ORIGINAL: u16 = 1;
+pub(super) const REPLY: u16 = 2;
 const ID: u16 = 12;
-const ZONE: u16 = 18;
+pub(super) const ZONE: u16 = 18;
 
 /// The number of the packet filter's state: every change by anybody raises it.
 pub fn generation() -> Result<u32> {
@@ -148,10 +148,12 @@ fn address(body: &[u8]) -> Option<(u32, IpNet)> {
     Some((index, IpNet::new(ip, length).ok()?))
 }
 
-struct Socket(OwnedFd);
+/// A way to the kernel.
+pub(super) struct Socket(OwnedFd);
 
 impl Socket {
-    fn open(protocol: SockProtocol) -> nix::Result<Self> {
+    /// Opens one in the namespace of the calling thread.
+    pub(super) fn open(protocol: SockProtocol) -> nix::Result<Self> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&fd, RcvBuf, &(1 << 20))?;
@@ -160,7 +162,7 @@ impl Socket {
     }
 
     /// Sends one message and hands the body of each answer on, up to the last.
-    fn ask(&self, kind: u16, flags: u16, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
+    pub(super) fn ask(&self, kind: u16, flags: u16, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
         let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
         let mut message = Vec::with_capacity(16 + body.len());
         message.extend(length.to_ne_bytes());
@@ -194,7 +196,8 @@ impl Socket {
     }
 }
 
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// The attributes of a message, or of one of its attributes, by kind.
+pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let header = rest.get(..4)?;
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
@@ -205,7 +208,8 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+/// Adds an attribute.
+pub(super) fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     message.extend(length.to_ne_bytes());
     message.extend(kind.to_ne_bytes());

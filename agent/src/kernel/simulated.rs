@@ -2,8 +2,8 @@
 //! shows it again; it does not judge whether a real kernel would take it.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Link, LinkChange, ProcessId, Result, Route, Spawn, TableChange,
-    Talk, Tell, simulated_haproxy::Haproxy,
+    Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Spawn,
+    TableChange, Talk, Tell, simulated_haproxy::Haproxy,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -35,6 +35,10 @@ pub enum FailKind {
     Namespace,
     /// Waiting for an agent to accept connections.
     Accepting,
+    /// Waiting for what an agent says when it has started.
+    Word,
+    /// Copying connections.
+    Connections,
 }
 
 /// The machine that is not there.
@@ -183,7 +187,7 @@ impl State {
             LinkChange::Up(name) => self.link(name)?.up = true,
             LinkChange::Down(name) => self.link(name)?.up = false,
             LinkChange::Mtu(name, mtu) => self.link(name)?.mtu = *mtu,
-            LinkChange::Rename(from, to) => {
+            LinkChange::Rename(from, to) | LinkChange::RenameUp(from, to) => {
                 let mut link = self.link(from)?.clone();
                 self.links.remove(from);
                 link.name = to.clone();
@@ -353,6 +357,31 @@ impl Kernel for SimulatedKernel {
         Ok(())
     }
 
+    fn rename_namespace(&self, from: &str, to: &str) -> Result<()> {
+        self.remove_namespace(to)?;
+        let mut state = self.state.lock();
+        state.namespaces.remove(from);
+        state.namespaces.insert(to.to_string());
+        for house in state.processes.values_mut().filter_map(|process| process.spawn.house.as_mut()) {
+            if house.namespace == from {
+                house.namespace = to.to_string();
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_connections(&self, _from: &str, _to: &str, _known: &mut Known) -> Result<usize> {
+        self.change(FailKind::Connections, |_| Ok(0))
+    }
+
+    fn copy_neighbours(&self, _from: &str, _to: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn announce_all(&self, _inside: &str) -> Result<()> {
+        Ok(())
+    }
+
     fn check_table(&self, _name: &str, _text: &str) -> Result<()> {
         self.change(FailKind::Table, |_| Ok(()))
     }
@@ -502,6 +531,14 @@ impl Kernel for SimulatedKernel {
         let alive = self.alive(process);
         self.change(FailKind::Accepting, |_| {
             if alive { Ok(()) } else { Err(KernelError::new(format!("wait for {address}"), "the process ended")) }
+        })
+    }
+
+    fn word(&self, file: &Path, process: &ProcessId, _patience: Duration) -> Result<String> {
+        let alive = self.alive(process);
+        self.change(FailKind::Word, |_| match alive {
+            true => Ok("{}".to_string()),
+            false => Err(KernelError::new(format!("wait for `{}`", file.display()), "the process ended")),
         })
     }
 

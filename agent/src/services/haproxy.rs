@@ -31,6 +31,8 @@ const CONFIGURATION: &str = "haproxy.cfg";
 const LOG: &str = "haproxy.log";
 const PROCESS: &str = "haproxy.process";
 const TOTALS: &str = "totals.json";
+/// What belongs to one process, and to none that comes after it elsewhere.
+pub const OF_A_PROCESS: [&str; 4] = [SOCKET, PROCESS, CONFIGURATION, LOG];
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(1);
 

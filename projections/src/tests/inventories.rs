@@ -254,6 +254,17 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
         (RouterEvent::ReconnectRequested {}, "Running", "Connecting", true, Value::Null),
         (RouterEvent::AgentUpgraded { from: "aa".into(), to: "cc".into() }, "Running", "Connecting", true, Value::Null),
         (connected(4), "Running", "Connected", true, Value::Null),
+        (RouterEvent::ReplaceRequested {}, "Running", "Connected", true, Value::Null),
+        (RouterEvent::SuccessorPrepared {}, "Running", "Connected", true, Value::Null),
+        (
+            RouterEvent::SuccessorServes { connections: 7, leases: 2, switch_micros: 900 },
+            "Running",
+            "Connected",
+            true,
+            Value::Null,
+        ),
+        (RouterEvent::Replaced {}, "Running", "Connecting", true, Value::Null),
+        (connected(4), "Running", "Connected", true, Value::Null),
         (RouterEvent::RebootRequested {}, "Rebooting", "Connecting", true, Value::Null),
         (connected(5), "Running", "Connected", true, Value::Null),
         (

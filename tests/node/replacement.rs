@@ -1,0 +1,138 @@
+//! A router's appliance is replaced: the steps in the log, what goes wrong, who is away meanwhile.
+
+use crate::harness::{ALL_SERVICES, Site, World, id, text, uuid};
+use serde_json::json;
+use switchback_agent::kernel::FailKind;
+
+const STEPS: [&str; 5] = [
+    "router.ReplaceRequested",
+    "router.SuccessorPrepared",
+    "router.SuccessorServes",
+    "router.Replaced",
+    "router.Connected",
+];
+
+/// A world with one router on one host: its uuid, and that of the host.
+async fn scene(world: &World) -> (Site, String, String) {
+    let mut site = Site::bare(world, 1).await;
+    site.offering = site.offer("vr", &site.management, &site.public).await;
+    let l3 = site.guest("guest", ALL_SERVICES).await;
+    site.vm("vm", &l3).await;
+    let router = uuid(&world.router_of(&l3).await);
+    let host = site.hosts[0].clone();
+    (site, router, host)
+}
+
+#[actix_rt::test]
+async fn every_step_of_a_replacement_is_in_the_log_and_the_router_is_the_same() {
+    let world = World::new();
+    let (_site, router, host) = scene(&world).await;
+    let before = world.get("QueryVirtualRouterVm", &router).await;
+    // There and back: a router has two places for its files.
+    for _ in 0..3 {
+        let head = world.head();
+        let parameters = json!({"vmInstanceUuid": router, "hostUuid": host});
+        let after = world.make("ReplaceVirtualRouter", parameters).await;
+        assert_eq!(world.kinds_after(head).await, STEPS);
+        for field in ["uuid", "state", "status", "configDigest", "agentDigest", "vmNics", "hostUuid", "lastError"] {
+            assert_eq!(after[field], before[field], "{field}");
+        }
+        let drift = world.read("GetVirtualRouterDrift", json!({"uuid": router})).await;
+        assert_eq!(drift["items"], json!([]));
+    }
+}
+
+#[actix_rt::test]
+async fn a_successor_has_the_agent_of_this_server() {
+    let world = World::new();
+    let (_site, router, _host) = scene(&world).await;
+    let before = text(&world.get("QueryVirtualRouterVm", &router).await, "agentDigest");
+    world.node.fleet().offer_simulated_agent(b"a newer agent".to_vec());
+    let head = world.head();
+    let after = world.make("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    assert_ne!(text(&after, "agentDigest"), before);
+    assert!(world.kinds_after(head).await.contains(&"router.AgentUpgraded".to_string()));
+}
+
+#[actix_rt::test]
+async fn a_router_serves_on_where_its_successor_is_not_well() {
+    let world = World::new();
+    let (site, router, host) = scene(&world).await;
+    for kind in [FailKind::Namespace, FailKind::Spawn, FailKind::Word, FailKind::Connections] {
+        world.fleet().fail_next(id(&host), kind);
+        let head = world.head();
+        let refusal = world.fails("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+        assert!(refusal.code == "VR.1000" && refusal.detail.contains("a failure that was asked for"), "{refusal}");
+        let kinds = world.kinds_after(head).await;
+        assert!(kinds.contains(&"router.ReplaceFailed".to_string()), "{kinds:?}");
+        assert!(!kinds.contains(&"router.SuccessorServes".to_string()), "{kinds:?}");
+        let after = world.get("QueryVirtualRouterVm", &router).await;
+        assert_eq!((text(&after, "state"), text(&after, "status")), ("Running".to_string(), "Connected".to_string()));
+        assert!(text(&after, "lastError").contains("a failure that was asked for"));
+    }
+    // Nothing is left of those that were not well.
+    let l3 = site.guest("next", ALL_SERVICES).await;
+    site.vm("next", &l3).await;
+    let after = world.make("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    assert_eq!(after["lastError"], json!(null));
+}
+
+#[actix_rt::test]
+async fn a_replacement_waits_for_a_host_that_hangs() {
+    let world = World::new();
+    let (_site, router, host) = scene(&world).await;
+    let head = world.head();
+    world.fleet().hang(id(&host), true);
+    world.durable("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    // It is asked for once only.
+    world.durable("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    world.fleet().hang(id(&host), false);
+    let replaced = || async { world.kinds_after(head).await.contains(&"router.Replaced".to_string()).then_some(()) };
+    world.until("the router is replaced", replaced).await;
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    let kinds = world.kinds_after(head).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "router.ReplaceRequested").count(), 1, "{kinds:?}");
+}
+
+#[actix_rt::test]
+async fn a_server_that_is_started_again_goes_on_with_a_replacement() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let (site, router, host) = scene(&world).await;
+    drop(site);
+    let head = world.head();
+    world.fleet().hang(id(&host), true);
+    world.durable("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    world.close();
+    let world = World::open(directory.path());
+    let replaced = || async { world.kinds_after(head).await.contains(&"router.Replaced".to_string()).then_some(()) };
+    world.until("the router is replaced", replaced).await;
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    world.close();
+}
+
+#[actix_rt::test]
+async fn a_router_that_stops_meanwhile_is_not_replaced() {
+    let world = World::new();
+    let (_site, router, host) = scene(&world).await;
+    world.fleet().hang(id(&host), true);
+    let head = world.head();
+    world.durable("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    world.durable("StopVmInstance", json!({"uuid": router})).await;
+    world.fleet().hang(id(&host), false);
+    world.until_is("QueryVirtualRouterVm", &router, "state", "Stopped").await;
+    assert!(!world.kinds_after(head).await.contains(&"router.Replaced".to_string()));
+    let started = world.make("StartVmInstance", json!({"uuid": router})).await;
+    assert_eq!(text(&started, "status"), "Connected");
+}
+
+#[actix_rt::test]
+async fn a_router_whose_host_is_away_is_not_replaced() {
+    let world = World::new();
+    world.configure("host", "ping.interval", "1").await;
+    let (_site, router, host) = scene(&world).await;
+    world.fleet().unreachable(id(&host), true);
+    world.until_is("QueryHost", &host, "status", "Disconnected").await;
+    let refusal = world.refused("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
+    assert!(refusal.code == "SYS.1006" && refusal.detail.contains(&host), "{refusal}");
+}
