@@ -568,21 +568,6 @@ fn vms(s: &Scene) -> Vec<Row> {
         row("ReconnectVirtualRouter", router(&s.running), NOT_FOUND, "vmInstanceUuid", &s.running),
         row("ReconnectVirtualRouter", router(&s.stopped_router), "VR.1000", "", &s.stopped_router),
         row("ReplaceVirtualRouter", router(&nobody), NOT_FOUND, "vmInstanceUuid", &nobody),
-        row("ReplaceVirtualRouter", router(&s.stopped_router), "VR.1000", "", &s.stopped_router),
-        row(
-            "ReplaceVirtualRouter",
-            with(&router(&s.router), "hostUuid", json!(nobody)),
-            NOT_FOUND,
-            "hostUuid",
-            &nobody,
-        ),
-        row(
-            "ReplaceVirtualRouter",
-            with(&router(&s.router), "hostUuid", json!(s.disabled_host)),
-            NOT_SUPPORTED,
-            "hostUuid",
-            &s.disabled_host,
-        ),
         row("ProvisionVirtualRouterConfig", router(&nobody), NOT_FOUND, "vmInstanceUuid", &nobody),
         row("ProvisionVirtualRouterConfig", router(&s.stopped_router), "VR.1000", "", &s.stopped_router),
     ]

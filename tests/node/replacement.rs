@@ -136,3 +136,24 @@ async fn a_router_whose_host_is_away_is_not_replaced() {
     let refusal = world.refused("ReplaceVirtualRouter", json!({"vmInstanceUuid": router})).await;
     assert!(refusal.code == "SYS.1006" && refusal.detail.contains(&host), "{refusal}");
 }
+
+#[actix_rt::test]
+async fn what_cannot_be_replaced_is_named() {
+    let world = World::new();
+    let (mut site, router, _host) = scene(&world).await;
+    site.add_host().await;
+    let (nobody, other) = ("0123456789abcdef0123456789abcdef".to_string(), site.hosts[1].clone());
+    let on = |host: &String| json!({"vmInstanceUuid": router, "hostUuid": host});
+    let plain = |router: &String| json!({"vmInstanceUuid": router});
+    for (parameters, code, words) in [
+        (plain(&nobody), "SYS.1003", ["vmInstanceUuid", &nobody]),
+        (on(&nobody), "SYS.1003", ["hostUuid", &nobody]),
+        (on(&other), "SYS.1104", ["hostUuid", &other]),
+    ] {
+        let refusal = world.refused("ReplaceVirtualRouter", parameters).await;
+        assert!(refusal.code == code && words.iter().all(|word| refusal.detail.contains(*word)), "{code}: {refusal}");
+    }
+    world.done("StopVmInstance", json!({"uuid": router})).await;
+    let refusal = world.refused("ReplaceVirtualRouter", plain(&router)).await;
+    assert!(refusal.code == "VR.1000" && refusal.detail.contains(&router), "{refusal}");
+}

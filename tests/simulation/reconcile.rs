@@ -86,6 +86,9 @@ fn of_router(uuid: RouterId, status: &str) -> ReportApplianceStatus {
         agent_digest_before: None,
         revision: None,
         config_digest: None,
+        connections: None,
+        leases: None,
+        switch_micros: None,
         section: None,
         detail: None,
     }
