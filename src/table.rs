@@ -26,6 +26,7 @@ pub fn columns(inventory: &str) -> &'static [&'static str] {
         "nic" => &["uuid", "ip", "mac", "internalName", "deviceId", "vmInstanceUuid", "l3NetworkUuid"],
         "virtualRouter" => &["uuid", "name", "state", "status", "vmNics.ip", "lastError", "hostUuid"],
         "vip" => &["uuid", "name", "ip", "useFor", "state", "system", "l3NetworkUuid"],
+        "vipQos" => &["uuid", "vipUuid", "port", "inboundBandwidth", "outboundBandwidth"],
         "eip" => &["uuid", "name", "vipIp", "guestIp", "state", "vmNicUuid", "vipUuid"],
         "portForwarding" => &[
             "uuid",

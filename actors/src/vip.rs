@@ -10,6 +10,8 @@
 //! so no event is about it and nothing can be done to it. It takes no services: it goes with the router, and services do
 //! not.
 
+pub mod qos;
+
 use crate::{
     context::Context,
     decision::Decision,
@@ -20,7 +22,7 @@ use crate::{
     *,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -34,6 +36,8 @@ pub struct Vip {
     pub address: Option<NicAddress>,
     pub disabled: bool,
     pub deleted: bool,
+    /// By port; that of the whole VIP is at [`qos::WHOLE`].
+    pub limits: BTreeMap<u16, QosLimits>,
 }
 
 rules::exists!(Vip, "VIP");
@@ -57,6 +61,8 @@ impl Vip {
             VipEvent::Updated { name, .. } => self.name = name.clone().unwrap_or_else(|| self.name.clone()),
             VipEvent::StateChanged { state } => self.disabled = *state == Enabled::Disabled,
             VipEvent::Deleted { .. } => self.deleted = true,
+            VipEvent::QosSet { port, limits, .. } => drop(self.limits.insert(port.unwrap_or(qos::WHOLE), *limits)),
+            VipEvent::QosDeleted { port, .. } => drop(self.limits.remove(&port.unwrap_or(qos::WHOLE))),
         }
     }
 }
@@ -426,6 +432,7 @@ pub(crate) fn deleted(decision: &mut Decision, facts: &Facts, id: Id) -> Result<
     for user in uses(facts, VipId(id)) {
         end_service(decision, facts, user)?;
     }
+    qos::end(decision, VipId(id), &vip);
     decision.add(id, VipEvent::Deleted { l3_network: vip.l3_network });
     ip_range::give_back(decision, facts, id, &vip)
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** names that pass consist of a small set of characters; none of them means anything to
 //! dnsmasq, nft, ip or a shell.
 
+use crate::services::vip_qos;
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, BackendServer, BalancerAlgorithm, HealthTarget, ListenerConfig, ListenerProtocol,
-    LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, Sections, VmConfig,
+    LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, QosConfig, Sections, VmConfig,
 };
 
 /// Each port of a range that comes to other ports has an element of its own in the router's table.
@@ -298,6 +299,23 @@ fn translated(sections: &Sections) -> Result<(), AgentProblem> {
     if elements > PORTS_SHIFTED_MAX {
         let detail = format!("the ranges that shift have {elements} ports, more than {PORTS_SHIFTED_MAX}");
         return Err(invalid("portForwarding", detail));
+    }
+    let limits = &sections.qos.limits;
+    let wrong = |detail: String| Err(invalid(QosConfig::SECTION, detail));
+    if limits.len() > vip_qos::LIMITS_MAX {
+        return wrong(format!("{} limits, more than {}", limits.len(), vip_qos::LIMITS_MAX));
+    }
+    let mut limited = BTreeSet::new();
+    for limit in limits {
+        if !has_vip(&limit.interface, limit.vip_address) {
+            return wrong(format!("{} of VIP {} is no VIP on {}", limit.vip_address, limit.vip, limit.interface));
+        }
+        if !is_interface(&vip_qos::detour(&limit.interface)) {
+            return wrong(format!("`{}` is too long a name of an interface for limits", limit.interface));
+        }
+        if limit.port == Some(0) || !limited.insert((limit.vip_address, limit.port)) {
+            return wrong(format!("VIP {}: port {:?} is not one, or is there twice", limit.vip, limit.port));
+        }
     }
     Ok(())
 }

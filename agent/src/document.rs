@@ -7,8 +7,8 @@ use crate::check::invalid;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, HostConfig, HostSections, LoadBalancerConfig, MetadataConfig, Push, RouterConfig,
-    SectionPush, Sections, digest,
+    AgentProblem, AgentProblemCode, HostConfig, HostSections, LoadBalancerConfig, MetadataConfig, Push, QosConfig,
+    RouterConfig, SectionPush, Sections, digest,
 };
 use switchback_events::{Id, Position};
 
@@ -46,6 +46,7 @@ pub fn router_sections(mut push: Push, held: &Sections) -> Result<Sections, Agen
         vips: take_or_empty(&mut push, "vips", &held.vips)?,
         eips: take_or_empty(&mut push, "eips", &held.eips)?,
         port_forwarding: take_or_empty(&mut push, "portForwarding", &held.port_forwarding)?,
+        qos: take_or_empty(&mut push, QosConfig::SECTION, &held.qos)?,
         metadata: take_or_empty(&mut push, MetadataConfig::SECTION, &held.metadata)?,
         load_balancer: take_or_empty(&mut push, LoadBalancerConfig::SECTION, &held.load_balancer)?,
     };

@@ -21,7 +21,7 @@ use crate::{
         metadata, nftables, port_forwarding,
         translations::Translations,
         udp_balancer::{self, Unwell},
-        vip,
+        vip, vip_qos,
     },
     version::Build,
 };
@@ -37,7 +37,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, MetadataConfig,
-    Observed, Push, SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
+    Observed, Push, QosConfig, SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
 };
 use switchback_events::{Position, RouterId};
 
@@ -101,6 +101,7 @@ struct Applied {
     table: Option<nftables::AppliedTable>,
     dnsmasq: Option<dnsmasq::Running>,
     haproxy: haproxy::Running,
+    qos: vip_qos::Applied,
     /// What haproxy was given last.
     balancing: Option<haproxy::Wanted>,
     /// The servers of UDP that the table leaves out.
@@ -115,6 +116,7 @@ struct Plan {
     table: nftables::TablePlan,
     dnsmasq: dnsmasq::Plan,
     haproxy: haproxy::Plan,
+    qos: vip_qos::Plan,
     forwarding: bool,
     wanted_table: Arc<nftables::Table>,
     wanted_dnsmasq: Option<dnsmasq::Wanted>,
@@ -248,6 +250,7 @@ impl RouterEngine {
         dnsmasq::stop(kernel, &self.directory(), &mut applied.dnsmasq)?;
         haproxy::stop(kernel, &self.balancer(), &mut applied.haproxy)?;
         applied.balancing = None;
+        vip_qos::clear(kernel, &self.table, &mut applied.qos)?;
         let nothing = Sections::default().interfaces;
         let observed = interfaces::observe(kernel, &nothing)?;
         let plan = interfaces::plan(&nothing, &observed, self.keep())
@@ -270,6 +273,9 @@ impl RouterEngine {
         let before = applied.table.as_ref();
         let seen = nftables::observe(kernel, &self.table, before).map_err(in_section("firewall"))?;
         let table = nftables::plan(&wanted_table, before, &seen);
+        let unchanged = seen.0 == nftables::Seen::Unchanged;
+        let qos = vip_qos::plan(kernel, &self.table, &sections.qos, &observed.links, &applied.qos, unchanged)
+            .map_err(in_section(QosConfig::SECTION))?;
         let wanted_dnsmasq = dnsmasq::render(sections, &self.directory());
         let running = applied.dnsmasq.as_ref();
         let served = dnsmasq::observe(kernel, &self.directory(), running, wanted_dnsmasq.as_ref())
@@ -286,6 +292,7 @@ impl RouterEngine {
             table,
             dnsmasq,
             haproxy,
+            qos,
             forwarding,
             wanted_table,
             wanted_dnsmasq,
@@ -301,6 +308,7 @@ impl RouterEngine {
         if !plan.table.is_empty() {
             nftables::check(kernel, &self.table, &plan.wanted_table).map_err(in_section("firewall"))?;
         }
+        vip_qos::check(kernel, &self.table, &plan.qos).map_err(in_section(QosConfig::SECTION))?;
         if let (Some(wanted), false) = (&plan.wanted_dnsmasq, plan.dnsmasq.is_empty()) {
             dnsmasq::check(kernel, &self.directory(), wanted).map_err(in_section("dns"))?;
         }
@@ -313,12 +321,19 @@ impl RouterEngine {
 
     /// Makes before it breaks: additions, services, then removals. A table that is missing comes first of all.
     fn apply(&self, applied: &mut Applied, sections: &Sections, removals: Removals) -> Result<Plan, Failure> {
-        let plan = self.plan(applied, sections)?;
+        let mut plan = self.plan(applied, sections)?;
         let kernel = self.kernel.as_ref();
         if plan.table.absent {
             self.apply_table(applied, &plan)?;
         }
         interfaces::add(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
+        let filtered = vip_qos::make(kernel, &self.table, &plan.qos, &mut applied.qos);
+        if filtered.map_err(in_section(QosConfig::SECTION))? {
+            // That was this agent, and nobody else.
+            plan.table.generation = plan.table.generation.wrapping_add(1);
+            let known = applied.table.as_mut().and_then(|table| table.generation.as_mut());
+            known.into_iter().for_each(|generation| *generation = generation.wrapping_add(1));
+        }
         if !plan.table.absent {
             self.apply_table(applied, &plan)?;
         }
@@ -337,6 +352,7 @@ impl RouterEngine {
         if plan.forwarding {
             kernel.set_sysctl(FORWARDING, "1").map_err(in_section("interfaces"))?;
         }
+        vip_qos::remove(kernel, &plan.qos, &applied.qos).map_err(in_section(QosConfig::SECTION))?;
         if removals == Removals::Last {
             interfaces::remove(kernel, &plan.interfaces).map_err(in_section("interfaces"))?;
         }
@@ -423,6 +439,9 @@ impl RouterEngine {
             if let Some(wanted) = haproxy::render(&good.sections.load_balancer, &self.balancer()) {
                 services.insert("haproxy".to_string(), self.haproxy_health(&state.applied, &wanted));
             }
+            if !good.sections.qos.is_empty() {
+                services.insert(QosConfig::SECTION.to_string(), self.qos_health(&state.applied, &good.sections));
+            }
             services.insert("nftables".to_string(), self.table_health(&state.applied));
         }
         services
@@ -474,6 +493,22 @@ impl RouterEngine {
         }
     }
 
+    fn qos_health(&self, applied: &Applied, sections: &Sections) -> ServiceHealth {
+        let healthy = |healthy, detail: String| ServiceHealth { healthy, detail };
+        if let Some(detail) = &applied.qos.refused {
+            return healthy(false, format!("the kernel does not shape: {detail}"));
+        }
+        let kernel = self.kernel.as_ref();
+        let plan = || vip_qos::plan(kernel, &self.table, &sections.qos, &kernel.links()?, &applied.qos, false);
+        match plan() {
+            Ok(plan) => match plan.drift.first() {
+                None => healthy(true, "limits as they were put in place".to_string()),
+                Some(item) => healthy(false, format!("{} is {}", item.item, item.observed)),
+            },
+            Err(error) => healthy(false, error.to_string()),
+        }
+    }
+
     fn table_health(&self, applied: &Applied) -> ServiceHealth {
         let healthy = |healthy, detail: &str| ServiceHealth { healthy, detail: detail.to_string() };
         let Some(table) = &applied.table else { return healthy(false, "there is no table") };
@@ -518,6 +553,7 @@ impl RouterEngine {
                 items.extend(plan.dnsmasq.drift);
                 items.extend(plan.haproxy.drift);
                 items.extend(plan.table.drift);
+                items.extend(plan.qos.drift);
                 if plan.forwarding {
                     items.push(difference("interfaces", "sysctl net/ipv4/ip_forward", "1", "0"));
                 }
@@ -556,6 +592,7 @@ impl RouterEngine {
                     "counted": haproxy::totals(kernel, &self.balancer(), running),
                 },
                 "firewall": { "table": self.table, "objects": table },
+                "qos": vip_qos::observed(kernel, &sections.qos)?,
             }))
         };
         let sections = look().map_err(|error: KernelError| problem(AgentProblemCode::Failed, error.to_string()))?;
@@ -685,6 +722,8 @@ fn report(in_force: &LastGood, plan: &Plan, started: Instant) -> ApplyReport {
     let of_table = |section: &str| plan.table.actions.get(section).cloned().unwrap_or_default();
     let mut balancer = of_table(LoadBalancerConfig::SECTION);
     balancer.extend(plan.haproxy.actions.iter().cloned());
+    let mut qos = plan.qos.actions();
+    qos.extend(of_table(QosConfig::SECTION));
     let sections = [
         ("interfaces", interfaces),
         ("dhcp", plan.dnsmasq.dhcp.clone()),
@@ -698,6 +737,7 @@ fn report(in_force: &LastGood, plan: &Plan, started: Instant) -> ApplyReport {
         (vip::SECTION, plan.interfaces.actions(vip::SECTION)),
         (eip::SECTION, of_table(eip::SECTION)),
         (port_forwarding::SECTION, of_table(port_forwarding::SECTION)),
+        (QosConfig::SECTION, qos),
         (LoadBalancerConfig::SECTION, balancer),
         (MetadataConfig::SECTION, of_table(MetadataConfig::SECTION)),
     ];

@@ -9,7 +9,7 @@ use switchback_agent::{
     router::{RouterEngine, RouterSettings},
     version::Build,
 };
-use switchback_appliance::{AgentProblemCode, Eip, RouterConfig, VipAddress};
+use switchback_appliance::{AgentProblemCode, Eip, RouterConfig, VipAddress, VipLimits};
 use switchback_events::{EipId, Id, RouterId, VipId};
 
 struct Bench {
@@ -304,4 +304,88 @@ fn a_dnsmasq_that_died_is_started_again_in_time() {
     assert!(!bench.engine.health().healthy);
     bench.engine.supervise();
     assert!(bench.engine.health().healthy);
+}
+
+/// A router with an EIP, and with limits of its VIP: of the whole, and of so many ports.
+fn limited(ports: u16) -> Bench {
+    let mut bench = bench();
+    let (vip, vip_address) = (VipId(Id::of_name("vip")), [203, 0, 113, 50].into());
+    let sections = &mut bench.config.sections;
+    let interface = sections.interfaces.nics[0].name.clone();
+    let address = "203.0.113.50/24".parse().unwrap();
+    sections.vips.addresses = vec![VipAddress { vip, interface: interface.clone(), address }];
+    let limit = |port| VipLimits {
+        vip,
+        vip_address,
+        interface: interface.clone(),
+        port,
+        inbound: Some(8_000_000),
+        outbound: port.is_none().then_some(4_000_000),
+    };
+    sections.qos.limits = std::iter::once(None).chain((1..=ports).map(Some)).map(limit).collect();
+    bench
+}
+
+#[test]
+fn a_limit_touches_its_own_class() {
+    let mut bench = limited(300);
+    let qos = |report: switchback_appliance::ApplyReport| report.sections["qos"].actions.clone();
+    assert!(qos(bench.put().unwrap()).len() > 300);
+    assert_eq!(bench.drift(), []);
+    let shaping = bench.kernel.shaping().unwrap();
+    let counts = |link: &str| shaping[link].classes.len();
+    assert_eq!((counts("eth0"), counts("qos-eth0")), (2, 302));
+    assert!(bench.put().unwrap().sections.values().all(|section| !section.changed));
+    // By another agent, too.
+    let again = open(&bench.kernel);
+    again.restore().unwrap();
+    let before = bench.kernel.log().len();
+    let restored = bench.kernel.shaping().unwrap();
+    assert_eq!(restored, shaping);
+    bench.engine = again;
+    bench.config.revision += 1;
+    bench.config.sections.qos.limits[7].inbound = Some(9_000_000);
+    let lines = qos(bench.put().unwrap());
+    assert!(lines.len() == 1 && lines[0].contains("port 7: class qos-eth0"), "{lines:?}");
+    assert_eq!(bench.kernel.log()[before..].iter().filter(|what| *what == "Shaping").count(), 1);
+    // One that goes, and one that comes, leave the others alone.
+    bench.config.revision += 1;
+    bench.config.sections.qos.limits.remove(9);
+    let lines = qos(bench.put().unwrap());
+    assert!(lines.iter().filter(|line| line.contains("class")).count() == 1, "{lines:?}");
+    assert_eq!(bench.kernel.shaping().unwrap()["qos-eth0"].classes.len(), 301);
+    bench.config.revision += 1;
+    bench.config.sections.qos.limits.clear();
+    bench.put().unwrap();
+    assert!(bench.kernel.shaping().unwrap().is_empty() && bench.drift().is_empty());
+    assert!(bench.kernel.links().unwrap().iter().all(|link| link.kind.as_deref() != Some("ifb")));
+}
+
+#[test]
+fn a_kernel_that_does_not_shape_serves_all_the_same_and_says_so() {
+    let mut bench = limited(1);
+    bench.kernel.fail_next(FailKind::Shaping);
+    bench.put().unwrap();
+    let health = bench.engine.health();
+    let qos = &health.services["qos"];
+    assert!(!health.healthy && !qos.healthy && qos.detail.contains("does not shape"), "{qos:?}");
+    assert!(bench.drift().iter().any(|(section, item)| section == "qos" && item == "htb eth0"), "{:?}", bench.drift());
+    bench.put().unwrap();
+    assert!(bench.engine.health().services["qos"].healthy && bench.drift().is_empty());
+    for wrong in [
+        |limit: &mut VipLimits| limit.vip_address = [203, 0, 113, 51].into(),
+        |limit: &mut VipLimits| limit.interface = "eth1".to_string(),
+        |limit: &mut VipLimits| limit.port = Some(0),
+        |limit: &mut VipLimits| limit.port = None,
+    ] {
+        let mut evil = bench.config.clone();
+        evil.revision += 1;
+        wrong(&mut evil.sections.qos.limits[1]);
+        let problem = bench.engine.put(push_of_router(&evil, 1), false).unwrap_err();
+        assert_eq!((problem.code, problem.section.as_deref()), (AgentProblemCode::Invalid, Some("qos")), "{problem}");
+    }
+    bench.config.sections.qos.limits.clear();
+    bench.config.revision += 1;
+    bench.put().unwrap();
+    assert!(!bench.engine.health().services.contains_key("qos"));
 }

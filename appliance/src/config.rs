@@ -50,6 +50,9 @@ pub struct Sections {
     /// Forwarded ports.
     #[serde(default, skip_serializing_if = "PortForwardingConfig::is_empty")]
     pub port_forwarding: PortForwardingConfig,
+    /// How fast the traffic of VIPs may be.
+    #[serde(default, skip_serializing_if = "QosConfig::is_empty")]
+    pub qos: QosConfig,
     /// Load balancing.
     #[serde(default, skip_serializing_if = "LoadBalancerConfig::is_empty")]
     pub load_balancer: LoadBalancerConfig,
@@ -379,6 +382,46 @@ pub struct PortForwardingRule {
     pub snat_inbound_traffic: bool,
 }
 
+/// How fast the traffic of VIPs may be.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QosConfig {
+    /// In order.
+    pub limits: Vec<VipLimits>,
+}
+
+/// How fast what comes for an address and leaves with it may be, or what comes for one of its ports and leaves by it: then
+/// within the limits of the address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VipLimits {
+    /// Whose it is.
+    pub vip: VipId,
+    /// One of the addresses of `vips`.
+    pub vip_address: Ipv4Addr,
+    /// The interface that has it.
+    pub interface: String,
+    /// The port, of TCP and UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Towards the address, bits per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<u64>,
+    /// From the address, bits per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<u64>,
+}
+
+impl QosConfig {
+    /// The name of the section.
+    pub const SECTION: &str = "qos";
+
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+}
+
 impl VipsConfig {
     /// Nothing in it.
     pub fn is_empty(&self) -> bool {
@@ -439,10 +482,11 @@ impl Sections {
             ("snat", &self.snat),
             ("firewall", &self.firewall),
         ];
-        let where_filled: [(&str, &dyn Section, bool); 5] = [
+        let where_filled: [(&str, &dyn Section, bool); 6] = [
             ("vips", &self.vips, self.vips.is_empty()),
             ("eips", &self.eips, self.eips.is_empty()),
             ("portForwarding", &self.port_forwarding, self.port_forwarding.is_empty()),
+            (QosConfig::SECTION, &self.qos, self.qos.is_empty()),
             (LoadBalancerConfig::SECTION, &self.load_balancer, self.load_balancer.is_empty()),
             (MetadataConfig::SECTION, &self.metadata, self.metadata.is_empty()),
         ];

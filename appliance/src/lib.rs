@@ -25,6 +25,7 @@ mod samples;
 pub mod security_group;
 pub mod snat;
 pub mod vip;
+pub mod vip_qos;
 
 pub use config::*;
 pub use host::*;

@@ -9,6 +9,7 @@ use crate::{
     firewall, interfaces, metadata,
     network_service_provider::{Dhcp, Dns, Eips, PortForwardings, Snat, VirtualRouter},
     vip::{self, Served},
+    vip_qos,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +36,8 @@ pub struct RouterFold {
     pub eips: BTreeMap<EipId, Served>,
     /// The port forwarding rules that do, with their ports.
     pub rules: BTreeMap<PortForwardingRuleId, (Served, ForwardedPorts)>,
+    /// How fast the traffic of VIPs of those networks may be, in all and by port, whoever serves them.
+    pub limits: BTreeMap<VipId, BTreeMap<Option<u16>, QosLimits>>,
     /// Whether what comes in carries the router's own address.
     pub snat_inbound: SnatInbound,
     /// The position of the last event that bore on the configuration.
@@ -92,6 +95,7 @@ impl RouterFold {
             Event::VmInstance(event) => self.client_event(VmInstanceId(id), event),
             Event::Eip(event) => self.eip_event(EipId(id), event),
             Event::PortForwarding(event) => self.rule_event(PortForwardingRuleId(id), event),
+            Event::Vip(event) => self.vip_event(VipId(id), event),
             Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
                 if name == SNAT_INBOUND_TRAFFIC =>
             {
@@ -122,6 +126,7 @@ impl RouterFold {
             StreamKind::L3Network => true,
             StreamKind::IpRange => name == "Ipv6Created",
             StreamKind::Eip | StreamKind::PortForwarding => !matches!(name, "Created" | "Updated"),
+            StreamKind::Vip => matches!(name, "QosSet" | "QosDeleted"),
             StreamKind::GlobalConfig => true,
             StreamKind::VmInstance => !matches!(
                 name,
@@ -282,6 +287,23 @@ impl RouterFold {
         }
     }
 
+    /// Limits are known before a service of the VIP comes to this router, and bear on its configuration from then on.
+    fn vip_event(&mut self, id: VipId, event: &VipEvent) -> bool {
+        match event {
+            VipEvent::QosSet { port, limits, .. } => drop(self.limits.entry(id).or_default().insert(*port, *limits)),
+            VipEvent::QosDeleted { port, .. } => {
+                if let Some(held) = self.limits.get_mut(&id) {
+                    held.remove(port);
+                    if held.is_empty() {
+                        self.limits.remove(&id);
+                    }
+                }
+            }
+            _ => return false,
+        }
+        vip::fold(self).addresses.iter().any(|at| at.vip == id)
+    }
+
     /// A start or reboot always counts, so that whoever waits for the revision of its own event sees it applied.
     fn serve(&mut self, vm: VmInstanceId, served: bool) -> bool {
         match self.clients.get_mut(&vm) {
@@ -301,6 +323,7 @@ impl RouterFold {
 
     /// The configuration, or nothing before the router was created.
     pub fn config(&self) -> Option<RouterConfig> {
+        let vips = vip::fold(self);
         Some(RouterConfig {
             router: self.router?,
             revision: self.revision,
@@ -310,7 +333,8 @@ impl RouterFold {
                 dns: Dns::dns(&VirtualRouter, self),
                 snat: Snat::snat(&VirtualRouter, self),
                 firewall: firewall::fold(self),
-                vips: vip::fold(self),
+                qos: vip_qos::fold(self, &vips),
+                vips,
                 eips: Eips::eips(&VirtualRouter, self),
                 port_forwarding: PortForwardings::port_forwarding(&VirtualRouter, self),
                 metadata: metadata::fold(self),

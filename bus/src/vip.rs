@@ -7,6 +7,9 @@ use switchback_events::{IpRangeId, L3NetworkId, VipId};
 /// The protocols that have ports, in ZStack's words.
 pub const PORT_PROTOCOLS: &[&str] = &["TCP", "UDP"];
 
+/// The least and the most that traffic can be limited to, bits per second.
+pub const BANDWIDTH: (i64, i64) = (131_072, 32_212_254_720);
+
 messages! {
     /// Takes an address of an L3 network for services to answer at.
     Command CreateVip "POST" "/vips" => "vip" for Account {
@@ -49,6 +52,29 @@ messages! {
     }
     /// Gives a VIP's address back. One that is not there is a success; one that is in use names its blockers.
     Command DeleteVip "DELETE" "/vips/{uuid}" => "" for Account {
+        /// The VIP.
+        uuid: VipId = Uuid,
+    }
+    /// Limits the traffic of a VIP, or of one of its ports besides. A direction that is not given stays as it was.
+    Command SetVipQos "PUT" "/vips/{uuid}/actions" => "vipQos" for Account {
+        /// The VIP.
+        uuid: VipId = Uuid,
+        /// The port, of TCP and UDP; the whole VIP when not given.
+        port: Option<u16> = Int(1, 65_535),
+        /// From the VIP, bits per second.
+        outbound_bandwidth: Option<u64> = Int(BANDWIDTH.0, BANDWIDTH.1),
+        /// Towards the VIP, bits per second.
+        inbound_bandwidth: Option<u64> = Int(BANDWIDTH.0, BANDWIDTH.1),
+    }
+    /// Takes the limits of a VIP away, or those of one of its ports. Where there are none it is a success.
+    Command DeleteVipQos "DELETE" "/vips/{uuid}/vip-qos" => "" for Account {
+        /// The VIP.
+        uuid: VipId = Uuid,
+        /// The port; the limits of the whole VIP when not given, and those of its ports stay.
+        port: Option<u16> = Int(1, 65_535),
+    }
+    /// The limits of a VIP: those of the whole first, then those of its ports.
+    Read GetVipQos "GET" "/vip/{uuid}/vip-qos" => "" for Account {
         /// The VIP.
         uuid: VipId = Uuid,
     }

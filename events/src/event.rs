@@ -237,6 +237,10 @@ impl Event {
                 vec![l3_network.0, address.ip_range.0, address.used_ip]
             }
             Event::Vip(VipEvent::Deleted { l3_network }) => vec![l3_network.0],
+            // Which router will serve the VIP is not known yet.
+            Event::Vip(VipEvent::QosSet { l3_network, .. } | VipEvent::QosDeleted { l3_network, .. }) => {
+                vec![l3_network.0]
+            }
             // Not the VIP's network: every router on it would read what concerns one.
             Event::Eip(event) => match event {
                 EipEvent::Created { at, .. } => vec![at.vip.0, at.l3_network.0],

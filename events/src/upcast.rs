@@ -44,6 +44,8 @@ const STEPS: &[Step] = &[
     (StreamKind::VmInstance, 4, same),
     // A router may be replaced.
     (StreamKind::Router, 2, same),
+    // A VIP's traffic may have limits.
+    (StreamKind::Vip, 1, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

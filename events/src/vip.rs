@@ -28,6 +28,36 @@ pub enum VipEvent {
     Deleted {
         l3_network: L3NetworkId,
     },
+    /// Its traffic, or that of one of its ports, has these limits from now on, and no others. The VIP's network is named
+    /// because the router on it may come to serve the VIP later.
+    QosSet {
+        l3_network: L3NetworkId,
+        port: Option<u16>,
+        limits: QosLimits,
+    },
+    /// It has none any more.
+    QosDeleted {
+        l3_network: L3NetworkId,
+        port: Option<u16>,
+    },
+}
+
+/// How fast traffic may be, bits per second; none: as fast as it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QosLimits {
+    /// Towards the VIP.
+    pub inbound: Option<u64>,
+    /// From the VIP.
+    pub outbound: Option<u64>,
+}
+
+/// The id of the limits of a VIP, or of a port of it: they have none of their own.
+pub fn vip_qos_id(vip: VipId, port: Option<u16>) -> Id {
+    Id::of_name(&match port {
+        Some(port) => format!("vip-qos:{vip}:{port}"),
+        None => format!("vip-qos:{vip}"),
+    })
 }
 
 /// The id of the system VIP of a router's public nic: its own IPv4 address. It is there as long as the nic has one, and

@@ -710,6 +710,12 @@ fn vips(add: &mut dyn FnMut(&str, Event)) {
     add("sparse", VipEvent::Updated { name: None, description: None }.into());
     add("full", VipEvent::StateChanged { state: Enabled::Disabled }.into());
     add("full", VipEvent::Deleted { l3_network }.into());
+    let limits = QosLimits { inbound: Some(131_072), outbound: Some(32_212_254_720) };
+    add("full", VipEvent::QosSet { l3_network, port: Some(80), limits }.into());
+    let inbound = QosLimits { outbound: None, ..limits };
+    add("sparse", VipEvent::QosSet { l3_network, port: None, limits: inbound }.into());
+    add("full", VipEvent::QosDeleted { l3_network, port: Some(80) }.into());
+    add("sparse", VipEvent::QosDeleted { l3_network, port: None }.into());
 
     let at = VipPlace { vip: id(0x29), l3_network, ip: ip(9).into(), prefix_length: 24 };
     let six = VipPlace { ip: ip6(9).into(), prefix_length: 64, ..at };

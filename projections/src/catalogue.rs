@@ -18,7 +18,7 @@ pub use not_yet::VOLUME;
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
 pub use role::{POLICY, POLICY_STATEMENT, ROLE, ROLE_ACCOUNT_REF, ROLE_POLICY_REF};
 pub use security_group::{NIC_GROUP_REF, NIC_POLICY, SECURITY_GROUP, SECURITY_GROUP_RULE};
-pub use vip::{EIP, PORT_FORWARDING, VIP, VIP_SERVICE};
+pub use vip::{EIP, PORT_FORWARDING, VIP, VIP_QOS, VIP_SERVICE};
 
 use Ty::*;
 
@@ -204,6 +204,7 @@ pub static KINDS: &[&Kind] = &[
     &EIP,
     &PORT_FORWARDING,
     &VIP_SERVICE,
+    &VIP_QOS,
     &SYSTEM_TAG,
     &USER_TAG,
     &TAG,

@@ -492,8 +492,12 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 };
                 return (id("rule", few(random)), event.into());
             }
-            let event = match random.below(6) {
+            let port = *random.pick(&[None, Some(80)]);
+            let limits = QosLimits { inbound: *random.pick(&[None, Some(200_000)]), outbound: Some(1_000_000) };
+            let event = match random.below(8) {
                 0..3 => VipEvent::Created { name: name(random), description: maybe(random), l3_network: l3, address },
+                6 => VipEvent::QosSet { l3_network: l3, port, limits },
+                7 => VipEvent::QosDeleted { l3_network: l3, port },
                 3 => VipEvent::Updated { name: maybe(random), description: maybe(random) },
                 4 => VipEvent::StateChanged { state },
                 _ => VipEvent::Deleted { l3_network: l3 },

@@ -1,14 +1,14 @@
 //! The rows of VIPs. A router's own public address is a system VIP: its row follows the router's public nic. What the
 //! rows of VIPs and of the services on them show of each other, of nics and of routers follows here, after each event.
 
-use crate::catalogue::{EIP, Kind, NIC, PORT_FORWARDING, ROUTER, VIP};
+use crate::catalogue::{EIP, Kind, NIC, PORT_FORWARDING, ROUTER, VIP, VIP_QOS};
 use crate::fold::{Action, Row, RowChange, Rows, row_of};
 use crate::store::StoreError;
 use crate::value::Val;
 use std::collections::BTreeSet;
 use switchback_events::{
     EipEvent, Event, Id, L3NetworkId, Nic, NicAddress, PortForwardingEvent, Recorded, RouterEvent, ServedNic, VipEvent,
-    VmInstanceEvent, ip_version, system_vip_id,
+    VipId, VmInstanceEvent, ip_version, system_vip_id, vip_qos_id,
 };
 
 pub(crate) fn changes(id: Id, event: &VipEvent) -> Vec<RowChange> {
@@ -26,6 +26,18 @@ pub(crate) fn changes(id: Id, event: &VipEvent) -> Vec<RowChange> {
         }
         VipEvent::StateChanged { state } => RowChange::set(&VIP, id).put("state", Val::name_of(state)),
         VipEvent::Deleted { .. } => RowChange::delete(&VIP, id),
+        VipEvent::QosSet { port, limits, .. } => {
+            // Where there are some already the row stays, with its date, and takes the values.
+            let limited = vip_qos_id(VipId(id), *port);
+            let values = |row: RowChange| {
+                row.put("vipUuid", id)
+                    .put("port", *port)
+                    .put("inboundBandwidth", limits.inbound)
+                    .put("outboundBandwidth", limits.outbound)
+            };
+            return vec![values(RowChange::insert(&VIP_QOS, limited)), values(RowChange::set(&VIP_QOS, limited))];
+        }
+        VipEvent::QosDeleted { port, .. } => RowChange::delete(&VIP_QOS, vip_qos_id(VipId(id), *port)),
     }]
 }
 

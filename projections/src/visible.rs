@@ -54,7 +54,7 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "policy" => Visible::OfRoles,
         "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
-        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" | "vipService" => Visible::Own,
+        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" | "vipService" | "vipQos" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" | "securityGroup" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "securityGroupRule" => Visible::OfGroup,

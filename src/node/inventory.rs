@@ -4,8 +4,8 @@ use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
     AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, OwnershipEvent,
-    ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VmInstanceEvent, nic_policy_row,
-    nic_security_row, ownership_row, quota_row,
+    ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VipEvent, VipId, VmInstanceEvent,
+    nic_policy_row, nic_security_row, ownership_row, quota_row, vip_qos_id,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -46,6 +46,9 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
     }
     if let Event::L3Network(L3NetworkEvent::RangeReserved { reserved_range, .. }) = &first.event {
         return vec![("reservedIpRange", *reserved_range)];
+    }
+    if let Event::Vip(VipEvent::QosSet { port, .. }) = &first.event {
+        return vec![("vipQos", vip_qos_id(VipId(id), *port))];
     }
     if let Event::Ownership(event) = &first.event {
         return match event {

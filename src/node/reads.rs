@@ -166,6 +166,7 @@ impl Node {
                 let ports: Vec<u16> = (1..=u16::MAX).filter(free).skip(start).take(limit).collect();
                 Ok(json!({ "availablePort": ports }))
             }
+            Read::GetVipQos(request) => Ok(json!({ "inventories": vip::qos::of(states, request.uuid)? })),
             Read::GetEipAttachableVmNics(request) => {
                 self.shown(account, "QueryVmNic", eip::attachable_nics(states, &request)?).await
             }

@@ -1,4 +1,4 @@
-//! Sections H and I, and what of G and M is about VIPs: EIPs and port forwarding by virtual routers.
+//! Sections H and I, and what of G, L and M is about VIPs: EIPs, port forwarding and limits by virtual routers.
 
 use crate::harness::{Site, World, id, text, uuid};
 use serde_json::{Value, json};
@@ -415,4 +415,19 @@ async fn m8_public_and_private_port_ranges_have_one_size() {
     let refusal = scene.world.refused("CreatePortForwardingRule", rule(300, 300)).await;
     assert!(refusal.code == "SYS.1007" && refusal.detail.contains("size must match"), "{refusal}");
     scene.world.done("CreatePortForwardingRule", rule(300, 400)).await;
+}
+
+#[actix_rt::test]
+async fn l2_a_vips_bandwidth_is_limited_both_ways() {
+    let scene = Scene::new().await;
+    let eip = scene.eip(Some(&scene.nic)).await;
+    let limit = 8 * 1_000_000;
+    let limits = json!({"uuid": eip["vipUuid"], "inboundBandwidth": limit, "outboundBandwidth": limit});
+    scene.world.make("SetVipQos", limits).await;
+    let told = &scene.world.sections(&scene.router().await).await["qos"]["limits"][0];
+    let expected = (&eip["vipIp"], &json!(limit), &json!(limit));
+    assert_eq!((&told["vipAddress"], &told["inbound"], &told["outbound"]), expected);
+    // The packets are in `tests/lab` and in the tests of the agent.
+    scene.done("DeleteVipQos", &text(&eip, "vipUuid")).await;
+    assert!(scene.world.sections(&scene.router().await).await["qos"].is_null());
 }

@@ -16,3 +16,4 @@ mod security_groups;
 mod services;
 mod settings;
 mod topologies;
+mod vip_qos;

@@ -15,14 +15,14 @@ const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 /// Who asks.
 #[derive(Clone, Copy)]
-enum From<'a> {
+pub enum From<'a> {
     Internet,
     Vm(&'a Vm),
     Router,
 }
 
 /// A bench whose router gives these services, too.
-fn bench(name: &str) -> Bench {
+pub fn bench(name: &str) -> Bench {
     let bench = Bench::new(name, Topology::Separate);
     let services =
         json!({"l3NetworkUuid": bench.site.guest.l3, "networkServices": {"VirtualRouter": ["Eip", "PortForwarding"]}});
@@ -31,19 +31,19 @@ fn bench(name: &str) -> Bench {
 }
 
 impl Bench {
-    fn made(&self, name: &str, parameters: Value) -> String {
+    pub fn made(&self, name: &str, parameters: Value) -> String {
         let reply = self.ask(name, parameters);
         self.must(|_| reply.uuid())
     }
 
     /// A VIP and its address.
-    fn vip(&self) -> (String, Ipv4Addr) {
+    pub fn vip(&self) -> (String, Ipv4Addr) {
         let uuid = self.made("CreateVip", json!({"name": "vip", "l3NetworkUuid": self.site.public}));
         let vip = self.must(|bench| bench.api.one("QueryVip", &uuid));
         (uuid, vip["ip"].as_str().unwrap().parse().unwrap())
     }
 
-    fn nic(&self, vm: &Vm) -> String {
+    pub fn nic(&self, vm: &Vm) -> String {
         let inventory = self.must(|bench| bench.api.one("QueryVmInstance", &vm.uuid));
         inventory["vmNics"][0]["uuid"].as_str().unwrap().to_string()
     }
@@ -73,7 +73,7 @@ impl Bench {
         }
     }
 
-    fn within<T: Send>(&self, from: From, work: impl FnOnce() -> T + Send) -> T {
+    pub fn within<T: Send>(&self, from: From, work: impl FnOnce() -> T + Send) -> T {
         self.must(|bench| match from {
             From::Internet => bench.lab.within(&bench.lab.name().namespace("inet"), work),
             From::Vm(vm) => bench.lab.within_machine(&check::machine(&bench.lab, &vm.uuid)?, work),

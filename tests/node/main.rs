@@ -37,5 +37,6 @@ mod sessions;
 mod tags;
 mod topologies;
 mod userdata;
+mod vip_qos;
 mod vip_services;
 mod vips;

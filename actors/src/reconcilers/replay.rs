@@ -1,7 +1,7 @@
 //! Replay of one router's history from the log, by the tag index: what [`switchback_appliance::RouterFold`] needs and
 //! no more. The push, the reconnect, `at=` and the audit all go through here.
 
-use crate::{States, directory::Relation};
+use crate::{States, directory::Relation, vip};
 use std::{collections::BTreeSet, ops::ControlFlow};
 use switchback_appliance::{RouterConfig, RouterFold, SNAT_INBOUND_TRAFFIC};
 use switchback_events::*;
@@ -109,6 +109,11 @@ pub fn routers_touched(states: &States, event: &Recorded) -> Vec<RouterId> {
         Event::Eip(EipEvent::Created { .. }) | Event::PortForwarding(PortForwardingEvent::Created { .. }) => vec![],
         Event::GlobalConfig(GlobalConfigEvent::Changed { name, .. }) if name == SNAT_INBOUND_TRAFFIC => {
             states.members((Relation::All(StreamKind::Router), Id::NIL)).into_iter().map(RouterId).collect()
+        }
+        // Those of the network that it is on read it, and only those that serve the VIP have anything to do.
+        Event::Vip(VipEvent::QosSet { .. } | VipEvent::QosDeleted { .. }) => {
+            let guests = vip::qos::guests(states, VipId(event.stream.id));
+            guests.iter().flat_map(|guest| on(&guest.0)).map(RouterId).collect()
         }
         Event::L3Network(_)
         | Event::VmInstance(_)

@@ -1,14 +1,15 @@
 //! The real kernel: `ip`, `nft`, `/proc/sys`, files and processes.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Spawn,
-    TableChange, Talk, Tell, arp, connections, namespace, netlink, probe,
+    Class, Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Shaper,
+    ShapingChange, Spawn, TableChange, Talk, Tell, arp, connections, namespace, netlink, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::net::if_::if_nametoindex;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -19,6 +20,9 @@ use std::{
 };
 use switchback_appliance::Protocol;
 use switchback_events::Mac;
+
+/// So many packets that no class is for wait at a link that shapes.
+const QUEUE: u32 = 1000;
 
 /// The table of routes that [`LinkChange::RouteFrom`] uses.
 const FROM_TABLE: u32 = 100;
@@ -68,7 +72,20 @@ impl Kernel for LinuxKernel {
             Some(name) => &["-n", name, "-batch", "-"],
             None => &["-batch", "-"],
         };
-        process::run("ip", args, Some(&text)).map_err(|error| name_the_line(error, &text))?;
+        process::run("ip", args, Some(&text)).map_err(|error| name_the_line("ip", error, &text))?;
+        Ok(())
+    }
+
+    fn shaping(&self) -> Result<BTreeMap<String, Shaper>> {
+        netlink::shaping()
+    }
+
+    fn change_shaping(&self, changes: &[ShapingChange]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let text: String = changes.iter().flat_map(shaping_lines).map(|line| line + "\n").collect();
+        process::run("tc", &["-batch", "-"], Some(&text)).map_err(|error| name_the_line("tc", error, &text))?;
         Ok(())
     }
 
@@ -349,13 +366,13 @@ fn changes(name: &str, change: &TableChange) -> String {
 }
 
 /// The line of `ip -batch` that failed, instead of its number.
-fn name_the_line(error: KernelError, text: &str) -> KernelError {
+fn name_the_line(tool: &str, error: KernelError, text: &str) -> KernelError {
     let number = error.detail.rsplit_once("Command failed -:").and_then(|(_, tail)| tail.trim().parse::<usize>().ok());
     let line = number.and_then(|number| text.lines().nth(number.saturating_sub(1)));
     match line {
         Some(line) => {
             let said = error.detail.lines().next().unwrap_or_default();
-            KernelError::new(format!("ip {line}"), said)
+            KernelError::new(format!("{tool} {line}"), said)
         }
         None => error,
     }
@@ -402,6 +419,9 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
         LinkChange::Delete(name) => format!("link del {name}"),
         LinkChange::Enslave(name, bridge) => format!("link set {name} master {bridge}"),
         LinkChange::Release(name) => format!("link set {name} nomaster"),
+        LinkChange::CreateDetour(name) => {
+            return vec![format!("link add name {name} type ifb"), format!("link set {name} txqueuelen {QUEUE} up")];
+        }
         LinkChange::FilterBridged(name, on) => {
             let on = u8::from(*on);
             format!("link set {name} type bridge nf_call_iptables {on} nf_call_ip6tables {on}")
@@ -428,6 +448,44 @@ fn parse_neighbours(printed: &[u8]) -> Result<Vec<String>> {
         Some(format!("{} lladdr {mac} dev {}", found.dst, found.dev))
     };
     Ok(all.into_iter().filter_map(line).collect())
+}
+
+fn shaping_lines(change: &ShapingChange) -> Vec<String> {
+    /// So long a class may send at once: longer than a timer is late, or another's packet on its way.
+    const BURST_MILLIS: u64 = 10;
+    /// And so much at the least: the largest packet.
+    const BURST_MIN: u64 = 1 << 16;
+    /// Of what it has of its own there is no more than a packet.
+    const BURST_OWN: u64 = 1600;
+    /// What one of several gets at a time.
+    const QUANTUM: u64 = 15_140;
+    let burst = |rate: u64| (rate / 1000 * BURST_MILLIS).max(BURST_MIN);
+    let of_class = |verb: &str, link: &str, handle: u16, number: u16, class: &Class| {
+        let parent = class.parent.map_or(String::new(), |parent| format!("{parent:x}"));
+        // Bits, as tc divides them by 8 again.
+        let (rate, ceil) = (class.rate * 8, class.ceil * 8);
+        let one = format!(
+            "class {verb} dev {link} parent {handle:x}:{parent} classid {handle:x}:{number:x} htb rate {rate}bit ceil \
+             {ceil}bit burst {} cburst {} quantum {QUANTUM}",
+            class.parent.map_or(burst(class.rate), |_| BURST_OWN),
+            burst(class.ceil)
+        );
+        let queue = class.queue;
+        let queue =
+            queue.map(|queue| format!("qdisc replace dev {link} parent {handle:x}:{number:x} bfifo limit {queue}"));
+        std::iter::once(one).chain(queue).collect()
+    };
+    match change {
+        ShapingChange::Shape { link, handle } => {
+            vec![format!("qdisc replace dev {link} root handle {handle:x}: htb default 0 direct_qlen {QUEUE}")]
+        }
+        ShapingChange::Unshape { link } => vec![format!("qdisc del dev {link} root")],
+        ShapingChange::Add { link, handle, number, class } => of_class("add", link, *handle, *number, class),
+        ShapingChange::Change { link, handle, number, class } => of_class("change", link, *handle, *number, class),
+        ShapingChange::Delete { link, handle, number } => {
+            vec![format!("class del dev {link} classid {handle:x}:{number:x}")]
+        }
+    }
 }
 
 fn parse_routes(printed: &[u8]) -> Result<Vec<Route>> {
@@ -484,7 +542,7 @@ mod tests {
     fn a_failing_line_is_named() {
         let error = KernelError::new("run", "RTNETLINK answers: File exists\nCommand failed -:2");
         assert_eq!(
-            name_the_line(error, "a\nlink add x\n").to_string(),
+            name_the_line("ip", error, "a\nlink add x\n").to_string(),
             "ip link add x: RTNETLINK answers: File exists"
         );
     }

@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use switchback_appliance::Protocol;
+use switchback_appliance::{Counter, Protocol};
 use switchback_events::Mac;
 
 /// What the kernel, or a tool that speaks to it, refused.
@@ -116,8 +116,80 @@ pub enum LinkChange {
     Delete(String),
     Enslave(String, String),
     Release(String),
+    /// A link that packets take a detour by on their way in, so that what it sends can be shaped.
+    CreateDetour(String),
     /// What a bridge forwards passes the connection tracking of IP, or passes it no more.
     FilterBridged(String, bool),
+}
+
+/// How a link shapes what it sends: by classes, one in another.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shaper {
+    /// The number that the classes are of.
+    pub handle: u16,
+    /// By their numbers.
+    pub classes: BTreeMap<u16, ObservedClass>,
+}
+
+/// A class of a [`Shaper`]. One with classes in it carries nothing itself, and what they send counts for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Class {
+    /// The class that it is in.
+    pub parent: Option<u16>,
+    /// So much it may send in any case, bytes per second.
+    pub rate: u64,
+    /// So much at the most, of what the class that it is in has left, bytes per second.
+    pub ceil: u64,
+    /// So many bytes wait at the most; none for one with classes in it.
+    pub queue: Option<u32>,
+}
+
+/// A class, and what it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedClass {
+    /// What it is.
+    #[serde(flatten)]
+    pub class: Class,
+    /// What it sent.
+    pub sent: Counter,
+    /// Packets for which there was no room.
+    pub dropped: u64,
+}
+
+/// One change to how links shape what they send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum ShapingChange {
+    /// From now on the link has classes; what is of none passes as before.
+    Shape {
+        link: String,
+        handle: u16,
+    },
+    /// It has none any more.
+    Unshape {
+        link: String,
+    },
+    Add {
+        link: String,
+        handle: u16,
+        number: u16,
+        class: Class,
+    },
+    /// Its parent stays.
+    Change {
+        link: String,
+        handle: u16,
+        number: u16,
+        class: Class,
+    },
+    Delete {
+        link: String,
+        handle: u16,
+        number: u16,
+    },
 }
 
 /// A process to start.
@@ -263,6 +335,10 @@ pub trait Kernel: Send + Sync + 'static {
     fn routes(&self) -> Result<Vec<Route>>;
     /// Changes links, addresses and routes, here or in the namespace `inside`.
     fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()>;
+    /// How links shape what they send, by the link's name: those that do.
+    fn shaping(&self) -> Result<BTreeMap<String, Shaper>>;
+    /// Changes how links shape what they send, in order, up to the first failure.
+    fn change_shaping(&self, changes: &[ShapingChange]) -> Result<()>;
     /// The value of a kernel variable such as `net/ipv4/ip_forward`, where the kernel has it.
     fn sysctl(&self, key: &str) -> Result<Option<String>>;
     /// Sets a kernel variable.

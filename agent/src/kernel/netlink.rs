@@ -1,7 +1,7 @@
 //! Questions to the kernel that no tool answers well: whether anybody has changed the packet filter, which connections it
 //! tracks, with the order to forget some of them, and its links with thousands of addresses.
 
-use super::{Connection, KernelError, Link, Result, Tuple};
+use super::{Class, Connection, KernelError, Link, ObservedClass, Result, Shaper, Tuple};
 use ipnet::IpNet;
 use nix::{
     errno::Errno,
@@ -18,6 +18,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, OwnedFd},
 };
+use switchback_appliance::Counter;
 use switchback_events::Mac;
 
 pub(super) const REQUEST: u16 = 1;
@@ -114,6 +115,104 @@ pub fn links() -> Result<Vec<Link>> {
         ..link
     };
     Ok(links.into_iter().map(with_master).collect())
+}
+
+/// How the links of this namespace shape what they send: those that have classes.
+pub fn shaping() -> Result<BTreeMap<String, Shaper>> {
+    const GET_LINK: u16 = 18;
+    const GET_QUEUE: u16 = 38;
+    const GET_CLASS: u16 = 42;
+    const ROOT: u32 = u32::MAX;
+    let failed = |error: Errno| KernelError::new("look at how links shape", error);
+    let socket = Socket::open(SockProtocol::NetlinkRoute).map_err(failed)?;
+    let mut shapers: BTreeMap<u32, Shaper> = BTreeMap::new();
+    let mut queues: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    let mut take = |body: &[u8]| {
+        let Some(of) = queue(body) else { return };
+        match (of.kind.as_str(), of.parent) {
+            ("htb", ROOT) => {
+                let handle = major(of.handle);
+                shapers.insert(of.link, Shaper { handle, ..Shaper::default() });
+            }
+            ("bfifo", parent) => drop(of.limit.map(|limit| queues.insert((of.link, parent), limit))),
+            _ => {}
+        }
+    };
+    socket.ask(GET_QUEUE, REQUEST | DUMP, &[0; 20], &mut take).map_err(failed)?;
+    for (link, shaper) in &mut shapers {
+        let mut head = [0; 20];
+        head[4..8].copy_from_slice(&link.to_ne_bytes());
+        let mut take = |body: &[u8]| {
+            if let Some((id, mut class)) = class(body).filter(|(id, _)| major(*id) == shaper.handle) {
+                class.class.queue = queues.get(&(*link, id)).copied();
+                shaper.classes.insert(minor(id), class);
+            }
+        };
+        socket.ask(GET_CLASS, REQUEST | DUMP, &head, &mut take).map_err(failed)?;
+    }
+    if shapers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut names: BTreeMap<u32, String> = BTreeMap::new();
+    let mut named = |body: &[u8]| names.extend(link(body).map(|(index, _, link)| (index, link.name)));
+    socket.ask(GET_LINK, REQUEST | DUMP, &[0; 16], &mut named).map_err(failed)?;
+    Ok(shapers.into_iter().filter_map(|(index, shaper)| Some((names.get(&index)?.clone(), shaper))).collect())
+}
+
+fn major(id: u32) -> u16 {
+    (id >> 16) as u16
+}
+
+fn minor(id: u32) -> u16 {
+    id as u16
+}
+
+/// A queue of a link: what holds packets, or gives them to classes.
+struct Queue {
+    link: u32,
+    handle: u32,
+    parent: u32,
+    kind: String,
+    /// Bytes, of a plain one.
+    limit: Option<u32>,
+}
+
+const QUEUE_HEAD: usize = 20;
+const QUEUE_OPTIONS: u16 = 2;
+
+fn queue(body: &[u8]) -> Option<Queue> {
+    let word = |at: usize| ne32(body.get(at..)?);
+    let part = |wanted: u16| {
+        let found = attributes(body.get(QUEUE_HEAD..)?).find(|(kind, _)| *kind == wanted);
+        found.map(|(_, value)| value)
+    };
+    let kind = String::from_utf8_lossy(part(1)?).trim_end_matches('\0').to_string();
+    let limit = part(QUEUE_OPTIONS).and_then(ne32);
+    Some(Queue { link: word(4)?, handle: word(8)?, parent: word(12)?, kind, limit })
+}
+
+/// A class of HTB, with its number.
+fn class(body: &[u8]) -> Option<(u32, ObservedClass)> {
+    const ROOT: u32 = u32::MAX;
+    const STATISTICS: u16 = 7;
+    let (number, parent) = (ne32(body.get(8..)?)?, ne32(body.get(12..)?)?);
+    fn find(nested: &[u8], wanted: u16) -> Option<&[u8]> {
+        attributes(nested).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    }
+    let parts = body.get(QUEUE_HEAD..)?;
+    let options = find(parts, QUEUE_OPTIONS)?;
+    // Two rates of 12 bytes, each with its number at the end; larger ones are told besides.
+    let told = find(options, 1)?;
+    let wide = |kind: u16| find(options, kind).and_then(ne64);
+    let rate = wide(6).or_else(|| ne32(told.get(8..)?).map(u64::from))?;
+    let ceil = wide(7).or_else(|| ne32(told.get(20..)?).map(u64::from))?;
+    let parent = Some(parent).filter(|parent| *parent != ROOT).map(minor).filter(|parent| *parent != 0);
+    let statistics = find(parts, STATISTICS).unwrap_or_default();
+    let sent = find(statistics, 1)
+        .and_then(|basic| Some(Counter { packets: u64::from(ne32(basic.get(8..)?)?), bytes: ne64(basic)? }));
+    let dropped = find(statistics, 3).and_then(|queue| ne32(queue.get(8..)?)).unwrap_or(0);
+    let class = Class { parent, rate, ceil, queue: None };
+    Some((number, ObservedClass { class, sent: sent.unwrap_or_default(), dropped: dropped.into() }))
 }
 
 /// The number of a link, that of its bridge, and what else is known of it.
@@ -242,6 +341,10 @@ fn tuple(nested: &[u8]) -> Option<Tuple> {
 
 fn be32(value: &[u8]) -> Option<u32> {
     value.get(..4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn ne64(value: &[u8]) -> Option<u64> {
+    value.get(..8)?.try_into().ok().map(u64::from_ne_bytes)
 }
 
 fn ne32(value: &[u8]) -> Option<u32> {

@@ -2,8 +2,8 @@
 //! shows it again; it does not judge whether a real kernel would take it.
 
 use super::{
-    Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Spawn,
-    TableChange, Talk, Tell, simulated_haproxy::Haproxy,
+    Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ObservedClass, ProcessId, Result, Route,
+    Shaper, ShapingChange, Spawn, TableChange, Talk, Tell, simulated_haproxy::Haproxy,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ pub enum FailKind {
     Links,
     /// Setting a kernel variable.
     Sysctl,
+    /// Making a link shape what it sends, and changing how.
+    Shaping,
     /// Replacing or checking a table.
     Table,
     /// Writing a file.
@@ -52,6 +54,7 @@ struct State {
     links: BTreeMap<String, Link>,
     routes: Vec<Route>,
     sysctls: BTreeMap<String, String>,
+    shapers: BTreeMap<String, Shaper>,
     tables: BTreeMap<String, String>,
     generation: u32,
     connections: Vec<Connection>,
@@ -145,6 +148,19 @@ impl SimulatedKernel {
         state.processes.clear();
     }
 
+    /// All that it was told in words: files by their paths, tables, and command lines.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let state = self.state.lock();
+        let files = state.files.iter().map(|(path, text)| (path.display().to_string(), text.clone()));
+        let tables = state.tables.iter().map(|(name, text)| (format!("table inet {name}"), text.clone()));
+        let filters = state.filters.iter().map(|(name, text)| (format!("table {name}"), text.clone()));
+        let command = |(pid, process): (&u32, &Process)| {
+            let Spawn { program, args, env, .. } = &process.spawn;
+            (format!("process {pid}"), format!("{} {args:?} {env:?}", program.display()))
+        };
+        files.chain(tables).chain(filters).chain(state.processes.iter().map(command)).collect()
+    }
+
     /// Kills processes by the name of their program.
     pub fn kill(&self, program: &str) {
         self.state.lock().processes.retain(|_, process| !process.spawn.program.ends_with(program));
@@ -202,6 +218,10 @@ impl State {
             LinkChange::DeleteRoute(route) => self.routes.retain(|held| held != route),
             LinkChange::RouteFrom(..) => {}
             LinkChange::CreateBridge(name) => self.create(name, "bridge")?,
+            LinkChange::CreateDetour(name) => {
+                self.create(name, "ifb")?;
+                self.link(name)?.up = true;
+            }
             LinkChange::CreateVlan { parent, name, .. } => {
                 self.link(parent)?;
                 self.create(name, "vlan")?;
@@ -211,6 +231,7 @@ impl State {
                 self.link(name)?.mtu = *mtu;
             }
             LinkChange::Delete(name) => {
+                self.shapers.remove(name);
                 self.links.remove(name);
             }
             LinkChange::Enslave(name, bridge) => {
@@ -221,6 +242,57 @@ impl State {
             LinkChange::FilterBridged(name, _) => drop(self.link(name)?),
         }
         Ok(())
+    }
+
+    fn change_shaping(&mut self, change: &ShapingChange) -> Result<()> {
+        let classes = |state: &'_ mut State, link: &str| {
+            let shaper = state.shapers.get_mut(link).map(|shaper| std::mem::take(&mut shaper.classes));
+            shaper.ok_or_else(|| KernelError::new(format!("find the classes of {link}"), "no such file or directory"))
+        };
+        let link = match change {
+            ShapingChange::Shape { link, handle } => {
+                self.link(link)?;
+                self.shapers.insert(link.clone(), Shaper { handle: *handle, ..Shaper::default() });
+                return Ok(());
+            }
+            ShapingChange::Unshape { link } => {
+                self.shapers.remove(link);
+                return Ok(());
+            }
+            ShapingChange::Add { link, .. }
+            | ShapingChange::Change { link, .. }
+            | ShapingChange::Delete { link, .. } => link,
+        };
+        let mut held = classes(self, link)?;
+        let exists = |there: bool| if there { "file exists" } else { "no such file or directory" };
+        let failed = match change {
+            ShapingChange::Add { number, class, .. } => {
+                let alone = class.parent.is_some_and(|parent| !held.contains_key(&parent));
+                let there = held.contains_key(number);
+                held.insert(*number, ObservedClass { class: *class, ..ObservedClass::default() });
+                (alone || there).then(|| exists(there))
+            }
+            ShapingChange::Change { number, class, .. } => match held.get_mut(number) {
+                Some(own) => {
+                    own.class = *class;
+                    None
+                }
+                None => Some(exists(false)),
+            },
+            ShapingChange::Delete { number, .. } => {
+                let used = held.values().any(|other| other.class.parent == Some(*number));
+                let there = held.remove(number).is_some();
+                if used { Some("in use") } else { (!there).then(|| exists(false)) }
+            }
+            ShapingChange::Shape { .. } | ShapingChange::Unshape { .. } => None,
+        };
+        if let Some(shaper) = self.shapers.get_mut(link) {
+            shaper.classes = held;
+        }
+        match failed {
+            Some(detail) => Err(KernelError::new(format!("{change:?}"), detail)),
+            None => Ok(()),
+        }
     }
 
     fn create(&mut self, name: &str, kind: &str) -> Result<()> {
@@ -324,6 +396,17 @@ impl Kernel for SimulatedKernel {
             Some(_) => Ok(()),
             None => changes.iter().try_for_each(|change| state.change_link(change)),
         })
+    }
+
+    fn shaping(&self) -> Result<BTreeMap<String, Shaper>> {
+        Ok(self.state.lock().shapers.clone())
+    }
+
+    fn change_shaping(&self, changes: &[ShapingChange]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.change(FailKind::Shaping, |state| changes.iter().try_for_each(|change| state.change_shaping(change)))
     }
 
     fn sysctl(&self, key: &str) -> Result<Option<String>> {

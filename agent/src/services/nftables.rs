@@ -13,6 +13,7 @@
 use super::{
     eip, firewall, metadata, port_forwarding, snat,
     udp_balancer::{self, Unwell},
+    vip_qos,
 };
 use crate::kernel::{ElementChange, Kernel, KernelError, TableChange};
 use ipnet::Ipv4Net;
@@ -24,7 +25,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
 };
-use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, MetadataConfig, Sections, digest};
+use switchback_appliance::{Counter, DriftItem, LoadBalancerConfig, MetadataConfig, QosConfig, Sections, digest};
 
 /// More elements than these are not changed one by one.
 const ELEMENTS_CHANGED_MAX: usize = 4096;
@@ -112,7 +113,8 @@ impl NftSet {
         }
     }
 
-    fn write(&self, text: &mut String, counters: &Counters) {
+    /// Writes it as nft reads it.
+    pub fn write(&self, text: &mut String, counters: &Counters) {
         let _ = write!(text, "  {} {} {{\n    {}\n", self.kind, self.name, self.declaration);
         let counters = counters.get(&self.name);
         let mut separator = "    elements = { ";
@@ -340,6 +342,7 @@ pub fn render(sections: &Sections, listen: Option<SocketAddr>, unwell: &Unwell) 
     let mut parts = vec![firewall::render(sections, listen, &balanced), snat::render(&sections.snat)];
     parts.extend(eip::render(sections));
     parts.extend(port_forwarding::render(sections));
+    parts.extend(vip_qos::render(&sections.qos));
     parts.extend(metadata::render(&sections.metadata, &sections.interfaces));
     parts.extend(balanced.part.take());
     Table { parts }
@@ -461,6 +464,7 @@ fn section_of_name(name: &str) -> &'static str {
     match name {
         _ if begins(eip::PREFIX) => eip::SECTION,
         _ if begins(port_forwarding::PREFIX) => port_forwarding::SECTION,
+        _ if begins(vip_qos::PREFIX) => QosConfig::SECTION,
         _ if begins(metadata::PREFIX) => MetadataConfig::SECTION,
         _ if begins(udp_balancer::PREFIX) => LoadBalancerConfig::SECTION,
         _ if begins(snat::MAP_PREFIX) || name == snat::CHAIN => "snat",
@@ -550,7 +554,7 @@ fn refill(table: &Table, present: &BTreeSet<String>, counters: &Counters) -> Tab
 }
 
 fn section_named(section: &str) -> &'static str {
-    let known = ["snat", eip::SECTION, port_forwarding::SECTION, LoadBalancerConfig::SECTION];
+    let known = ["snat", eip::SECTION, port_forwarding::SECTION, LoadBalancerConfig::SECTION, QosConfig::SECTION];
     known.into_iter().find(|known| *known == section).unwrap_or("firewall")
 }
 

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// As long as an answer may take: what is refused says so at once, what is dropped takes all of it.
@@ -108,4 +108,66 @@ pub fn begin_until(stop: &AtomicBool, to: &str, expected: &str) -> u32 {
         std::thread::sleep(Duration::from_millis(1));
     }
     begun
+}
+
+/// Takes all that comes on a port, or sends as much as it can: what the first byte says.
+pub fn pump(place: &Path, port: u16) {
+    let any = SocketAddr::from(([0, 0, 0, 0], port));
+    let listener = within(place, move || TcpListener::bind(any).unwrap());
+    let serve = |mut stream: TcpStream| {
+        let mut said = [0];
+        let _ = stream.read_exact(&mut said);
+        if said == *b"t" { receive(&mut stream, |_| true) } else { flood(&mut stream) }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+}
+
+fn flood(stream: &mut TcpStream) {
+    let block = [b'x'; 1 << 14];
+    while stream.write_all(&block).is_ok() {}
+}
+
+fn receive(stream: &mut TcpStream, mut more: impl FnMut(u64) -> bool) {
+    let (mut block, mut all) = (vec![0; 1 << 16], 0);
+    while let Ok(length @ 1..) = stream.read(&mut block) {
+        all += length as u64;
+        if !more(all) {
+            return;
+        }
+    }
+}
+
+/// Bits per second that come by a connection from a pump, once it flows, in a while of this length.
+pub fn fetched(place: &Path, to: &str, length: Duration) -> f64 {
+    let mut stream = connect(place, to).unwrap();
+    stream.write_all(b"f").unwrap();
+    measured(&mut stream, length)
+}
+
+/// A connection by which as much is sent to a pump as it takes.
+pub fn flooded(place: &Path, to: &str) -> TcpStream {
+    let mut stream = connect(place, to).unwrap();
+    stream.write_all(b"t").unwrap();
+    let mut sender = stream.try_clone().unwrap();
+    std::thread::spawn(move || flood(&mut sender));
+    stream
+}
+
+fn measured(stream: &mut TcpStream, length: Duration) -> f64 {
+    const FLOWS_AFTER: Duration = Duration::from_millis(400);
+    let (began, mut first) = (Instant::now(), None);
+    let mut rate = 0.0;
+    receive(stream, |bytes| {
+        if began.elapsed() < FLOWS_AFTER {
+            return true;
+        }
+        let (at, before) = *first.get_or_insert((Instant::now(), bytes));
+        rate = (bytes - before) as f64 * 8.0 / at.elapsed().as_secs_f64().max(0.001);
+        at.elapsed() < length
+    });
+    rate
 }

@@ -36,6 +36,7 @@ pub static VIP: Kind = Kind {
         many("eip", "eip", "vipUuid"),
         many("portForwarding", "portForwarding", "vipUuid"),
         shown("servicesRefs", "vipService", "vipUuid"),
+        shown("qos", "vipQos", "vipUuid"),
         one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
     ],
 };
@@ -45,6 +46,22 @@ pub static VIP_SERVICE: Kind = Kind {
     name: "vipService",
     queries: &[],
     fields: &[UUID, indexed("vipUuid", Uuid), f("serviceType", Text), CREATED, CHANGED],
+    relations: &[one("vip", "vip", "vipUuid")],
+};
+
+/// How fast the traffic of a VIP may be, or of one of its ports. There is no query of its own: the VIP shows it.
+pub static VIP_QOS: Kind = Kind {
+    name: "vipQos",
+    queries: &[],
+    fields: &[
+        UUID,
+        indexed("vipUuid", Uuid),
+        f("port", Int),
+        f("inboundBandwidth", Int),
+        f("outboundBandwidth", Int),
+        CREATED,
+        CHANGED,
+    ],
     relations: &[one("vip", "vip", "vipUuid")],
 };
 

@@ -8,6 +8,7 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
     let vip = json!({"name": "vip", "l3NetworkUuid": public});
     let create = |field: &str, value: Value| with(&vip, field, value);
     let eip = |vip: &str| json!({"name": "eip", "vipUuid": vip});
+    let limit = |vip: &str, field: &str, value: Value| with(&json!({"uuid": vip}), field, value);
     let nic = &scene.running_nic;
     let ports = json!({"name": "rule", "vipUuid": scene.vip, "vipPortStart": 80, "protocolType": "TCP"});
     let rule = |field: &str, value: Value| with(&ports, field, value);
@@ -44,6 +45,26 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
         row("UpdateVip", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
         row("ChangeVipState", json!({"uuid": nobody, "stateEvent": "enable"}), NOT_FOUND, "uuid", &nobody),
         row("DeleteVip", json!({"uuid": scene.system_vip}), OPERATION, "", &scene.system_vip),
+        row("SetVipQos", limit(&nobody, "inboundBandwidth", json!(131_072)), NOT_FOUND, "uuid", &nobody),
+        row(
+            "SetVipQos",
+            limit(&scene.system_vip, "inboundBandwidth", json!(131_072)),
+            OPERATION,
+            "uuid",
+            &scene.system_vip,
+        ),
+        row("SetVipQos", json!({"uuid": scene.vip}), ARGUMENT, "inboundBandwidth", "none"),
+        row("SetVipQos", limit(&scene.vip, "inboundBandwidth", json!(131_071)), ARGUMENT, "inboundBandwidth", "131071"),
+        row(
+            "SetVipQos",
+            limit(&scene.vip, "outboundBandwidth", json!(32_212_254_721_u64)),
+            ARGUMENT,
+            "outboundBandwidth",
+            "32212254721",
+        ),
+        row("SetVipQos", limit(&scene.vip, "port", json!(0)), ARGUMENT, "port", "0"),
+        row("DeleteVipQos", json!({"uuid": scene.system_vip}), OPERATION, "", &scene.system_vip),
+        row("DeleteVipQos", json!({"uuid": scene.vip, "port": 65_536}), ARGUMENT, "port", "65536"),
         row("CreateEip", eip(&nobody), NOT_FOUND, "vipUuid", &nobody),
         row("CreateEip", eip(&scene.system_vip), OPERATION, "vipUuid", &scene.system_vip),
         row("CreateEip", with(&eip(&scene.vip), "vmNicUuid", json!(nic)), OPERATION, "vmNicUuid", nic),
