@@ -6,6 +6,7 @@ mod audit_views;
 mod client;
 mod commands;
 mod completion;
+mod explain_view;
 mod failure;
 mod manual;
 mod moment;

@@ -1,6 +1,6 @@
 //! How replies look as tables: what a person wants to see first of each kind of reply.
 
-use crate::{audit_views, client::inventories, failure::Failure, output::Output, table, yaml};
+use crate::{audit_views, client::inventories, explain_view, failure::Failure, output::Output, table, yaml};
 use serde_json::{Value, json};
 use std::io;
 use switchback_bus::{Message, creates, message};
@@ -92,6 +92,7 @@ pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failur
         "GetVirtualRouterConfig" => config(reply, output),
         "GetVirtualRouterDiff" => diff(reply, output),
         "GetVirtualRouterDrift" => drift(reply, output),
+        "GetVirtualRouterExplanation" => explain_view::explanation(reply, output),
         _ => match reply["inventories"].as_array() {
             Some(rows) => listed(name, reply, rows, output),
             None => output.data(reply, |output| output.pairs(reply)),

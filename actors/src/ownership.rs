@@ -181,6 +181,15 @@ fn unseen(asking: &Asking, owners: &[Id], facts: &Facts) -> Result<BTreeSet<Id>,
     Ok(hidden)
 }
 
+/// Those of some resources that an account may not see.
+///
+/// # Errors
+/// What cannot be read of them.
+pub fn foreign(states: &States, account: AccountId, ids: &BTreeSet<Id>) -> Result<BTreeSet<Id>, Refusal> {
+    let named = ids.iter().map(|id| (String::new(), *id)).collect();
+    hidden_from(&Asking { account, named, sends: None }, &[], states)
+}
+
 /// A refusal as an account may read it: what of others stands in the way is counted, not named.
 pub(crate) fn veiled(asking: &Asking, mut refusal: Refusal, facts: &Facts) -> Refusal {
     let seen = |blocker: &Blocker| {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod dhcp;
 pub mod dns;
 pub mod eip;
+pub mod explain;
 pub mod firewall;
 pub mod host;
 pub mod host_config;

@@ -387,6 +387,7 @@ reads!(
     GetPortForwardingAttachableVmNics,
     GetVirtualRouterConfig,
     GetVirtualRouterDiff,
+    GetVirtualRouterExplanation,
     GetVirtualRouterDrift,
     GetEvents,
     GetEvent,

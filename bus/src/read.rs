@@ -107,6 +107,27 @@ messages! {
         /// A position or an RFC 3339 time; now when not given.
         to: Option<String> = Text(64),
     }
+    /// What becomes of the first packet of a connection, now or at an earlier moment: each thing that decides, with the record
+    /// behind it and the event that put it there, and how the answer comes back.
+    Read GetVirtualRouterExplanation "" "" => "" for Account {
+        /// The router.
+        uuid: RouterId = Uuid,
+        /// Where the packet is sent to.
+        dst: IpAddr = Ip,
+        /// Where it comes from. What a nic or the router sends has its address when not given.
+        src: Option<IpAddr> = Ip,
+        /// What it is of.
+        proto: String = Enum(&["tcp", "udp", "icmp"]),
+        /// The port that it is sent to; not of ICMP.
+        dport: Option<u16> = Int(1, 65535),
+        /// The port that it is sent from, 49152 when not given; not of ICMP.
+        sport: Option<u16> = Int(1, 65535),
+        /// Where it begins: the uuid of a nic or of an L3 network of the router, an interface such as `eth1`, or `router`. When
+        /// not given: where `src` is.
+        from: Option<String> = Text(64),
+        /// A position or an RFC 3339 time.
+        at: Option<String> = Text(64),
+    }
     /// Where a router's kernel and daemons differ from its configuration.
     Read GetVirtualRouterDrift "" "" => "" for Account {
         /// The router.

@@ -40,6 +40,7 @@ const READS: &[(&str, &str)] = &[
     ("/v1/events", "GetEvents"),
     ("/v1/routers/{uuid}/config", "GetVirtualRouterConfig"),
     ("/v1/routers/{uuid}/diff", "GetVirtualRouterDiff"),
+    ("/v1/routers/{uuid}/explain", "GetVirtualRouterExplanation"),
     ("/v1/routers/{uuid}/drift", "GetVirtualRouterDrift"),
     ("/v1/audit/head", "GetAuditHead"),
     ("/v1/audit/verify", "VerifyAudit"),

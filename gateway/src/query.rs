@@ -139,6 +139,15 @@ pub(crate) async fn router_diff(
     of_router("GetVirtualRouterDiff", (&gateway, &caller), &request).await
 }
 
+/// `GET /v1/routers/{uuid}/explain`.
+pub(crate) async fn router_explain(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    of_router("GetVirtualRouterExplanation", (&gateway, &caller), &request).await
+}
+
 /// `GET /v1/routers/{uuid}/drift`.
 pub(crate) async fn router_drift(
     gateway: web::Data<Gateway>,

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use switchback_bus::{Bus, Refusal};
+use switchback_bus::Bus;
 use tokio::sync::watch;
 
 /// The HTTP side of a bus.
@@ -45,6 +45,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ),
     ("GET", "/v1/routers/{uuid}/config", "The configuration that the log implies for a router."),
     ("GET", "/v1/routers/{uuid}/diff", "The difference of a router's configuration between two moments."),
+    ("GET", "/v1/routers/{uuid}/explain", "What becomes of a packet, by which records, and who put them there."),
     ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
     ("GET", "/v1/audit/head", "The head of the log, signed."),
     ("GET", "/v1/audit/verify", "The log read and verified; with `anchor`, against a head that was kept outside."),
@@ -130,7 +131,7 @@ impl Gateway {
             .service(get("/v1/routers/{uuid}/config").route(web::get().to(query::router_config)))
             .service(get("/v1/routers/{uuid}/diff").route(web::get().to(query::router_diff)))
             .service(get("/v1/routers/{uuid}/drift").route(web::get().to(query::router_drift)))
-            .service(get("/v1/routers/{uuid}/explain").route(web::get().to(|| not_supported("explain"))))
+            .service(get("/v1/routers/{uuid}/explain").route(web::get().to(query::router_explain)))
             .service(get("/v1/audit/head").route(web::get().to(query::audit_head)))
             .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
             .service(get("/v1/audit/export").route(web::get().to(audit::export)))
@@ -155,10 +156,6 @@ fn get(path: &str) -> Resource {
 
 fn refuse(problem: Problem) -> Result<HttpResponse, Problem> {
     Err(problem)
-}
-
-async fn not_supported(what: &'static str) -> Result<HttpResponse, Problem> {
-    Err(Refusal::not_supported(what).into())
 }
 
 async fn index() -> HttpResponse {

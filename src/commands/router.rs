@@ -62,16 +62,38 @@ enum RouterCommand {
         #[arg(long)]
         host: Option<String>,
     },
-    /// What it does with a packet (not supported yet).
-    Explain {
-        /// Name, uuid or the beginning of it, and the packet.
-        arguments: Vec<String>,
-    },
+    /// What becomes of a packet, now or `--at` an earlier moment: every step, by which record, and who put it there.
+    Explain(ExplainArguments),
     /// Its changes as they come (not supported yet).
     Watch {
         /// Name, uuid or the beginning of it.
         arguments: Vec<String>,
     },
+}
+
+/// A packet, and where it begins.
+#[derive(Args)]
+struct ExplainArguments {
+    /// Name, uuid or the beginning of it.
+    router: String,
+    /// Where the packet is sent to.
+    #[arg(long)]
+    dst: String,
+    /// Where it comes from; what a nic or the router sends has its address.
+    #[arg(long)]
+    src: Option<String>,
+    /// What it is of: `tcp`, `udp` or `icmp`.
+    #[arg(long, default_value = "tcp")]
+    proto: String,
+    /// The port that it is sent to.
+    #[arg(long)]
+    dport: Option<u16>,
+    /// The port that it is sent from.
+    #[arg(long)]
+    sport: Option<u16>,
+    /// Where it begins: the uuid of a nic or of an L3 network, an interface such as `eth1`, or `router`; else where `--src` is.
+    #[arg(long)]
+    from: Option<String>,
 }
 
 /// Runs it.
@@ -86,7 +108,11 @@ pub fn run(
     if !matches!(arguments.command, RouterCommand::Reconnect { .. } | RouterCommand::Replace { .. }) {
         flags.refuse_command_flags("this command")?;
     }
-    if !matches!(arguments.command, RouterCommand::List { .. } | RouterCommand::Config { .. }) {
+    let past = matches!(
+        arguments.command,
+        RouterCommand::List { .. } | RouterCommand::Config { .. } | RouterCommand::Explain(_)
+    );
+    if !past {
         flags.refuse_at("this command")?;
     }
     match arguments.command {
@@ -125,7 +151,10 @@ pub fn run(
             let reply = client.command(message.name, &parameters, &flags)?;
             views::command(message, &reply, flags.dry_run, output)
         }
-        RouterCommand::Explain { .. } => Err(Failure::not_supported("router explain")),
+        RouterCommand::Explain(packet) => {
+            let client = Client::new(&flags, environment)?;
+            explain(&client, packet, flags.at.as_deref(), output)
+        }
         RouterCommand::Watch { .. } => Err(Failure::not_supported("router watch")),
     }
 }
@@ -148,6 +177,23 @@ pub fn diff(
     let mut parameters = vec![parameter("uuid", resolve(client, router, to)?), parameter("from", from)];
     parameters.extend(to.map(|to| parameter("to", to)));
     views::read("GetVirtualRouterDiff", &client.read("GetVirtualRouterDiff", &parameters)?, output)
+}
+
+fn explain(client: &dyn Asked, packet: ExplainArguments, at: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    let uuid = resolve(client, &packet.router, at)?;
+    let given = [
+        ("uuid", Some(uuid)),
+        ("dst", Some(packet.dst)),
+        ("src", packet.src),
+        ("proto", Some(packet.proto)),
+        ("dport", packet.dport.map(|port| port.to_string())),
+        ("sport", packet.sport.map(|port| port.to_string())),
+        ("from", packet.from),
+        ("at", at.map(str::to_string)),
+    ];
+    let parameters: Vec<_> = given.into_iter().filter_map(|(name, value)| Some(parameter(name, value?))).collect();
+    let name = "GetVirtualRouterExplanation";
+    views::read(name, &client.read(name, &parameters)?, output)
 }
 
 /// The uuid of the one router that is meant, as routers were named at `at`.

@@ -245,6 +245,11 @@ pub(super) fn name_resources(journal: &Journal, reply: &mut Value) {
     }
 }
 
+/// The name that a resource had at a version, where it had one.
+pub(super) fn name_of(journal: &Journal, stream: StreamKey, version: Version) -> Option<String> {
+    names(journal, stream).into_iter().rfind(|(since, _)| *since <= version).map(|(_, name)| name)
+}
+
 /// The names of a resource, each with the version since when it has it. That they cannot be read is said elsewhere.
 fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
     let recorded: Vec<Recorded> = match stream.kind {

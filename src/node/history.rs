@@ -8,7 +8,7 @@ use super::{
     events::{envelope, name_resources},
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use switchback_actors::reconcilers::{config_at, replay_router};
 use switchback_appliance::{RouterConfig, RouterFold, hex};
 use switchback_bus::{QueryReply, QueryRequest, Read, Refusal, RefusalKind, code};
@@ -133,6 +133,10 @@ impl History {
             Read::GetVirtualRouterDiff(request) => {
                 let (from, to) = self.span(&request.from, request.to.as_ref())?;
                 self.router_diff(request.uuid, from, to)
+            }
+            Read::GetVirtualRouterExplanation(request) => {
+                let history = self.clone();
+                blocking("explain a packet", move || history.explain(&request, &|_| Ok(BTreeSet::new()))).await
             }
             Read::GetEvents(request) => self.events(&request),
             Read::GetAuditDiff(request) => self.changes(&request).await,

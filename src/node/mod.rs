@@ -14,6 +14,7 @@ mod data_dir;
 mod diff;
 mod doors;
 mod events;
+mod explain;
 mod fleet;
 mod history;
 mod holders;

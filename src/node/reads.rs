@@ -207,6 +207,21 @@ impl Node {
                 self.history().span(&request.from, request.to.as_ref())?;
                 Err(Refusal::not_found("uuid", "virtual router", request.uuid))
             }
+            Read::GetVirtualRouterExplanation(request) if hidden.contains(&request.uuid.0) => {
+                let at = self.history().moment_or_now("at", request.at.as_ref())?;
+                Err(history::no_router_at("uuid", request.uuid, at))
+            }
+            Read::GetVirtualRouterExplanation(request) if account.is_some() => {
+                let (history, states) = (self.history(), self.states().clone());
+                history::blocking("explain a packet", move || {
+                    let foreign = |ids: &BTreeSet<Id>| match account {
+                        Some(account) => ownership::foreign(&states, account, ids),
+                        None => Ok(BTreeSet::new()),
+                    };
+                    history.explain(&request, &foreign)
+                })
+                .await
+            }
             Read::GetVirtualRouterDrift(request) if hidden.contains(&request.uuid.0) => {
                 Err(Refusal::not_found("uuid", "virtual router", request.uuid))
             }

@@ -86,6 +86,7 @@ impl Bus for FakeBus {
                     "dns": {"changed": [{"path": "upstream", "from": "1.1.1.1", "to": "8.8.8.8"}]},
                 },
             }),
+            "GetVirtualRouterExplanation" => explanation(),
             "GetVirtualRouterDrift" => json!({
                 "revision": 5,
                 "items": [{"section": "snat", "item": "rule 1", "expected": "masquerade", "observed": null}],
@@ -113,6 +114,41 @@ impl Bus for FakeBus {
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {
         vec![]
     }
+}
+
+/// The way of a packet, with an end of every kind.
+fn explanation() -> Value {
+    let packet = |protocol: &str, from: &str, to: &str, port: u16| {
+        let source_port = if port == 0 { 0 } else { 49152 };
+        json!({"protocol": protocol, "source": from, "sourcePort": source_port, "destination": to, "destinationPort": port})
+    };
+    let since = json!({
+        "position": 1, "kind": "eip.Attached", "at": 1_795_168_800_000_000_i64, "principal": "admin", "reason": "test",
+    });
+    let ping = packet("icmp", "10.0.0.1", "10.0.0.7", 0);
+    let server = |ip: &str, packet: &Value, verdict: Value| json!({"ip": ip, "port": 8080, "verdict": verdict, "packet": packet});
+    json!({
+        "packet": packet("tcp", "198.51.100.7", "203.0.113.50", 80),
+        "steps": [
+            {"place": "router", "hook": "prerouting", "what": "the EIP leads to the VM",
+                "records": [{"type": "Eip", "name": "door", "uuid": "01", "since": since}]},
+            {"place": "host", "hook": "nic", "what": "the VM gets it", "records": [
+                {"type": "VmNic", "foreign": true}, {"type": "Config", "category": "vm", "name": "cleanTraffic"}]},
+        ],
+        "verdict": {"kind": "delivered", "vm": "02", "nic": "03"},
+        "ends": packet("tcp", "198.51.100.7", "10.0.0.5", 80),
+        "candidates": [
+            server("10.0.0.6", &ping, json!({"kind": "dropped"})),
+            server("fd00::6", &packet("udp", "fd00::7", "fd00::6", 8080),
+                json!({"kind": "forwarded", "interface": "eth0", "nextHop": "fd00::1"})),
+            server("10.0.0.7", &ping, json!({"kind": "delivered", "vm": null, "nic": null})),
+            server("10.0.0.8", &ping, json!({"kind": "forwarded", "interface": null, "nextHop": "10.0.0.8"})),
+            server("10.0.0.9", &ping, json!({"kind": "answered", "service": "dns"})),
+            server("10.0.0.9", &ping, json!({"kind": "answered", "service": "closed"})),
+        ],
+        "answer": {"to": "198.51.100.7", "seenFrom": "203.0.113.50", "steps": ["as it was asked"], "lost": "somewhere"},
+        "position": 9, "revision": 5,
+    })
 }
 
 /// The gateway on a thread of its own; the environment leads to it with the right token.

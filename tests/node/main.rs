@@ -4,6 +4,7 @@
 mod accounts;
 mod creation;
 mod credentials;
+mod explain;
 mod failures;
 mod flow;
 mod fuzz;

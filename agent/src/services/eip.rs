@@ -14,8 +14,7 @@ use std::{
     fmt::Write,
     sync::Arc,
 };
-use switchback_appliance::{InterfacesConfig, RouterNic, Sections};
-use switchback_events::Nic;
+use switchback_appliance::{InterfacesConfig, Sections};
 
 /// The section.
 pub const SECTION: &str = "eips";
@@ -98,19 +97,15 @@ pub fn render(sections: &Sections) -> Option<Part> {
     Some(Part { section: SECTION, sets, chains })
 }
 
-fn is_stranger(nic: &RouterNic) -> bool {
-    nic.meta_data == Nic::MANAGEMENT
-}
-
 /// A rule that ends a chain for what comes in by interfaces that are for management only.
 pub fn strangers(interfaces: &InterfacesConfig) -> String {
-    let strangers = interfaces.nics.iter().filter(|nic| is_stranger(nic));
+    let strangers = interfaces.nics.iter().filter(|nic| nic.is_management_only());
     let names: Vec<String> = strangers.map(|nic| format!("\"{}\"", nic.name)).collect();
     if names.is_empty() { String::new() } else { format!("    iifname {{ {} }} accept\n", names.join(", ")) }
 }
 
 /// What matches packets that were translated and go back to where they came from, for each interface.
 pub fn hairpins(interfaces: &InterfacesConfig) -> impl Iterator<Item = String> {
-    let nics = interfaces.nics.iter().filter(|nic| !is_stranger(nic));
+    let nics = interfaces.nics.iter().filter(|nic| !nic.is_management_only());
     nics.map(|nic| format!("iifname \"{0}\" oifname \"{0}\" ct status dnat", nic.name))
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switchback_appliance::{DriftItem, InterfacesConfig, RouterNic};
-use switchback_events::{Mac, Nic};
+use switchback_events::Mac;
 
 /// Whether the kernel passes packets between interfaces.
 pub const FORWARDING: &str = "net/ipv4/ip_forward";
@@ -106,8 +106,7 @@ pub fn sysctls(config: &InterfacesConfig) -> Vec<(String, String)> {
         set(of_nic("disable_ipv6"), if nic.ipv6().is_some() { "0" } else { "1" });
     }
     for nic in &config.nics {
-        let guests_only = nic.is(Nic::GUEST) && !nic.is(Nic::PUBLIC) && !nic.is(Nic::MANAGEMENT);
-        let value = if guests_only { "1" } else { "2" };
+        let value = if nic.is_guests_only() { "1" } else { "2" };
         wanted.push((format!("net/ipv4/conf/{}/rp_filter", nic.name), value.to_string()));
     }
     wanted

@@ -3,7 +3,10 @@
 
 use super::HostFold;
 use crate::{SecurityConfig, VmConfig, security_group::CLEAN_TRAFFIC};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 use switchback_events::*;
 
 impl HostFold {
@@ -61,9 +64,24 @@ impl HostFold {
                 }
             }
         }
-        self.security.config(nics.into_iter(), |vm, nic| {
-            let own = self.vms.get(&vm).and_then(|vm| vm.nics.iter().find(|own| own.nic.nic == nic));
-            own.into_iter().flat_map(|own| &own.nic.addresses).map(|address| address.ip).collect()
-        })
+        self.security.config(nics.into_iter(), |vm, nic| self.addresses_of(vm, nic))
+    }
+
+    fn addresses_of(&self, vm: VmInstanceId, nic: NicId) -> Vec<IpAddr> {
+        let own = self.vms.get(&vm).and_then(|vm| vm.nics.iter().find(|own| own.nic.nic == nic));
+        own.into_iter().flat_map(|own| &own.nic.addresses).map(|address| address.ip).collect()
+    }
+
+    /// What the log asks the hosts of these nics to filter there, whether they know of it yet or not.
+    pub fn filters_of(&self, nics: &BTreeSet<NicId>) -> SecurityConfig {
+        let all = self.vms.iter().flat_map(|(id, vm)| vm.nics.iter().map(|own| (*id, &own.nic, String::new())));
+        let wanted = all.filter(|(_, nic, _)| nics.contains(&nic.nic));
+        self.security.config(wanted, |vm, nic| self.addresses_of(vm, nic))
+    }
+
+    /// Whether a nic is disabled, or its VM is paused.
+    pub fn is_silent(&self, vm: VmInstanceId, nic: NicId) -> bool {
+        let vm = self.vms.get(&vm);
+        vm.is_some_and(|vm| vm.paused || vm.nics.iter().any(|own| own.nic.nic == nic && own.disabled))
     }
 }
