@@ -150,9 +150,8 @@ fn router_document(rng: &mut Rng, base: &RouterConfig, at: u64) -> RouterConfig 
     let sections = &mut config.sections;
     for nic in &mut sections.interfaces.nics {
         nic.meta_data = match nic.name.as_str() {
-            "eth0" if rng.one_in(4) => Nic::PUBLIC | Nic::MANAGEMENT,
-            "eth2" if rng.one_in(5) => Nic::ADDITIONAL_PUBLIC,
-            "eth1" | "eth3" if rng.one_in(8) => Nic::GUEST | Nic::MANAGEMENT,
+            "eth2" if rng.one_in(5) => Nic::MANAGEMENT | Nic::ADDITIONAL_PUBLIC,
+            "eth1" | "eth3" if rng.one_in(8) => Nic::GUEST | Nic::PUBLIC,
             _ => nic.meta_data,
         };
     }

@@ -22,6 +22,11 @@ fn the_session_with_roles_goes_as_printed() {
     holds("docs/guides/roles.md");
 }
 
+#[test]
+fn the_session_about_a_packet_goes_as_printed() {
+    holds("docs/guides/explain.md");
+}
+
 /// One line of a session, and what the page shows below it.
 struct Step {
     /// Where it stands in the page.

@@ -13,6 +13,7 @@
 
 mod record;
 mod scene;
+mod translate;
 mod walk;
 
 pub use record::*;

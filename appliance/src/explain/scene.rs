@@ -103,6 +103,11 @@ impl<'a> Scene<'a> {
         self.interfaces().nics.iter().find(|nic| nic.l3_network == l3)
     }
 
+    /// Whether it is in a subnet that the router is on.
+    pub(super) fn is_near(&self, ip: IpAddr) -> bool {
+        self.interfaces().nics.iter().any(|nic| nic.addresses.iter().any(|net| net.contains(&ip)))
+    }
+
     pub(super) fn end(&self, nic: NicId) -> Option<&'a End> {
         self.ends.iter().find(|end| end.nic == nic)
     }
