@@ -456,7 +456,8 @@ fn expected(scene: &Scene<'_>, beginning: &Beginning, packet: Packet, spoofed: b
         let to = SocketAddr::new(ends.destination, ends.destination_port);
         let from = SocketAddr::new(ends.source, ends.source_port);
         let serves = packet.protocol == PacketProtocol::Icmp || PORTS.contains(&ends.destination_port);
-        let got = |place: String| match serves {
+        // A machine takes nothing that claims to be from itself.
+        let got = |place: String| match serves && (ends.source != ends.destination || !spoofed) {
             true => Expected::Got { place, to, from, answered },
             false => Expected::Anything,
         };

@@ -195,9 +195,10 @@ impl NftSet {
             == (other.kind, &other.name, &other.declaration, other.names)
     }
 
-    /// What makes the elements of `before` those of this set.
+    /// What makes the elements of `before` those of this set: first those go that go, since no interval may overlap another
+    /// that is there still.
     fn changes(&self, before: &NftSet) -> Vec<(ElementChange, Arc<str>)> {
-        let mut changes = Vec::new();
+        let (mut changes, mut additions) = (Vec::new(), Vec::new());
         let name = || self.name.clone();
         let (mut old, mut new) = (before.elements.iter().peekable(), self.elements.iter().peekable());
         // Both are in the order of their keys.
@@ -219,9 +220,10 @@ impl NftSet {
             }
             if let Some((key, element)) = new {
                 let added = ElementChange::Add { set: name(), element: self.element(key, element) };
-                changes.push((added, element.item.clone()));
+                additions.push((added, element.item.clone()));
             }
         }
+        changes.append(&mut additions);
         changes
     }
 }
