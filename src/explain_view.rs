@@ -24,7 +24,7 @@ pub fn explanation(reply: &Value, output: &mut Output) -> Result<(), Failure> {
         }
         answer(&reply["answer"], output)
     })?;
-    output.note(&format!("as of position {}, revision {}", reply["position"], reply["revision"]));
+    output.note(&format!("as of position {}", reply["position"]));
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn record(record: &Value, output: &Output) -> String {
     if since.is_object() {
         let [kind, position] = ["kind", "position"].map(|member| cell(&since[member]));
         let (time, principal) = (cell(&output.time(&since["at"])), cell(&output.principal(&since["principal"])));
-        said = format!("{said}: {kind} at {position}, {time}, by {principal}");
+        said = format!("{said}: {kind} at position {position}, {time}, by {principal}");
         if let Some(reason) = since["reason"].as_str() {
             said = format!("{said} ({})", clean(reason));
         }

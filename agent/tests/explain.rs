@@ -270,16 +270,13 @@ fn services(rng: &mut Rng, sections: &mut Sections) {
 }
 
 fn balanced(rng: &mut Rng, sections: &mut Sections, port: u16) {
-    let mut servers = BTreeSet::new();
+    let mut servers = BTreeMap::new();
     for _ in 0..1 + rng.below(3) {
-        let vm = 1 + rng.below(usize::from(VMS)) as u16;
-        servers.insert(BackendServer {
-            ip: v4(vm_address(vm)),
-            port: 5000 + rng.below(6) as u16,
-            weight: rng.below(2) as u8 * 10,
-        });
+        let (vm, port) = (1 + rng.below(usize::from(VMS)) as u16, 5000 + rng.below(6) as u16);
+        let weight = rng.below(2) as u8 * 10;
+        servers.insert((vm, port), BackendServer { ip: v4(vm_address(vm)), port, weight });
     }
-    let mut listener = common::listener(port, ListenerProtocol::Udp, servers.into_iter().collect());
+    let mut listener = common::listener(port, ListenerProtocol::Udp, servers.into_values().collect());
     listener.addresses = vec![v4(if rng.one_in(2) { PUBLIC } else { [203, 0, 113, 56] })];
     listener.algorithm = match rng.below(3) {
         0 => BalancerAlgorithm::Source,

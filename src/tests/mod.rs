@@ -260,7 +260,7 @@ fn the_way_of_a_packet_is_told_step_by_step() {
     let expected = "\
 tcp 198.51.100.7:49152 → 203.0.113.50:80
   1  router prerouting: the EIP leads to the VM
-       Eip door 01: eip.Attached at 1, 2026-11-20T10:00:00.000Z, by admin (test)
+       Eip door 01: eip.Attached at position 1, 2026-11-20T10:00:00.000Z, by admin (test)
   2  host nic: the VM gets it
        VmNic of another account
        Config vm.cleanTraffic
@@ -276,7 +276,7 @@ the answer: to 198.51.100.7, and the sender sees it come from 203.0.113.50
      it is lost: somewhere
 ";
     assert_eq!(done.stdout, expected);
-    assert_eq!(done.stderr, "as of position 9, revision 5\n");
+    assert_eq!(done.stderr, "as of position 9\n");
     let (name, parameters) = server.bus.reads.lock().unwrap().pop().unwrap();
     assert_eq!(name, "GetVirtualRouterExplanation");
     assert_eq!(
