@@ -26,12 +26,12 @@ pub fn explain(scene: &Scene<'_>, beginning: &Beginning, packet: Packet) -> Expl
         straight: false,
     };
     let verdict = match beginning {
-        Beginning::Nic(nic) => walk.from_nic(*nic),
+        Beginning::Nic(nic) => walk.sent_by_nic(*nic),
         Beginning::Interface(name) => match scene.interface(name) {
             Some(nic) => walk.arrives(nic),
             None => walk.lost(format!("the router has no interface {name}")),
         },
-        Beginning::Router => walk.from_router(),
+        Beginning::Router => walk.sent_by_router(),
     };
     let answer = walk.answer(&verdict);
     let Walk { steps, packet: ends, candidates, .. } = walk;
@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
 
     // ---- at VMs ----
 
-    fn from_nic(&mut self, nic: switchback_events::NicId) -> Verdict {
+    fn sent_by_nic(&mut self, nic: switchback_events::NicId) -> Verdict {
         let scene = self.scene;
         let Some(end) = scene.end(nic) else { return self.lost("no VM on the router's networks has this nic".into()) };
         self.from = Some(end);
@@ -464,7 +464,7 @@ impl<'a> Walk<'a> {
         self.reaches(out, next_hop)
     }
 
-    fn from_router(&mut self) -> Verdict {
+    fn sent_by_router(&mut self) -> Verdict {
         let first = self.scene.route(self.packet.destination);
         self.step(Place::Router, "egress", "interfaces", "the router sends it".into(), vec![]);
         if first == Route::None {
