@@ -237,7 +237,7 @@ fn check_addresses(asked: &GetVirtualRouterExplanation) -> Result<(), Refusal> {
         Some(src) if src.is_ipv4() != asked.dst.is_ipv4() => {
             Err(Refusal::argument("src", src, format!("an address of the family of dst = {}", asked.dst)))
         }
-        Some(src) if !one(src) && !(src.is_unspecified() && everybody) => {
+        Some(src) if !(one(src) || src.is_unspecified() && everybody) => {
             Err(Refusal::argument("src", src, "the address of one machine that is reached by routers"))
         }
         _ => Ok(()),
