@@ -172,6 +172,19 @@ impl SimulatedFleet {
         engine.map(|engine| engine.held().sections).unwrap_or_default()
     }
 
+    /// All that the kernels of hosts and routers were told in words, by whose it is and what.
+    pub fn texts(&self) -> BTreeMap<(Id, String), String> {
+        let state = self.state.lock();
+        let hosts = state.hosts.iter().map(|(id, host)| (id.0, host.kernel.clone()));
+        let routers = state.routers.iter().map(|(id, router)| (id.0, router.kernel.clone()));
+        let kernels: Vec<(Id, Arc<SimulatedKernel>)> = hosts.chain(routers).collect();
+        drop(state);
+        let all = |(id, kernel): (Id, Arc<SimulatedKernel>)| {
+            kernel.texts().into_iter().map(move |(name, text)| ((id, name), text))
+        };
+        kernels.into_iter().flat_map(all).collect()
+    }
+
     /// Takes an interface out of a host.
     pub fn unplug(&self, host: HostId, interface: &str) {
         let mut state = self.state.lock();

@@ -143,9 +143,11 @@ impl Refusal {
             value.truncate(cut);
             value.push('…');
         }
-        let value: String = value.chars().map(|c| if c.is_control() { '�' } else { c }).collect();
+        // A field may be named by what was sent, such as a provider in a map.
+        let plain = |text: &str| text.chars().map(|c| if c.is_control() { '�' } else { c }).collect::<String>();
+        let (field, value) = (plain(field), plain(&value));
         let detail = format!("{field} = `{value}`: {right}");
-        Refusal { field: Some(field.to_string()), ..Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail) }
+        Refusal { field: Some(field), ..Refusal::new(RefusalKind::Invalid, code::ARGUMENT, detail) }
     }
 
     /// SYS.1007: the parameter `field` is missing.

@@ -18,6 +18,7 @@ mod l2_networks;
 mod l3_settings;
 mod matrix;
 mod measures;
+mod metacharacters;
 mod nics;
 mod offerings;
 mod one_holder;
