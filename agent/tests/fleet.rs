@@ -14,7 +14,7 @@ use switchback_agent::{
 };
 use switchback_appliance::{
     AgentProblemCode, AgentRestart, ApplianceConfig, BridgeConfig, HostConfig, HostSections, Identity, InterfaceCheck,
-    ManagementAddress, PlugConfig, RouterConfig, VmConfig,
+    ManagementAddress, PlugConfig, RouterConfig, Succession, SuccessionStage, SuccessionStep, VmConfig,
 };
 use switchback_events::{HostId, Id, L2NetworkId, RouterId, VmInstanceId};
 
@@ -232,6 +232,49 @@ async fn an_agent_that_hangs_delays_nobody_else() {
     scene.fleet.unreachable(scene.host.host.into(), true);
     assert!(scene.fleet.health(scene.router_at()).await.is_ok());
     assert_eq!(scene.fleet.health(scene.host_at()).await.unwrap_err().code, AgentProblemCode::Unreachable);
+}
+
+#[tokio::test]
+async fn steps_of_a_replacement_may_be_asked_for_again_and_are_refused_out_of_turn() {
+    use SuccessionStep::{Finish, GoBack, Prepare, TakeOver};
+    let scene = Scene::new();
+    scene.bring_up().await;
+    let (host, router) = (scene.host_at(), scene.router.router);
+    let step = async |replacement, step| {
+        scene.fleet.succeed(host, router, Succession { replacement, step, digest: None }).await
+    };
+    let stage = async |replacement, asked| step(replacement, asked).await.map(|report| report.stage).unwrap();
+    let refused = async |replacement, asked| step(replacement, asked).await.unwrap_err().detail;
+    assert_eq!(refused(7, TakeOver).await, "no second appliance is prepared");
+    assert_eq!(refused(7, Finish).await, "no second appliance serves");
+    for _ in 0..2 {
+        assert_eq!(stage(7, Prepare).await, SuccessionStage::Prepared);
+    }
+    assert_eq!(refused(8, TakeOver).await, "no second appliance is prepared");
+    assert_eq!(refused(7, Finish).await, "no second appliance serves");
+    for asked in [TakeOver, TakeOver, Prepare] {
+        assert_eq!(stage(7, asked).await, SuccessionStage::Serving);
+    }
+    // It is not what it was to be: the first serves again, and nothing is left.
+    for _ in 0..2 {
+        assert_eq!(stage(7, GoBack).await, SuccessionStage::Alone);
+    }
+    assert_eq!(refused(7, TakeOver).await, "no second appliance is prepared");
+    for (asked, reached) in [
+        (Prepare, SuccessionStage::Prepared),
+        (TakeOver, SuccessionStage::Serving),
+        (Finish, SuccessionStage::Finished),
+        (Finish, SuccessionStage::Finished),
+        (Prepare, SuccessionStage::Finished),
+    ] {
+        assert_eq!(stage(9, asked).await, reached);
+    }
+    assert!(scene.fleet.drift_of(scene.router_at()).await.is_empty());
+    let unknown = Succession { replacement: 10, step: Prepare, digest: Some("none".to_string()) };
+    let problem = scene.fleet.succeed(host, router, unknown.clone()).await.unwrap_err();
+    assert_eq!((problem.code, problem.detail.contains("`none`")), (AgentProblemCode::Invalid, true));
+    let problem = scene.fleet.succeed(host, RouterId(Id::of_name("other")), unknown).await.unwrap_err();
+    assert_eq!(problem.code, AgentProblemCode::WrongRouter);
 }
 
 /// The same over the network: a listener that takes connections and never answers.
