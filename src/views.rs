@@ -9,7 +9,8 @@ use switchback_bus::{Message, creates, message};
 pub fn command(message: &Message, reply: &Value, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
     output.data(reply, |output| {
         if dry_run {
-            return output.rows(items(&reply["events"]), &["kind", "stream", "version", "payload"]);
+            output.rows(items(&reply["events"]), &["kind", "stream", "version", "payload"])?;
+            return plans(items(&reply["routers"]), output);
         }
         match (&reply["inventory"], items(&reply["inventories"])) {
             (Value::Object(_), _) => output.pairs(&reply["inventory"]),
@@ -38,6 +39,29 @@ pub fn command(message: &Message, reply: &Value, dry_run: bool, output: &mut Out
         && let Some(uuid) = reply["inventory"]["uuid"].as_str()
     {
         output.note(&format!("hint: switchback audit log --resource {uuid}"));
+    }
+    Ok(())
+}
+
+/// What routers would do, a line for each thing that would change.
+fn plans(routers: &[Value], output: &mut Output) -> io::Result<()> {
+    for router in routers {
+        let name = table::cell(&router["name"]);
+        output.text(&format!("\nrouter {name}\n"))?;
+        if let Some(why) = router["unknown"].as_str() {
+            output.text(&format!("  its plan is not known: {}\n", table::clean(why)))?;
+            continue;
+        }
+        let sections = router["sections"].as_object();
+        if sections.is_none_or(serde_json::Map::is_empty) {
+            output.text("  nothing to do\n")?;
+        }
+        let widest = sections.into_iter().flatten().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (section, actions) in sections.into_iter().flatten() {
+            for action in items(actions) {
+                output.signed("~", &format!("  {section:widest$}  {}", table::cell(action)))?;
+            }
+        }
     }
     Ok(())
 }
@@ -93,6 +117,7 @@ pub fn read(name: &str, reply: &Value, output: &mut Output) -> Result<(), Failur
         "GetVirtualRouterDiff" => diff(reply, output),
         "GetVirtualRouterDrift" => drift(reply, output),
         "GetVirtualRouterExplanation" => explain_view::explanation(reply, output),
+        "GetVirtualRouterCounters" => counters(reply, output),
         _ => match reply["inventories"].as_array() {
             Some(rows) => listed(name, reply, rows, output),
             None => output.data(reply, |output| output.pairs(reply)),
@@ -210,6 +235,38 @@ fn drift(reply: &Value, output: &mut Output) -> Result<(), Failure> {
         ),
     };
     output.note(&format!("{said} (revision {})", reply["revision"]));
+    if let (Some(policy), false) = (reply["policy"].as_str(), found.is_empty()) {
+        output.note(&format!(
+            "hint: the policy is `{}`; to put it in order: switchback router reconnect, or the policy `heal`",
+            table::clean(policy)
+        ));
+    }
+    Ok(())
+}
+
+/// What a person wants to see first of what was counted.
+const COUNTERS: &[&str] = &[
+    "type",
+    "name",
+    "inboundPackets",
+    "inboundBytes",
+    "outboundPackets",
+    "outboundBytes",
+    "connections",
+    "requests",
+    "denied",
+    "uuid",
+];
+
+fn counters(reply: &Value, output: &mut Output) -> Result<(), Failure> {
+    let counted = items(&reply["counters"]);
+    output.data(reply, |output| output.rows(counted, COUNTERS))?;
+    let since = output.time(&reply["since"]);
+    let counts = match since.as_str() {
+        Some(since) => format!("counted since {since}"),
+        None => "nothing counts yet".to_string(),
+    };
+    output.note(&format!("{}, {counts}", count(counted.len(), "service")));
     Ok(())
 }
 

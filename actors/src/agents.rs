@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use std::net::{Ipv4Addr, SocketAddr};
 use switchback_appliance::{
-    AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push, SuccessionReport, SuccessionStep,
+    AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push, ServiceCounters, SuccessionReport,
+    SuccessionStep,
 };
 use switchback_events::{HostId, HypervisorType, Mac, Position, RouterId};
 
@@ -37,6 +38,8 @@ pub trait Agents: Send + Sync {
     async fn host_health(&self, host: &HostTarget) -> Result<Health, AgentProblem>;
     /// Tells a host what it should carry.
     async fn put_host(&self, host: &HostTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
+    /// What filters at the nics of a host's VMs otherwise than it was put in place?
+    async fn host_drift(&self, host: &HostTarget) -> Result<Drift, AgentProblem>;
     /// Could the host carry an L2 network on this interface?
     async fn check_interface(&self, host: &HostTarget, check: InterfaceCheck) -> Result<(), AgentProblem>;
     /// Who answers for an address on an L2 network that the host carries?
@@ -52,8 +55,12 @@ pub trait Agents: Send + Sync {
     async fn router_health(&self, router: &RouterTarget) -> Result<Health, AgentProblem>;
     /// Tells a router what it should be.
     async fn put_router(&self, router: &RouterTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
+    /// What a router would do to become so.
+    async fn plan_router(&self, router: &RouterTarget, push: Push) -> Result<ApplyReport, AgentProblem>;
     /// Where a router differs from what it should be.
     async fn router_drift(&self, router: &RouterTarget) -> Result<Drift, AgentProblem>;
+    /// How much went through a router's services.
+    async fn router_counters(&self, router: &RouterTarget) -> Result<ServiceCounters, AgentProblem>;
     /// The digest of the agent that this server would put in place.
     fn agent_digest(&self, router: &RouterTarget) -> String;
     /// One step of the replacement of a router's appliance by another one beside it; prepared with `upgrade`, its agent is

@@ -9,6 +9,7 @@ use crate::{
     decision::Decision,
     directory::{Relation, address_owner},
     facts::Facts,
+    findings::{self, Findings},
     rules, *,
 };
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct Host {
     pub status: Option<HostStatus>,
     pub reason: Option<String>,
     pub notes: Vec<String>,
+    /// What differs from what was put in place, as far as the log knows.
+    pub drift: Findings,
     pub deleted: bool,
 }
 
@@ -51,8 +54,10 @@ impl Host {
             HostEvent::ReconnectRequested {} => self.status = Some(HostStatus::Connecting),
             HostEvent::StatusChanged { status, reason } => {
                 (self.status, self.reason) = (Some(*status), reason.clone());
+                self.drift = Findings::default();
             }
             HostEvent::NotesChanged { notes } => self.notes = notes.clone(),
+            HostEvent::DriftChanged { items, more } => self.drift = Findings::of(items, *more),
             HostEvent::Deleted {} => self.deleted = true,
         }
     }
@@ -226,6 +231,16 @@ pub(crate) fn report(command: &ReportHostStatus, facts: &Facts) -> Result<Decisi
         return Ok(decision);
     }
     Ok(decision.event(HostEvent::StatusChanged { status, reason: command.reason.clone() }))
+}
+
+pub(crate) fn found(command: &ReportHostFindings, facts: &Facts) -> Result<Decision, Refusal> {
+    let host = facts.get::<Host>(command.uuid)?;
+    let decision = Decision::about(StreamKind::Host, command.uuid);
+    let (items, more) = findings::bounded(&command.drift);
+    if !rules::Exists::exists(&*host) || !host.connected() || Findings::of(&items, more) == host.drift {
+        return Ok(decision);
+    }
+    Ok(decision.event(HostEvent::DriftChanged { items, more }))
 }
 
 pub(crate) fn delete(command: &DeleteHost, facts: &Facts) -> Result<Decision, Refusal> {

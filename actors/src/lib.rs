@@ -19,6 +19,7 @@ pub mod directory;
 pub mod eip;
 pub mod entity;
 pub mod facts;
+pub mod findings;
 #[cfg(test)]
 mod given;
 pub mod global_config;

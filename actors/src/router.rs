@@ -20,6 +20,7 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
+    findings::{self, Findings},
     host,
     ip_range::{self, Holder},
     mac_block,
@@ -28,6 +29,7 @@ use crate::{
     rules, vm_instance, *,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use switchback_bus::*;
 use switchback_events::*;
 
@@ -62,6 +64,10 @@ pub struct Router {
     pub config_digest: Option<String>,
     /// The last operation that failed: version of the event, code, why.
     pub failed: Option<(Version, String, String)>,
+    /// What differs from its configuration, as far as the log knows.
+    pub drift: Findings,
+    /// The services that do not answer as they should.
+    pub unhealthy: BTreeSet<String>,
 }
 
 impl rules::Exists for Router {
@@ -80,6 +86,17 @@ impl rules::Exists for Router {
 impl Router {
     /// Takes the next event.
     pub fn evolve(&mut self, event: &RouterEvent, version: Version) {
+        if matches!(
+            event,
+            RouterEvent::Connected { .. }
+                | RouterEvent::Disconnected { .. }
+                | RouterEvent::Stopped {}
+                | RouterEvent::StopFailed { .. }
+                | RouterEvent::StartFailed { .. }
+        ) {
+            // What was found before is not known to be so still.
+            (self.drift, self.unhealthy) = (Findings::default(), BTreeSet::new());
+        }
         match event {
             RouterEvent::Created { zone, cluster, host, name, offering, nics, .. } => {
                 (self.zone, self.cluster, self.host) = (*zone, *cluster, *host);
@@ -122,11 +139,15 @@ impl Router {
             }
             RouterEvent::ConfigApplied { revision, config_digest } => {
                 (self.revision, self.config_digest) = (*revision, Some(config_digest.clone()));
+                // What is applied is applied whole.
+                self.drift = Findings::default();
             }
             RouterEvent::ConfigFailed { section, detail, .. } => {
                 let detail = format!("section {section}: {detail}");
                 self.failed = Some((version, code::BACKEND.to_string(), detail));
             }
+            RouterEvent::DriftChanged { items, more } => self.drift = Findings::of(items, *more),
+            RouterEvent::HealthChanged { unhealthy } => self.unhealthy = unhealthy.keys().cloned().collect(),
             RouterEvent::NicAttached { nic } => {
                 self.nics.push(nic.clone());
                 self.nics.sort_by_key(|own| own.device_id);
@@ -511,6 +532,28 @@ pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<D
         },
         "StartFailed" if up => start_failed(&mut decision, facts, &router, id, detail)?,
         _ => {}
+    }
+    Ok(decision)
+}
+
+pub(crate) fn found(command: &ReportApplianceFindings, facts: &Facts) -> Result<Decision, Refusal> {
+    let id = command.uuid.0;
+    let router = facts.get::<Router>(id)?;
+    let mut decision = Decision::about(StreamKind::Router, id);
+    if router.state != VmState::Running || router.status != RouterStatus::Connected {
+        return Ok(decision);
+    }
+    if let Some(unhealthy) = &command.unhealthy
+        && !unhealthy.keys().eq(router.unhealthy.iter())
+    {
+        let unhealthy = unhealthy.iter().map(|(name, detail)| (name.clone(), findings::bounded_text(detail))).collect();
+        decision.add(id, RouterEvent::HealthChanged { unhealthy });
+    }
+    if let Some(drift) = &command.drift {
+        let (items, more) = findings::bounded(drift);
+        if Findings::of(&items, more) != router.drift {
+            decision.add(id, RouterEvent::DriftChanged { items, more });
+        }
     }
     Ok(decision)
 }

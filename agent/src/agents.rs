@@ -69,8 +69,8 @@ pub trait Agents: Send + Sync + 'static {
     async fn held(&self, agent: AgentAt) -> Result<Held, AgentProblem>;
     /// What a router's kernel and daemons have.
     async fn observed(&self, router: AgentAt) -> Result<Observed, AgentProblem>;
-    /// Where they differ from the document in force.
-    async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem>;
+    /// Where a router differs from the document in force; where what filters at a host's nics does.
+    async fn drift(&self, agent: AgentAt) -> Result<Drift, AgentProblem>;
     /// How much went through a router's services.
     async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem>;
     /// Whether a host can carry an L2 network on an interface.

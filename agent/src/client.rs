@@ -258,8 +258,8 @@ impl Agents for AgentClient {
         self.get(router, "/v1/observed").await
     }
 
-    async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem> {
-        self.get(router, "/v1/drift").await
+    async fn drift(&self, agent: AgentAt) -> Result<Drift, AgentProblem> {
+        self.get(agent, "/v1/drift").await
     }
 
     async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem> {

@@ -14,11 +14,11 @@ use crate::{
     bootstrap::Started,
     check,
     document::{self, problem},
-    kernel::{Kernel, KernelError},
+    kernel::{Kernel, KernelError, ProcessId},
     services::{
         dnsmasq, eip, haproxy,
         interfaces::{self, FORWARDING, FORWARDING6},
-        metadata, nftables, port_forwarding,
+        load_balancer, metadata, nftables, port_forwarding,
         translations::Translations,
         udp_balancer::{self, Unwell},
         vip, vip_qos,
@@ -30,18 +30,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, LoadBalancerConfig, MetadataConfig,
-    Observed, Push, QosConfig, SectionReport, Sections, ServiceCounters, ServiceHealth, Traffic, digest,
+    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, ListenerConfig, ListenerCounters,
+    ListenerProtocol, LoadBalancerConfig, MetadataConfig, Observed, Push, QosConfig, SectionReport, Sections,
+    ServiceCounters, ServiceHealth, Traffic, digest,
 };
 use switchback_events::{Position, RouterId};
 
 pub(crate) const LAST_GOOD: &str = "last-good.json";
+/// What changes while it is asked is asked again so many times.
+const ASKED_AGAIN: usize = 2;
+/// Since when its table counts.
+const COUNTING: &str = "counting-since";
 /// The highest epoch seen, also where its document could not be applied.
 pub(crate) const EPOCH: &str = "epoch";
 
@@ -98,6 +103,8 @@ struct State {
 /// What was put in place, as far as the kernel cannot be asked for it.
 #[derive(Default)]
 struct Applied {
+    /// How many times anything was put in place.
+    times: u64,
     table: Option<nftables::AppliedTable>,
     dnsmasq: Option<dnsmasq::Running>,
     haproxy: haproxy::Running,
@@ -321,6 +328,7 @@ impl RouterEngine {
 
     /// Makes before it breaks: additions, services, then removals. A table that is missing comes first of all.
     fn apply(&self, applied: &mut Applied, sections: &Sections, removals: Removals) -> Result<Plan, Failure> {
+        applied.times += 1;
         let mut plan = self.plan(applied, sections)?;
         let kernel = self.kernel.as_ref();
         if plan.table.absent {
@@ -371,9 +379,13 @@ impl RouterEngine {
             applied.unwell = plan.unwell.clone();
             return Ok(());
         }
-        let done =
-            nftables::apply(self.kernel.as_ref(), &self.table, &plan.wanted_table, &plan.table, applied.table.as_ref());
+        let kernel = self.kernel.as_ref();
+        let done = nftables::apply(kernel, &self.table, &plan.wanted_table, &plan.table, applied.table.as_ref());
         applied.table = Some(done.map_err(in_section(plan.table.section()))?);
+        if plan.table.absent {
+            let (path, since) = (self.settings.state_dir.join(COUNTING), kernel.wall_clock().to_string());
+            kernel.write(&path, since.as_bytes(), 0o600).map_err(in_section("firewall"))?;
+        }
         applied.unwell = plan.unwell.clone();
         Ok(())
     }
@@ -423,19 +435,31 @@ impl RouterEngine {
 
     /// How it came up, to be said before anybody asks.
     pub fn found(&self) -> Started {
-        let state = self.state.lock();
-        let unwell = self.services_health(&state).into_iter().filter(|(_, service)| !service.healthy);
+        let (health, _) = self.ask_services();
+        let unwell = health.services.into_iter().filter(|(_, service)| !service.healthy);
         let unwell = unwell.map(|(name, service)| format!("{name}: {}", service.detail)).collect();
-        Started { revision: state.good.as_ref().map_or(0, |good| good.revision), unwell }
+        Started { revision: health.revision, unwell }
     }
 
-    fn services_health(&self, state: &State) -> BTreeMap<String, ServiceHealth> {
-        let mut services = BTreeMap::new();
-        if let Some(good) = &state.good {
-            let wanted = dnsmasq::render(&good.sections, &self.directory());
-            if let Some(wanted) = wanted {
-                services.insert("dnsmasq".to_string(), self.dnsmasq_health(&state.applied, &wanted));
+    /// Whether the services answer, and for what is in force. dnsmasq is asked without holding up changes: those ask again.
+    pub fn health(&self) -> Health {
+        let mut asked = self.ask_services();
+        for _ in 0..ASKED_AGAIN {
+            if asked.0.healthy || self.state.lock().applied.times == asked.1 {
+                break;
             }
+            asked = self.ask_services();
+        }
+        asked.0
+    }
+
+    /// How the services are, and after how many changes.
+    fn ask_services(&self) -> (Health, u64) {
+        let state = self.state.lock();
+        let mut services = BTreeMap::new();
+        let mut probes = Vec::new();
+        if let Some(good) = &state.good {
+            probes = dnsmasq::probes(&good.sections);
             if let Some(wanted) = haproxy::render(&good.sections.load_balancer, &self.balancer()) {
                 services.insert("haproxy".to_string(), self.haproxy_health(&state.applied, &wanted));
             }
@@ -444,38 +468,36 @@ impl RouterEngine {
             }
             services.insert("nftables".to_string(), self.table_health(&state.applied));
         }
-        services
-    }
-
-    /// Whether the services answer.
-    pub fn health(&self) -> Health {
-        let state = self.state.lock();
-        let services = self.services_health(&state);
-        Health {
+        let (revision, epoch) = (state.good.as_ref().map_or(0, |good| good.revision), state.epoch);
+        let served = state.applied.dnsmasq.as_ref().map(|running| (running.process, running.serves.canary));
+        let times = state.applied.times;
+        drop(state);
+        if !probes.is_empty() {
+            services.insert("dnsmasq".to_string(), self.dnsmasq_health(served, &probes));
+        }
+        let health = Health {
             id: self.settings.router.into(),
             role: "router".to_string(),
             agent_digest: self.build.digest().to_string(),
             agent_version: self.build.version.to_string(),
             boot_id: self.build.boot_id.clone(),
-            revision: state.good.as_ref().map_or(0, |good| good.revision),
-            epoch: state.epoch,
+            revision,
+            epoch,
             healthy: services.values().all(|service: &ServiceHealth| service.healthy),
             services,
             capabilities: BTreeMap::new(),
-        }
+        };
+        (health, times)
     }
 
-    fn dnsmasq_health(&self, applied: &Applied, wanted: &dnsmasq::Wanted) -> ServiceHealth {
-        let alive = applied.dnsmasq.as_ref().is_some_and(|running| self.kernel.alive(&running.process));
-        if !alive {
+    fn dnsmasq_health(&self, served: Option<(ProcessId, Ipv6Addr)>, probes: &[dnsmasq::Probe]) -> ServiceHealth {
+        let kernel = self.kernel.as_ref();
+        let Some((_, canary)) = served.filter(|(process, _)| kernel.alive(process)) else {
             return ServiceHealth { healthy: false, detail: "the process is gone".to_string() };
-        }
-        match self.kernel.ask_dns(wanted.server, dnsmasq::CANARY, Duration::from_secs(1)) {
-            Ok(Some(found)) if found == wanted.canary => {
-                ServiceHealth { healthy: true, detail: "answers for the configuration in force".to_string() }
-            }
-            Ok(_) => ServiceHealth { healthy: false, detail: "answers for another configuration".to_string() },
-            Err(error) => ServiceHealth { healthy: false, detail: error.to_string() },
+        };
+        match dnsmasq::ask(kernel, probes, canary) {
+            Ok(()) => ServiceHealth { healthy: true, detail: "answers for the configuration in force".to_string() },
+            Err(detail) => ServiceHealth { healthy: false, detail },
         }
     }
 
@@ -516,7 +538,7 @@ impl RouterEngine {
             Ok((nftables::Seen::Absent, _)) => healthy(false, "the table is gone"),
             Ok(seen) => match nftables::plan(&table.table, Some(table), &seen).drift.first() {
                 None => healthy(true, "as it was put in place"),
-                Some(_) => healthy(false, "the table was changed"),
+                Some(item) => healthy(false, &format!("the table was changed: {} is {}", item.item, item.observed)),
             },
             Err(error) => healthy(false, &error.to_string()),
         }
@@ -528,18 +550,40 @@ impl RouterEngine {
         let (Some(good), Some(applied)) = (&state.good, &state.applied.table) else {
             return Ok(ServiceCounters::default());
         };
+        let (eips, rules) = (good.sections.eips.eips.clone(), good.sections.port_forwarding.rules.clone());
+        let listeners = good.sections.load_balancer.listeners.clone();
+        let (table, running) = (applied.table.clone(), state.applied.haproxy.clone());
+        // Listing large sets takes a while, and no change waits for that.
+        drop(state);
+        let kernel = self.kernel.as_ref();
         let failed = |error: KernelError| problem(AgentProblemCode::Failed, error.to_string());
-        let counters = nftables::counters(self.kernel.as_ref(), &self.table, &applied.table).map_err(failed)?;
+        let counters = nftables::counters(kernel, &self.table, &table).map_err(failed)?;
+        let proxied = listeners.iter().any(|listener| listener.protocol != ListenerProtocol::Udp);
+        let totals = if proxied { haproxy::totals(kernel, &self.balancer(), &running) } else { haproxy::Totals::new() };
+        let since = kernel.read(&self.settings.state_dir.join(COUNTING)).map_err(failed)?;
         let count = |set: &str, key: &str| counters.get(set).and_then(|set| set.get(key)).copied().unwrap_or_default();
         let traffic =
             |sets: [&str; 2], key: &str| Traffic { inbound: count(sets[0], key), outbound: count(sets[1], key) };
-        let eips = good.sections.eips.eips.iter();
-        let rules = good.sections.port_forwarding.rules.iter();
+        let of_listener = |listener: &ListenerConfig| {
+            let counted = totals.get(&load_balancer::frontend_name(listener)).copied().unwrap_or_default();
+            let counters = ListenerCounters {
+                connections: counted.sessions,
+                requests: counted.requests,
+                denied: counted.denied,
+                inbound_bytes: counted.bytes_in,
+                outbound_bytes: counted.bytes_out,
+            };
+            (listener.listener, counters)
+        };
+        let of_proxy = listeners.iter().filter(|listener| listener.protocol != ListenerProtocol::Udp);
         Ok(ServiceCounters {
-            eips: eips.map(|eip| (eip.eip, traffic(eip::COUNTERS, &eip.vip_address.to_string()))).collect(),
+            since: since.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            eips: eips.iter().map(|eip| (eip.eip, traffic(eip::COUNTERS, &eip.vip_address.to_string()))).collect(),
             port_forwarding: rules
+                .iter()
                 .map(|rule| (rule.rule, traffic(port_forwarding::COUNTERS, &port_forwarding::key(rule))))
                 .collect(),
+            listeners: of_proxy.map(of_listener).collect(),
         })
     }
 
@@ -663,6 +707,7 @@ impl RouterEngine {
         let wanted = dnsmasq::render(&sections, &self.directory());
         let observed = dnsmasq::Observed::default();
         let plan = dnsmasq::plan(wanted.as_ref(), state.applied.dnsmasq.as_ref(), &observed);
+        state.applied.times += 1;
         let running = &mut state.applied.dnsmasq;
         match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), &sections.dhcp, running) {
             Ok(()) => tracing::warn!("dnsmasq had died and was started again"),

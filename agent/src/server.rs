@@ -14,8 +14,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Health, Held, Identity, InterfaceCheck, Push,
-    Succession, SuccessionReport,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplyReport, ArpProbe, Drift, Health, Held, Identity, InterfaceCheck,
+    Push, Succession, SuccessionReport,
 };
 use switchback_events::{Mac, RouterId};
 
@@ -30,6 +30,8 @@ pub trait Role: Send + Sync + 'static {
     fn held(&self) -> Held;
     /// Whether all is well.
     fn health(&self) -> Health;
+    /// What differs from what was put in place.
+    fn drift(&self) -> Result<Drift, AgentProblem>;
 }
 
 impl Role for RouterEngine {
@@ -42,6 +44,9 @@ impl Role for RouterEngine {
     fn health(&self) -> Health {
         RouterEngine::health(self)
     }
+    fn drift(&self) -> Result<Drift, AgentProblem> {
+        RouterEngine::drift(self)
+    }
 }
 
 impl Role for HostEngine {
@@ -53,6 +58,9 @@ impl Role for HostEngine {
     }
     fn health(&self) -> Health {
         HostEngine::health(self)
+    }
+    fn drift(&self) -> Result<Drift, AgentProblem> {
+        HostEngine::drift(self)
     }
 }
 
@@ -115,6 +123,10 @@ async fn health<R: Role>(role: Data<R>) -> Reply<Health> {
     blocking(move || Ok(role.health())).await.map(Json)
 }
 
+async fn drift<R: Role>(role: Data<R>) -> Reply<Drift> {
+    blocking(move || role.drift()).await.map(Json)
+}
+
 async fn not_supported() -> Result<HttpResponse, Refused> {
     Err(Refused(problem(AgentProblemCode::NotSupported, "not supported yet")))
 }
@@ -136,6 +148,7 @@ fn common<R: Role>(config: &mut web::ServiceConfig, role: Data<R>) {
         .route("/v1/config", web::put().to(put_config::<R>))
         .route("/v1/config", web::get().to(get_config::<R>))
         .route("/v1/health", web::get().to(health::<R>))
+        .route("/v1/drift", web::get().to(drift::<R>))
         .default_service(web::to(not_found));
 }
 
@@ -147,7 +160,6 @@ pub fn router(listen: SocketAddr, identity: &Identity, engine: Data<RouterEngine
             common(config, engine);
             config
                 .route("/v1/observed", web::get().to(observed))
-                .route("/v1/drift", web::get().to(drift))
                 .route("/v1/counters", web::get().to(counters))
                 .route("/v1/trace", web::post().to(not_supported));
         })
@@ -186,10 +198,6 @@ async fn observed(engine: Data<RouterEngine>) -> Reply<switchback_appliance::Obs
 
 async fn counters(engine: Data<RouterEngine>) -> Reply<switchback_appliance::ServiceCounters> {
     blocking(move || engine.counters()).await.map(Json)
-}
-
-async fn drift(engine: Data<RouterEngine>) -> Reply<switchback_appliance::Drift> {
-    blocking(move || engine.drift()).await.map(Json)
 }
 
 /// Serves the host role.

@@ -129,6 +129,36 @@ impl SimulatedFleet {
         }
     }
 
+    /// Takes an element out of a router's sets and maps behind its agent's back.
+    pub fn lose_element(&self, router: RouterId, element: &str) {
+        if let Some(router) = self.state.lock().routers.get(&router) {
+            router.kernel.lose_element(element);
+        }
+    }
+
+    /// Makes a router's name server answer nobody, or answer again.
+    pub fn deafen(&self, router: RouterId, deaf: bool) {
+        if let Some(router) = self.state.lock().routers.get(&router) {
+            router.kernel.deafen(deaf);
+        }
+    }
+
+    /// Packets and their bytes went through an EIP: in, and out.
+    pub fn pass(&self, router: RouterId, address: &str, counts: [(u64, u64); 2]) {
+        if let Some(router) = self.state.lock().routers.get(&router) {
+            for (set, count) in crate::services::eip::COUNTERS.iter().zip(counts) {
+                router.kernel.pass(set, address, count);
+            }
+        }
+    }
+
+    /// Somebody removes what filters at the nics of a host's VMs.
+    pub fn lose_filters(&self, host: HostId) {
+        if let Some(host) = self.state.lock().hosts.get(&host) {
+            host.kernel.lose_filters();
+        }
+    }
+
     /// Kills a router's agent; its host starts it again.
     pub fn crash(&self, router: RouterId) {
         let mut state = self.state.lock();
@@ -415,9 +445,12 @@ impl Agents for SimulatedFleet {
         self.router(router)?.observed()
     }
 
-    async fn drift(&self, router: AgentAt) -> Result<Drift, AgentProblem> {
-        self.reach(router).await?;
-        self.router(router)?.drift()
+    async fn drift(&self, agent: AgentAt) -> Result<Drift, AgentProblem> {
+        self.reach(agent).await?;
+        match agent.of {
+            AgentOf::Router(_) => self.router(agent)?.drift(),
+            AgentOf::Host(_) => self.host(agent)?.drift(),
+        }
     }
 
     async fn counters(&self, router: AgentAt) -> Result<ServiceCounters, AgentProblem> {

@@ -389,3 +389,68 @@ fn a_kernel_that_does_not_shape_serves_all_the_same_and_says_so() {
     bench.put().unwrap();
     assert!(!bench.engine.health().services.contains_key("qos"));
 }
+
+#[test]
+fn a_dnsmasq_that_is_there_and_answers_nobody_is_unwell_until_it_does_or_a_push_starts_it_again() {
+    let bench = bench();
+    bench.put().unwrap();
+    let detail = || {
+        let health = bench.engine.health();
+        assert_eq!(health.healthy, health.services["dnsmasq"].healthy, "{health:?}");
+        health.services["dnsmasq"].detail.clone()
+    };
+    let well = "answers for the configuration in force";
+    assert_eq!(detail(), well);
+    bench.kernel.deafen(true);
+    assert!(
+        detail().starts_with("the DNS question for revision.switchback.internal at 10.0.0.1 (eth1)"),
+        "{}",
+        detail()
+    );
+    assert_eq!(bench.drift(), [], "its process and its files are there");
+    bench.kernel.deafen(false);
+    assert_eq!(detail(), well);
+    bench.kernel.deafen(true);
+    bench.put().unwrap();
+    assert_eq!(detail(), well);
+}
+
+#[test]
+fn a_dnsmasq_that_serves_what_was_before_is_unwell() {
+    let mut bench = bench();
+    bench.put().unwrap();
+    let directory = PathBuf::from("/state/dnsmasq");
+    let before = |name: &str| bench.kernel.read(&directory.join(name)).unwrap().unwrap();
+    let (canary, probe) = (before("canary"), before("probe"));
+    bench.config.revision = 2;
+    bench.config.sections.dns.names.pop();
+    bench.put().unwrap();
+    assert_ne!(bench.kernel.read(&directory.join("probe")).unwrap().unwrap(), probe);
+    for (name, old, said) in
+        [("probe", probe, "the DHCP question at 10.0.0.1 (eth1)"), ("canary", canary, "the DNS question")]
+    {
+        bench.kernel.write(&directory.join(name), old.as_bytes(), 0o600).unwrap();
+        bench.kernel.reload("dnsmasq");
+        let health = bench.engine.health();
+        let detail = &health.services["dnsmasq"].detail;
+        assert!(detail.starts_with(said) && detail.ends_with("is answered for another configuration"), "{detail}");
+        assert!(!health.healthy && bench.engine.drift().unwrap().items.len() == 1);
+        bench.put().unwrap();
+        assert!(bench.engine.health().healthy);
+    }
+}
+
+#[test]
+fn counters_begin_with_the_table_and_not_with_the_agent() {
+    let bench = bench();
+    assert_eq!(bench.engine.counters().unwrap().since, 0);
+    bench.put().unwrap();
+    let begun = bench.engine.counters().unwrap().since;
+    assert!(begun > 0);
+    let again = open(&bench.kernel);
+    again.restore().unwrap();
+    assert_eq!(again.counters().unwrap().since, begun);
+    bench.kernel.wipe();
+    again.put(push_of_router(&bench.config, 1), false).unwrap();
+    assert!(again.counters().unwrap().since > begun, "a table that was removed counts anew");
+}

@@ -130,6 +130,75 @@ async fn what_was_wiped_is_named_and_healed() {
     site.finish().await;
 }
 
+/// Asks until the answer is as wanted.
+async fn until<F: Future<Output = String>>(ask: impl Fn() -> F, wanted: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let answer = ask().await;
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "still `{answer}`");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_serves_nobody_or_what_was_before_is_named_by_the_question_that_found_it() {
+    let mut site = Site::start("well");
+    site.bring_up(1).await;
+    site.wait_for_lease(1, "10.0.0.11/16");
+    let well = || async {
+        let health = site.client.health(site.router_at()).await.unwrap();
+        assert_eq!(health.healthy, health.services.values().all(|service| service.healthy), "{health:?}");
+        health.services["dnsmasq"].detail.clone()
+    };
+    const WELL: &str = "answers for the configuration in force";
+    assert_eq!(well().await, WELL);
+
+    // It is there, and answers nobody.
+    site.signal_in_router("dnsmasq", "STOP");
+    let found = well().await;
+    assert!(found.starts_with("the DNS question") && found.contains("(eth1) is not answered"), "{found}");
+    assert_eq!(site.client.drift(site.router_at()).await.unwrap().items, []);
+    site.signal_in_router("dnsmasq", "CONT");
+    assert_eq!(well().await, WELL);
+
+    // It answers for what was before, by DHCP alone, and by DNS.
+    let directory = site.router_dir().join("dnsmasq");
+    for (file, old, question) in [
+        ("probe", "tag:switchback,224,\"old\"\n", "the DHCP question at 10.0.0.1 (eth1)"),
+        ("canary", "fd73:7762::1 revision.switchback.internal\n", "the DNS question for revision.switchback.internal"),
+    ] {
+        let new = fs::read_to_string(directory.join(file)).unwrap();
+        fs::write(directory.join(file), old).unwrap();
+        site.signal_in_router("dnsmasq", "HUP");
+        let found = until(&well, |found| found != WELL).await;
+        assert!(found.starts_with(question) && found.ends_with("for another configuration"), "{found}");
+        fs::write(directory.join(file), new).unwrap();
+        site.signal_in_router("dnsmasq", "HUP");
+        until(&well, |found| found == WELL).await;
+    }
+
+    // Whoever asks never has a lease.
+    let leases = fs::read_to_string(directory.join("leases")).unwrap();
+    assert!(leases.contains("10.0.0.11") && !leases.contains("03:73:77:62"), "{leases}");
+
+    // A push starts one again that answers nobody, and its guest is served.
+    site.signal_in_router("dnsmasq", "STOP");
+    site.push_router().await.unwrap();
+    assert_eq!(well().await, WELL);
+    assert_eq!(site.vm(1, "dig +short vm1.vpc.local").trim(), "10.0.0.11");
+
+    // The packet filter: the element that somebody took away.
+    site.in_router("nft flush chain inet $(nft list tables inet | awk '/vr_/{print $3}') input");
+    let health = site.client.health(site.router_at()).await.unwrap();
+    let nftables = &health.services["nftables"];
+    assert!(!nftables.healthy && nftables.detail.starts_with("the table was changed: "), "{nftables:?}");
+    site.push_router().await.unwrap();
+    assert!(site.client.health(site.router_at()).await.unwrap().healthy);
+    site.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_fails_is_rolled_back() {
     let mut site = Site::start("roll");

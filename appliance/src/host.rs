@@ -378,7 +378,7 @@ impl HostFold {
                     host.state = *state;
                 }
             }
-            HostEvent::Updated { .. } | HostEvent::NotesChanged { .. } => {}
+            HostEvent::Updated { .. } | HostEvent::NotesChanged { .. } | HostEvent::DriftChanged { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `GET /v1/config` | router, host | → [`Held`] |
 //! | `GET /v1/health` | router, host | → [`Health`] |
 //! | `GET /v1/observed` | router | → [`Observed`] |
-//! | `GET /v1/drift` | router | → [`Drift`] |
+//! | `GET /v1/drift` | router, host | → [`Drift`]; of a host what filters at the nics of its VMs |
 //! | `GET /v1/counters` | router | → [`ServiceCounters`] |
 //! | `POST /v1/trace` | router | 501, not supported yet |
 //! | `POST /v1/check` | host | [`InterfaceCheck`] → 200 or an [`AgentProblem`] |
@@ -20,7 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
-use switchback_events::{EipId, Id, L2NetworkId, PortForwardingRuleId, Position};
+use switchback_events::{EipId, Id, L2NetworkId, LoadBalancerListenerId, Micros, PortForwardingRuleId, Position};
 
 /// One revisioned document. A section without a body is one that the agent should hold already, by its digest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -179,10 +179,34 @@ pub struct DriftItem {
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceCounters {
+    /// Since when, in microseconds since 1970 by the clock of the machine: since the appliance has its table of rules. A
+    /// table that somebody removed counts anew. 0: nothing counts yet.
+    #[serde(default)]
+    pub since: Micros,
     /// By EIP: what came for its address, and what left with it.
     pub eips: BTreeMap<EipId, Traffic>,
     /// By rule: what came for its ports, and what went back.
     pub port_forwarding: BTreeMap<PortForwardingRuleId, Traffic>,
+    /// By listener of TCP, HTTP or HTTPS: what its clients did. What a haproxy that was killed had counted since its last
+    /// reload is lost.
+    #[serde(default)]
+    pub listeners: BTreeMap<LoadBalancerListenerId, ListenerCounters>,
+}
+
+/// What came to a listener of a load balancer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerCounters {
+    /// Connections.
+    pub connections: u64,
+    /// HTTP requests.
+    pub requests: u64,
+    /// Refused by the list of who may come.
+    pub denied: u64,
+    /// Bytes from clients, without headers of TCP and IP.
+    pub inbound_bytes: u64,
+    /// Bytes to clients, without headers of TCP and IP.
+    pub outbound_bytes: u64,
 }
 
 /// Packets of both directions.

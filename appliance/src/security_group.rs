@@ -21,6 +21,9 @@ pub struct SecurityConfig {
     pub groups: BTreeMap<SecurityGroupId, GroupRules>,
     /// The addresses of the members of groups that their rules name.
     pub members: BTreeMap<SecurityGroupId, BTreeSet<IpAddr>>,
+    /// What somebody else has changed of it stays as it is until this changes: the policy for drift is not to heal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_found: bool,
 }
 
 /// How one nic is filtered.
@@ -436,6 +439,7 @@ mod tests {
             nics: [("a".to_string(), nic)].into(),
             groups: [(id("web"), web)].into(),
             members: [(id("db"), ["10.9.0.1".parse().unwrap()].into())].into(),
+            as_found: false,
         }
     }
 

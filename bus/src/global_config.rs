@@ -114,6 +114,15 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     entry("applianceVm", "auto.rollback", "true", Bool, "destroy a router whose creation failed"),
     entry("virtualRouter", "ping.interval", "15", Int(1, 3600), "seconds between pings of a router's agent")
         .of(ROUTERS),
+    entry(
+        "virtualRouter",
+        "drift.policy",
+        "notify",
+        Enum(&["off", "notify", "heal"]),
+        "what becomes of a router that a ping finds other than its configuration: nothing, an event that names what \
+         differs, or an event and its configuration applied again",
+    )
+    .of(ROUTERS),
     entry("virtualRouter", "ping.parallelismDegree", "60", Int(1, 10_000), "pings at a time"),
     entry("identity", "session.timeout", "7200", Int(1, 31_536_000), "seconds that a session lasts"),
     entry(
@@ -132,6 +141,14 @@ pub const GLOBAL_CONFIGS: &[ConfigEntry] = &[
     )
     .of(VMS),
     entry("host", "ping.interval", "60", Int(1, 3600), "seconds between pings of a host's agent").of(HOSTS),
+    entry(
+        "host",
+        "drift.policy",
+        "heal",
+        Enum(&["off", "notify", "heal"]),
+        "the same for what filters at the nics of a host's VMs: security groups and anti-spoofing",
+    )
+    .of(HOSTS),
     entry("host", "ping.maxFailure", "3", Int(1, 100), "failed pings after which a host counts as Disconnected")
         .of(HOSTS),
     entry("host", "ping.timeout", "10", Int(1, 3600), "seconds within which a host's agent must answer a ping")

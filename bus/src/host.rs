@@ -2,7 +2,7 @@
 
 use crate::{Check::*, messages};
 use std::net::Ipv4Addr;
-use switchback_events::{ClusterId, HostId};
+use switchback_events::{ClusterId, Deviation, HostId};
 
 messages! {
     /// Registers a Linux host that runs our host agent.
@@ -60,6 +60,13 @@ messages! {
     Command DeleteHost "DELETE" "/hosts/{uuid}" => "" for Administrator {
         /// The host.
         uuid: HostId = Uuid,
+    }
+    /// What filters at the nics of a host and differs from what was put in place.
+    Command ReportHostFindings "" "" => "" [internal] {
+        /// The host.
+        uuid: HostId = Uuid,
+        /// What differs.
+        drift: Vec<Deviation> = List(&Any),
     }
     /// A host's agent was found to answer, or not to; or the host has nothing under way while it is being emptied.
     Command ReportHostStatus "" "" => "" [internal] {

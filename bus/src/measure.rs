@@ -83,6 +83,8 @@ pub mod metric {
         Gauge AGENTS "switchback_agents" ["role", "status"] "Hosts and routers by how their agents are reached.";
         Gauge SESSIONS "switchback_sessions" [] "Sessions that have not ended.";
         Gauge STATES "switchback_states_loaded" [] "States of resources in memory.";
+        Counter SERVICE_PACKETS "switchback_service_packets_total" ["service", "direction"] "Packets through EIPs and forwarded ports, to VMs (in) and from them (out), as the routers count them that are asked: the sums of at most 500, without the ports of load balancers.";
+        Counter SERVICE_BYTES "switchback_service_bytes_total" ["service", "direction"] "The same in bytes, of load balancers too.";
         Counter RESTARTS "switchback_actor_restarts_total" [] "Actors that were made again after a panic.";
     }
 }

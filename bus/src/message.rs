@@ -183,9 +183,11 @@ required!(
     Id,
     Value,
     Map<String, Value>,
+    switchback_events::Deviation,
     switchback_events::PolicyStatement,
     switchback_events::SealedSecret,
     crate::Secret,
+    std::collections::BTreeMap<String, String>,
     std::collections::BTreeMap<String, Vec<String>>
 );
 

@@ -133,6 +133,12 @@ messages! {
         /// The router.
         uuid: RouterId = Uuid,
     }
+    /// How many packets and bytes went through each EIP, port forwarding rule and listener of a router, in and out, as its
+    /// agent counts them: since the appliance is there, also over restarts of the agent and replacements of its rules.
+    Read GetVirtualRouterCounters "" "" => "" for Account {
+        /// The router.
+        uuid: RouterId = Uuid,
+    }
     /// Events of the log, in order.
     Read GetEvents "" "" => "" for Administrator {
         /// Only later positions.

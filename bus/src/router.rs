@@ -1,7 +1,8 @@
 //! What can be asked of virtual routers besides what can be asked of every VM.
 
 use crate::{Check::*, messages};
-use switchback_events::{HostId, RouterId};
+use std::collections::BTreeMap;
+use switchback_events::{Deviation, HostId, RouterId};
 
 messages! {
     /// Connects a router again: upgrades its agent where the digest differs, restarts it, replays the whole history
@@ -23,6 +24,15 @@ messages! {
     Command ProvisionVirtualRouterConfig "PUT" "/vm-instances/appliances/virtual-routers/{vmInstanceUuid}/provision" => "virtualRouter" for Account {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
+    }
+    /// What of a router differs from its configuration, and which of its services do not answer as they should.
+    Command ReportApplianceFindings "" "" => "" [internal] {
+        /// The router.
+        uuid: RouterId = Uuid,
+        /// What differs; not looked at when not given.
+        drift: Option<Vec<Deviation>> = List(&Any),
+        /// By service, what is wrong; not asked when not given.
+        unhealthy: Option<BTreeMap<String, String>> = Any,
     }
     /// What was found of a router.
     Command ReportApplianceStatus "" "" => "" [internal] {

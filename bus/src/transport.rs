@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use switchback_events::{CommandId, Origin, Position, StreamKey, Version};
+use std::collections::BTreeMap;
+use switchback_events::{CommandId, Origin, Position, RouterId, StreamKey, Version};
 
 /// How long a command's reply waits.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -95,6 +96,25 @@ pub struct CommandReply {
     pub inventories: Option<Vec<Value>>,
     /// What happened.
     pub events: Vec<ReplyEvent>,
+    /// In a dry run: what each router that it touches would do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<RouterPlan>,
+}
+
+/// What a router would do, by its agent's word.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterPlan {
+    /// The router.
+    pub uuid: RouterId,
+    /// Its name.
+    pub name: String,
+    /// By section, a line for each thing that would change: elements and tables of nftables, addresses, files, daemons.
+    /// Sections that stay as they are do not appear.
+    pub sections: BTreeMap<String, Vec<String>>,
+    /// Why nobody can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
 }
 
 /// Inventories under conditions.

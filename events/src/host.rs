@@ -1,6 +1,6 @@
 //! What happens to a host.
 
-use crate::{ClusterId, Enabled, HypervisorType, ZoneId};
+use crate::{ClusterId, Deviation, Enabled, HypervisorType, ZoneId};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -71,6 +71,12 @@ pub enum HostEvent {
     /// What users should know of it, such as what its kernel lacks.
     NotesChanged {
         notes: Vec<String>,
+    },
+    /// What filters its nics differs from what was put in place in other things than before; empty: in nothing any more.
+    /// `more` differ besides those that are named.
+    DriftChanged {
+        items: Vec<Deviation>,
+        more: u64,
     },
     Deleted {},
 }

@@ -2,6 +2,21 @@
 
 use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicId, OfferingId, ZoneId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One thing that was found other than the configuration in force has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deviation {
+    /// The section of the configuration.
+    pub section: String,
+    /// What.
+    pub item: String,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+}
 
 /// Events of a virtual router.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -105,5 +120,15 @@ pub enum RouterEvent {
     StartFailed {
         code: String,
         detail: String,
+    },
+    /// What differs from the configuration in force is not what differed before; empty: nothing does any more. `more`
+    /// do besides those that are named.
+    DriftChanged {
+        items: Vec<Deviation>,
+        more: u64,
+    },
+    /// Other services than before do not answer as they should: by name, what was found. Empty: all do.
+    HealthChanged {
+        unhealthy: BTreeMap<String, String>,
     },
 }

@@ -46,6 +46,9 @@ const STEPS: &[Step] = &[
     (StreamKind::Router, 2, same),
     // A VIP's traffic may have limits.
     (StreamKind::Vip, 1, same),
+    // What was found of a router or host may differ from its configuration; a router's services may be unwell.
+    (StreamKind::Router, 3, same),
+    (StreamKind::Host, 2, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

@@ -306,6 +306,7 @@ fn structure(add: &mut dyn FnMut(&str, Event)) {
     add("connected", HostEvent::StatusChanged { status: HostStatus::Connected, reason: None }.into());
     add("disconnected", HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: some("r") }.into());
     add("full", HostEvent::NotesChanged { notes: vec![text("n")] }.into());
+    add("full", HostEvent::DriftChanged { items: vec![deviation()], more: 3 }.into());
     add("full", HostEvent::Deleted {}.into());
 
     let image = |description| ImageEvent::Added {
@@ -698,6 +699,14 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("full", RouterEvent::StopFailed { code: text("VM.1002"), detail: text("why") }.into());
     add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
     add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
+    add("full", RouterEvent::DriftChanged { items: vec![deviation()], more: 3 }.into());
+    add("none", RouterEvent::DriftChanged { items: vec![], more: 0 }.into());
+    add("full", RouterEvent::HealthChanged { unhealthy: [(text("dnsmasq"), text("silence"))].into() }.into());
+    add("well", RouterEvent::HealthChanged { unhealthy: Default::default() }.into());
+}
+
+fn deviation() -> Deviation {
+    Deviation { section: text("eips"), item: text("element"), expected: text("present"), observed: text("absent") }
 }
 
 fn vips(add: &mut dyn FnMut(&str, Event)) {

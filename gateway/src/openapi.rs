@@ -42,6 +42,7 @@ const READS: &[(&str, &str)] = &[
     ("/v1/routers/{uuid}/diff", "GetVirtualRouterDiff"),
     ("/v1/routers/{uuid}/explain", "GetVirtualRouterExplanation"),
     ("/v1/routers/{uuid}/drift", "GetVirtualRouterDrift"),
+    ("/v1/routers/{uuid}/counters", "GetVirtualRouterCounters"),
     ("/v1/audit/head", "GetAuditHead"),
     ("/v1/audit/verify", "VerifyAudit"),
 ];
@@ -486,12 +487,21 @@ fn schemas() -> Value {
                 "commandId": id, "position": number, "version": number, "applied": {"type": "boolean"},
                 "inventory": object, "inventories": {"type": "array", "items": object},
                 "events": {"type": "array", "items": {"$ref": "#/components/schemas/ReplyEvent"}},
+                "routers": {"type": "array", "items": {"$ref": "#/components/schemas/RouterPlan"}},
             },
         },
         "ReplyEvent": {
             "type": "object",
             "required": ["position", "stream", "version", "kind"],
             "properties": {"position": number, "stream": text, "version": number, "kind": text, "payload": object},
+        },
+        "RouterPlan": {
+            "type": "object",
+            "required": ["uuid", "name", "sections"],
+            "properties": {
+                "uuid": id, "name": text, "unknown": text,
+                "sections": {"type": "object", "additionalProperties": {"type": "array", "items": text}},
+            },
         },
         "Job": {
             "type": "object",

@@ -157,6 +157,15 @@ pub(crate) async fn router_drift(
     of_router("GetVirtualRouterDrift", (&gateway, &caller), &request).await
 }
 
+/// `GET /v1/routers/{uuid}/counters`.
+pub(crate) async fn router_counters(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    of_router("GetVirtualRouterCounters", (&gateway, &caller), &request).await
+}
+
 /// `GET /v1/audit/head`.
 pub(crate) async fn audit_head(
     gateway: web::Data<Gateway>,

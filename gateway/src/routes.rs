@@ -47,6 +47,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/routers/{uuid}/diff", "The difference of a router's configuration between two moments."),
     ("GET", "/v1/routers/{uuid}/explain", "What becomes of a packet, by which records, and who put them there."),
     ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
+    ("GET", "/v1/routers/{uuid}/counters", "How much went through the services of a router."),
     ("GET", "/v1/audit/head", "The head of the log, signed."),
     ("GET", "/v1/audit/verify", "The log read and verified; with `anchor`, against a head that was kept outside."),
     ("GET", "/v1/audit/export", "The log as JSON lines with CloudEvents attributes, after the position `after`."),
@@ -132,6 +133,7 @@ impl Gateway {
             .service(get("/v1/routers/{uuid}/diff").route(web::get().to(query::router_diff)))
             .service(get("/v1/routers/{uuid}/drift").route(web::get().to(query::router_drift)))
             .service(get("/v1/routers/{uuid}/explain").route(web::get().to(query::router_explain)))
+            .service(get("/v1/routers/{uuid}/counters").route(web::get().to(query::router_counters)))
             .service(get("/v1/audit/head").route(web::get().to(query::audit_head)))
             .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
             .service(get("/v1/audit/export").route(web::get().to(audit::export)))

@@ -26,7 +26,16 @@ impl Bus for Open {
         request.caller.may_send(message(&request.name)?)?;
         let command_id = request.command_id.unwrap_or_default();
         let (inventory, inventories, events) = (None, None, vec![]);
-        Ok(CommandReply { command_id, position: 1, version: 1, applied: true, inventory, inventories, events })
+        Ok(CommandReply {
+            command_id,
+            position: 1,
+            version: 1,
+            applied: true,
+            inventory,
+            inventories,
+            events,
+            routers: vec![],
+        })
     }
 
     async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryReply, Refusal> {

@@ -54,6 +54,7 @@ impl Bus for FakeBus {
                 kind: "zone.Updated".to_string(),
                 payload: None,
             }],
+            routers: vec![],
         })
     }
 
@@ -367,6 +368,7 @@ async fn other_reads_and_the_routes_of_their_own_are_coerced_by_the_catalogue() 
             json!({"uuid": router, "src": "10.0.0.9", "dst": "fd00::1", "proto": "tcp", "dport": 80, "from": "eth1", "at": "7"}),
         ),
         (format!("/v1/routers/{router}/drift"), "GetVirtualRouterDrift", json!({"uuid": router})),
+        (format!("/v1/routers/{router}/counters"), "GetVirtualRouterCounters", json!({"uuid": router})),
         ("/v1/audit/head".to_string(), "GetAuditHead", json!({})),
         ("/v1/audit/verify".to_string(), "VerifyAudit", json!({})),
     ];

@@ -46,6 +46,7 @@ impl Bus for FakeBus {
             inventories: inventory.clone().filter(|_| request.name == "CreateSystemTags").map(|one| vec![one; 2]),
             inventory,
             events: vec![],
+            routers: vec![],
         })
     }
 

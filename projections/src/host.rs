@@ -2,8 +2,9 @@
 
 use crate::catalogue::HOST;
 use crate::fold::RowChange;
+use crate::router::deviations;
 use crate::value::Val;
-use switchback_events::{HostEvent, Id};
+use switchback_events::{HostEvent, HostStatus, Id};
 
 pub(crate) fn changes(id: Id, event: &HostEvent) -> Vec<RowChange> {
     vec![match event {
@@ -26,7 +27,19 @@ pub(crate) fn changes(id: Id, event: &HostEvent) -> Vec<RowChange> {
             RowChange::set(&HOST, id).put("status", "Connecting").put("statusReason", Val::Null)
         }
         HostEvent::StatusChanged { status, reason } => {
-            RowChange::set(&HOST, id).put("status", Val::name_of(status)).put("statusReason", reason.as_deref())
+            let connected = *status == HostStatus::Connected;
+            RowChange::set(&HOST, id)
+                .put("status", Val::name_of(status))
+                .put("statusReason", reason.as_deref())
+                .put("driftCount", if connected { Val::from(0_u8) } else { Val::Null })
+                .put("driftReason", Val::Null)
+        }
+        HostEvent::DriftChanged { items, more } => {
+            let (count, reason) = deviations(items, *more);
+            RowChange::set(&HOST, id)
+                .put("driftCount", count)
+                .put("driftReason", reason.as_deref())
+                .put("statusReason", reason.as_deref())
         }
         HostEvent::NotesChanged { notes } => RowChange::set(&HOST, id).put("notes", notes.clone()),
         HostEvent::Deleted {} => RowChange::delete(&HOST, id),

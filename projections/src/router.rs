@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::value::Val;
 use crate::vip;
 use crate::vm_instance::{delete_nics, hypervisor, moved, nic, nic_row};
-use switchback_events::{Id, Nic, RouterEvent};
+use switchback_events::{Deviation, Id, Nic, RouterEvent};
 
 /// The TCP port of the router agent.
 const AGENT_PORT: u16 = 7272;
@@ -88,27 +88,55 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
                 .put("state", "Running")
                 .put("status", "Connected")
                 .put("statusReason", Val::Null)
+                .put("healthReason", Val::Null)
+                .put("driftCount", 0_u8)
+                .put("driftReason", Val::Null)
                 .put("lastError", Val::Null)
                 .put("hostUuid", host)
                 .put("agentDigest", agent_digest)
                 .put("configRevision", *revision)
                 .put("configDigest", config_digest)
         }
-        RouterEvent::Disconnected { reason } => set().put("status", "Disconnected").put("statusReason", reason),
+        RouterEvent::Disconnected { reason } => {
+            unknown(set()).put("status", "Disconnected").put("statusReason", reason)
+        }
         RouterEvent::ConfigApplied { revision, config_digest } => {
-            set().put("configRevision", *revision).put("configDigest", config_digest).put("lastError", Val::Null)
+            let health = held(rows, id, "healthReason")?;
+            set()
+                .put("configRevision", *revision)
+                .put("configDigest", config_digest)
+                .put("lastError", Val::Null)
+                .put("driftCount", 0_u8)
+                .put("driftReason", Val::Null)
+                .put("statusReason", health.as_deref())
+        }
+        RouterEvent::DriftChanged { items, more } => {
+            let (count, reason) = deviations(items, *more);
+            let health = held(rows, id, "healthReason")?;
+            set()
+                .put("driftCount", count)
+                .put("driftReason", reason.as_deref())
+                .put("statusReason", joined(health.as_deref(), reason.as_deref()).as_deref())
+        }
+        RouterEvent::HealthChanged { unhealthy } => {
+            let words = |(service, detail): (&String, &String)| format!("{service}: {detail}");
+            let reason = (!unhealthy.is_empty()).then(|| unhealthy.iter().map(words).collect::<Vec<_>>().join("; "));
+            let drift = held(rows, id, "driftReason")?;
+            set()
+                .put("healthReason", reason.as_deref())
+                .put("statusReason", joined(reason.as_deref(), drift.as_deref()).as_deref())
         }
         RouterEvent::ConfigFailed { revision, section, detail } => {
             set().put("lastError", format!("configuration {revision}, {section}: {detail}"))
         }
         RouterEvent::NicAttached { nic } => return Ok(vec![nic_row(id, hypervisor(id, &ROUTER, rows)?, nic, true)]),
         RouterEvent::NicDetached { nic, l3_network: _ } => RowChange::delete(&NIC, *nic),
-        RouterEvent::Stopped {} => set()
+        RouterEvent::Stopped {} => unknown(set())
             .put("state", "Stopped")
             .put("status", "Disconnected")
             .put("statusReason", Val::Null)
             .put("hostUuid", Val::Null),
-        RouterEvent::StopFailed { code: _, detail } => set()
+        RouterEvent::StopFailed { code: _, detail } => unknown(set())
             .put("state", "Running")
             .put("status", "Disconnected")
             .put("statusReason", detail)
@@ -119,11 +147,45 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
             changes.push(RowChange::delete(&ROUTER, id));
             return Ok(changes);
         }
-        RouterEvent::StartFailed { code: _, detail } => set()
+        RouterEvent::StartFailed { code: _, detail } => unknown(set())
             .put("state", "Stopped")
             .put("status", "Disconnected")
             .put("statusReason", detail)
             .put("lastError", detail)
             .put("hostUuid", Val::Null),
     }])
+}
+
+/// What was found before is not known to be so still.
+fn unknown(change: RowChange) -> RowChange {
+    change.put("healthReason", Val::Null).put("driftCount", Val::Null).put("driftReason", Val::Null)
+}
+
+/// A text that the router's row has.
+fn held(rows: &dyn Rows, id: Id, field: &'static str) -> Result<Option<String>, StoreError> {
+    let row = rows.get(&ROUTER, &id.to_string())?;
+    Ok(row.and_then(|row| row.value(&ROUTER, field).text().map(str::to_string)))
+}
+
+fn joined(first: Option<&str>, second: Option<&str>) -> Option<String> {
+    let both: Vec<&str> = first.into_iter().chain(second).collect();
+    (!both.is_empty()).then(|| both.join("; "))
+}
+
+/// Items that a reason names; of the others it has the number.
+const NAMED: usize = 3;
+
+/// How many things differ, and which in words.
+pub(crate) fn deviations(items: &[Deviation], more: u64) -> (u64, Option<String>) {
+    let count = items.len() as u64 + more;
+    let mut words: Vec<String> = items
+        .iter()
+        .take(NAMED)
+        .map(|found| format!("{} ({}) is {}", found.item, found.section, found.observed))
+        .collect();
+    let others = count.saturating_sub(words.len() as u64);
+    if others > 0 {
+        words.push(format!("{others} more"));
+    }
+    (count, (count > 0).then(|| format!("differs from its configuration: {}", words.join(", "))))
 }

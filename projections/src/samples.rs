@@ -188,7 +188,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             (cluster.0, event.into())
         }
         2 => {
-            let event = match random.below(7) {
+            let event = match random.below(8) {
                 0 | 1 => HostEvent::Added {
                     zone,
                     cluster,
@@ -202,6 +202,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 3 => HostEvent::StatusChanged { status: HostStatus::Connected, reason: None },
                 4 => HostEvent::StatusChanged { status: HostStatus::Disconnected, reason: maybe(random) },
                 5 => HostEvent::StateChanged { state: state.into() },
+                6 => HostEvent::DriftChanged { items: deviations(random), more: random.below(2) as u64 },
                 _ => HostEvent::Deleted {},
             };
             (host.0, event.into())
@@ -401,7 +402,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
         12 => {
             let n = few(random);
             let digest = || "ab".repeat(32);
-            let event = match random.below(12) {
+            let event = match random.below(14) {
                 0..3 => RouterEvent::Created {
                     zone,
                     cluster,
@@ -419,6 +420,10 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 5 => RouterEvent::Disconnected { reason: name(random) },
                 6 => RouterEvent::ConfigApplied { revision: random.next() >> 40, config_digest: digest() },
                 7 => RouterEvent::Stopped {},
+                11 => RouterEvent::DriftChanged { items: deviations(random), more: random.below(2) as u64 },
+                12 => RouterEvent::HealthChanged {
+                    unhealthy: deviations(random).into_iter().map(|found| (found.section, found.item)).collect(),
+                },
                 10 => RouterEvent::NicChanged { nic: nic(100 + n * 4, random.below(4)) },
                 8 => RouterEvent::NicAttached { nic: nic(100 + n * 4, random.below(4)) },
                 9 => RouterEvent::NicDetached { nic: NicId(id("nic", 100 + n * 4)), l3_network: l3 },
@@ -587,4 +592,15 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             (resource, event.into())
         }
     }
+}
+
+fn deviations(random: &mut Random) -> Vec<Deviation> {
+    let text = |word: &str, number: usize| format!("{word} {number}");
+    let found = |number: usize| Deviation {
+        section: text("section", number % 2),
+        item: text("item", number),
+        expected: text("wanted", number),
+        observed: text("found", number),
+    };
+    (0..random.below(5)).map(found).collect()
 }

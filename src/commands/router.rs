@@ -48,6 +48,11 @@ enum RouterCommand {
         /// Name, uuid or the beginning of it.
         router: String,
     },
+    /// How many packets and bytes went through each of its EIPs, forwarded ports and listeners.
+    Counters {
+        /// Name, uuid or the beginning of it.
+        router: String,
+    },
     /// Replay its history into its configuration and apply it.
     Reconnect {
         /// Name, uuid or the beginning of it.
@@ -133,6 +138,12 @@ pub fn run(
             let uuid = resolve(&client, &router, None)?;
             let reply = client.read("GetVirtualRouterDrift", &[parameter("uuid", uuid)])?;
             views::read("GetVirtualRouterDrift", &reply, output)
+        }
+        RouterCommand::Counters { router } => {
+            let client = Client::new(&flags, environment)?;
+            let uuid = resolve(&client, &router, None)?;
+            let reply = client.read("GetVirtualRouterCounters", &[parameter("uuid", uuid)])?;
+            views::read("GetVirtualRouterCounters", &reply, output)
         }
         RouterCommand::Reconnect { router } => {
             let client = Client::new(&flags, environment)?;

@@ -46,6 +46,7 @@ impl Reply {
             inventory: None,
             inventories: None,
             events: vec![],
+            routers: vec![],
         };
         Reply { reply, body: Value::Null }
     }

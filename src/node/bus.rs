@@ -4,10 +4,12 @@ use super::{Node, history::CATCH_UP, inventory::shown};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchback_actors::{
+    decision::Decision,
     entity::{Decided, Execute, refusal_of},
     ownership,
     reconcilers::Settled,
@@ -171,7 +173,9 @@ impl Node {
                     });
                 }
                 let version = self.version_for(asking.as_ref(), decision.target)?;
-                Ok(reply(id, self.journal.durable(), version, false, vec![], events))
+                let routers = self.plans(&decision, asking.as_ref()).await?;
+                let reply = reply(id, self.journal.durable(), version, false, vec![], events);
+                Ok(CommandReply { routers, ..reply })
             }
         }
     }
@@ -192,6 +196,17 @@ impl Node {
             self.all_durable().await?;
         }
         permitted
+    }
+
+    /// What the routers that a decision touches would do, of those that who asks may know of.
+    async fn plans(&self, decision: &Decision, asking: Option<&Asking>) -> Result<Vec<RouterPlan>, Refusal> {
+        let hidden = match asking {
+            None => BTreeSet::new(),
+            Some(asking) => ownership::hidden_from(asking, &[], self.states())?,
+        };
+        let mut plans = self.reconcilers.plans(decision).await;
+        plans.retain(|plan| !hidden.contains(&plan.uuid.0));
+        Ok(plans)
     }
 
     /// The version of a stream, as far as who asks may know of it.
@@ -272,7 +287,7 @@ fn reply(
 ) -> CommandReply {
     let inventory = inventories.first().cloned();
     let several = (inventories.len() > 1).then_some(inventories);
-    CommandReply { command_id, position, version, applied, inventory, inventories: several, events }
+    CommandReply { command_id, position, version, applied, inventory, inventories: several, events, routers: vec![] }
 }
 
 #[cfg(test)]

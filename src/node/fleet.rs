@@ -128,6 +128,10 @@ impl Agents for Fleet {
         self.calls(host).put_config(host_at(host), push).await
     }
 
+    async fn host_drift(&self, host: &HostTarget) -> Result<Drift, AgentProblem> {
+        self.calls(host).drift(host_at(host)).await
+    }
+
     async fn check_interface(&self, host: &HostTarget, check: InterfaceCheck) -> Result<(), AgentProblem> {
         self.calls(host).check_interface(host_at(host), check).await
     }
@@ -160,8 +164,16 @@ impl Agents for Fleet {
         self.calls(&router.host).put_config(router_at(router), push).await
     }
 
+    async fn plan_router(&self, router: &RouterTarget, push: Push) -> Result<ApplyReport, AgentProblem> {
+        self.calls(&router.host).dry_run(router_at(router), push).await
+    }
+
     async fn router_drift(&self, router: &RouterTarget) -> Result<Drift, AgentProblem> {
         self.calls(&router.host).drift(router_at(router)).await
+    }
+
+    async fn router_counters(&self, router: &RouterTarget) -> Result<ServiceCounters, AgentProblem> {
+        self.calls(&router.host).counters(router_at(router)).await
     }
 
     fn agent_digest(&self, router: &RouterTarget) -> String {

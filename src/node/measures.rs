@@ -139,6 +139,7 @@ impl Node {
                 }
             }
         }
+        self.service_traffic(&mut samples).await;
         samples
     }
 }

@@ -9,6 +9,7 @@
 mod at_rest;
 mod bus;
 mod changes;
+mod counters;
 mod credentials;
 mod data_dir;
 mod diff;
@@ -79,6 +80,7 @@ pub struct Node {
     sessions: Sessions,
     commands: measures::Commands,
     writes: Arc<measures::Writes>,
+    traffic: counters::Sums,
     /// Where the reconcilers run.
     runtime: Option<tokio::runtime::Runtime>,
     /// Dropped last: the inventories of a node in memory are in a temporary folder.
@@ -185,6 +187,7 @@ impl Node {
             sessions,
             commands: measures::Commands::default(),
             writes,
+            traffic: counters::Sums::default(),
             runtime: Some(runtime),
             _scratch: scratch,
         };

@@ -222,8 +222,11 @@ impl Node {
                 })
                 .await
             }
-            Read::GetVirtualRouterDrift(request) if hidden.contains(&request.uuid.0) => {
-                Err(Refusal::not_found("uuid", "virtual router", request.uuid))
+            Read::GetVirtualRouterDrift(GetVirtualRouterDrift { uuid })
+            | Read::GetVirtualRouterCounters(GetVirtualRouterCounters { uuid })
+                if hidden.contains(&uuid.0) =>
+            {
+                Err(Refusal::not_found("uuid", "virtual router", uuid))
             }
             Read::GetAccountQuotaUsage(request) => {
                 let usages = ownership::usage(states, request.uuid)?;
@@ -232,6 +235,7 @@ impl Node {
                 Ok(json!({"usages": usages.collect::<Vec<_>>()}))
             }
             Read::GetVirtualRouterDrift(request) => self.router_drift(request.uuid).await,
+            Read::GetVirtualRouterCounters(request) => self.router_counters(request.uuid, account).await,
             Read::GetAgentToken(request) => match self.fleet.token(request.address) {
                 Ok(token) => Ok(json!({ "token": token })),
                 Err(error) => Err(Refusal::operation(format!("{error:#}"))),
@@ -345,7 +349,7 @@ impl Node {
     }
 
     /// The inventories whose `field` is one of `values`, at most a thousand.
-    async fn those(
+    pub(super) async fn those(
         &self,
         account: Option<AccountId>,
         name: &str,
@@ -367,7 +371,11 @@ impl Node {
         let target = target.ok_or_else(|| Refusal::not_found("uuid", "virtual router", router))?;
         let _permit = self.reconcilers.router_permit(router).await;
         let drift = self.fleet.router_drift(&target).await.map_err(|problem| agent_refusal(&problem))?;
-        Ok(serde_json::to_value(drift).unwrap_or_default())
+        let mut reply = serde_json::to_value(drift).unwrap_or_default();
+        let entry = ("virtualRouter", "drift.policy");
+        let policy = resource_config::in_force(&self.states().facts(), entry, "VirtualRouterVmVO", router.0);
+        reply["policy"] = json!(policy?);
+        Ok(reply)
     }
 }
 
@@ -405,6 +413,6 @@ fn counted(capacity: &ip_range::BothFamilies, (field, value): (&str, Value)) -> 
     counted
 }
 
-fn agent_refusal(problem: &AgentProblem) -> Refusal {
+pub(super) fn agent_refusal(problem: &AgentProblem) -> Refusal {
     Refusal::new(RefusalKind::Backend, code::BACKEND, problem.to_string())
 }

@@ -25,6 +25,13 @@ impl Bus for FakeBus {
             return Err(refusal);
         }
         let command_id = request.command_id.unwrap_or_default();
+        let plan = RouterPlan {
+            uuid: ROUTER.parse().unwrap(),
+            name: "edge".to_string(),
+            sections: [("eips".to_string(), vec!["eip a: add element eip_guests { 1.2.3.4 }".to_string()])].into(),
+            unknown: None,
+        };
+        let dry_run = request.dry_run;
         self.commands.lock().unwrap().push(request);
         let event = ReplyEvent {
             position: 7,
@@ -42,6 +49,7 @@ impl Bus for FakeBus {
             inventory: Some(inventory),
             inventories: None,
             events: vec![event],
+            routers: if dry_run { vec![plan] } else { vec![] },
         })
     }
 
@@ -90,6 +98,13 @@ impl Bus for FakeBus {
             "GetVirtualRouterDrift" => json!({
                 "revision": 5,
                 "items": [{"section": "snat", "item": "rule 1", "expected": "masquerade", "observed": null}],
+            }),
+            "GetVirtualRouterCounters" => json!({
+                "uuid": ROUTER, "since": 1_795_168_800_000_000_i64,
+                "counters": [{
+                    "type": "EIP", "uuid": ROUTER, "name": "web", "inboundPackets": 3, "inboundBytes": 180,
+                    "outboundPackets": 2, "outboundBytes": 120,
+                }],
             }),
             "GetFreeIp" => json!({
                 "inventories": [{"netmask": "255.255.255.0", "gateway": "10.0.0.1", "ip": "10.0.0.10"}],

@@ -314,6 +314,9 @@ position  time                      principal  event         reason  command    
     let drift = switchback(&server.environment, &["router", "drift", "edge"]);
     assert_eq!(drift.stdout.lines().count(), 2);
     assert_eq!(drift.stderr, "1 item is not as the configuration says (revision 5)\n");
+    let counters = switchback(&server.environment, &["router", "counters", "edge"]);
+    assert!(counters.stdout.contains("EIP") && counters.stdout.contains("180"), "{}", counters.stdout);
+    assert_eq!(counters.stderr, "1 service, counted since 2026-11-20T10:00:00.000Z\n");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn bash_offers_messages_parameters_and_what_the_server_has() {
         ("switchback CreateL3", &["CreateL3Network "]),
         ("switchback createl3", &["CreateL3Network "]),
         ("switchback rou", &["router "]),
-        ("switchback router c", &["config "]),
+        ("switchback router co", &["config ", "counters "]),
         ("switchback help ResetG", &["ResetGlobalConfig "]),
         ("switchback CreateZone na", &["name="]),
         ("switchback CreateZone name=x na", &[]),

@@ -17,3 +17,4 @@ mod services;
 mod settings;
 mod topologies;
 mod vip_qos;
+mod watching;

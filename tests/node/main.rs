@@ -42,3 +42,4 @@ mod userdata;
 mod vip_qos;
 mod vip_services;
 mod vips;
+mod watching;

@@ -154,6 +154,7 @@ async fn what_an_account_makes_is_its_own_and_nobody_elses() {
         ("GetVirtualRouterConfig", json!({})),
         ("GetVirtualRouterDiff", json!({"from": "1"})),
         ("GetVirtualRouterDrift", json!({})),
+        ("GetVirtualRouterCounters", json!({})),
     ] {
         let nothing = Id::of_name("nothing").to_string();
         let mut refused = vec![];

@@ -37,6 +37,7 @@ async fn every_bad_read_is_refused_by_name() {
         ("GetVirtualRouterDiff", json!({"uuid": nobody, "from": "0"}), NOT_FOUND, ["uuid", &nobody]),
         ("GetVirtualRouterConfig", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
         ("GetVirtualRouterDrift", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
+        ("GetVirtualRouterCounters", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
         ("GetAgentToken", json!({"address": "10.1.0.1"}), OPERATION, ["simulates", "join"]),
         ("ReplayResource", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),
         ("GetVmHostname", json!({"uuid": nobody}), NOT_FOUND, ["uuid", &nobody]),

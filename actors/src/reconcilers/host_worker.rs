@@ -1,7 +1,11 @@
 //! The worker of one host: connects it, tells it what it should carry, and reports what it finds of attachments, VMs
 //! and appliances.
 
-use super::{Reconcilers, now};
+use super::{
+    Reconcilers,
+    findings::{self, Policy},
+    now,
+};
 use crate::{agents::HostTarget, *};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -135,6 +139,10 @@ async fn step(
     if connect || pinged {
         memory.told = None;
     }
+    let policy = findings::policy_of_host(reconcilers, host);
+    if pinged && !connect {
+        findings::look_at_host(reconcilers, target, policy).await;
+    }
     let mut unprepared = Vec::new();
     let (mut config, pending) = {
         let world = reconcilers.world.lock();
@@ -150,6 +158,7 @@ async fn step(
             .collect();
         (config, pending)
     };
+    config.sections.security.as_found = policy != Policy::Heal;
     // Many events touch a host and leave its document as it is: then its last answer stands, unless that is old.
     let none_goes = reconcilers.world.lock().fold.routers_of(host).all(|(_, router)| router.wanted);
     if pending.is_empty()
@@ -212,6 +221,9 @@ async fn step(
     realised(reconcilers, host, answers).await;
     appliances(reconcilers, host, &config, &report).await;
     vms(reconcilers, host, &config, &report).await;
+    if pinged && !connect && policy == Policy::Heal {
+        findings::look_at_host(reconcilers, target, policy).await;
+    }
     // A host that does not filter as it should is not up to it.
     if filters(&report) {
         reconcilers.converge(host.0, config.revision);

@@ -13,7 +13,9 @@
 
 mod applied;
 mod arp;
+mod findings;
 mod host_worker;
+mod plans;
 mod replacement;
 mod replay;
 mod router_worker;

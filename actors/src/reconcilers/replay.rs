@@ -50,6 +50,36 @@ impl RouterReplay {
         Ok(())
     }
 
+    /// Takes events as if they came next, at the positions that they name: what the router would then be.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn suppose(&mut self, journal: &Journal, events: &[Recorded]) -> Result<(), ReadError> {
+        let own = |event: &&Recorded| event.stream == StreamKey::new(StreamKind::Router, self.router.0);
+        let new: Vec<Id> = events
+            .iter()
+            .filter(own)
+            .filter_map(|event| match &event.event {
+                Event::Router(RouterEvent::NicAttached { nic }) => Some(nic.l3_network.0),
+                _ => None,
+            })
+            .collect();
+        let upto = self.position;
+        let known = self.tags.len();
+        self.tags.extend(new);
+        if self.tags.len() > known {
+            (self.fold, self.position) = (RouterFold::default(), 0);
+            while self.read(journal, upto)? {}
+            self.position = upto;
+        }
+        for event in events.iter().filter(|event| event.tags.iter().any(|tag| self.tags.contains(tag))) {
+            if event.stream.kind != StreamKind::Router || event.stream.id == self.router.0 {
+                self.fold.apply(event);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads on; answers whether the router came to stand on a network that was not known before. Then all is to be
     /// read again with it: its history is older than the router's nic there.
     fn read(&mut self, journal: &Journal, upto: Position) -> Result<bool, ReadError> {

@@ -1,7 +1,7 @@
 //! The worker of one router: connects its agent, and keeps its configuration what the log implies. Every connect
 //! replays the router's full history from the log; between connects the fold is carried on.
 
-use super::{Reconcilers, RouterReplay, host_worker::appliance_report, now, replacement};
+use super::{Reconcilers, RouterReplay, findings, host_worker::appliance_report, now, replacement};
 use crate::{Host, Router, VmState, agents::RouterTarget};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
@@ -23,7 +23,7 @@ const REFUSALS: u32 = 4;
 /// A router that is going is looked at again after so long.
 const GOING: Duration = Duration::from_millis(500);
 /// Tries of one ping, and the pause between them, as in ZStack.
-const PING: (usize, Duration) = (3, Duration::from_secs(1));
+pub(super) const PING: (usize, Duration) = (3, Duration::from_secs(1));
 
 /// How long a start or a reboot may take.
 const CONNECT: (&str, &str) = ("applianceVm", "connect.timeout");
@@ -51,6 +51,8 @@ pub(super) struct Memory {
     refusals: u32,
     /// The agent answers for another router: it is to be restarted.
     impostor: bool,
+    /// It was told again because of what a ping has found: what is left of that is to be looked at.
+    mending: bool,
     /// Steps in a row that told the agent something new.
     streak: u32,
     /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
@@ -107,6 +109,9 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
             wake.notify_one();
         } else {
             memory.troubles = 0;
+            if std::mem::take(&mut memory.mending) {
+                findings::after_mending(&reconcilers, &target).await;
+            }
         }
         // A router that changes all the time is told of many changes at once: each telling carries the whole document.
         let told = memory.applied.as_ref().map(|(_, revision)| *revision) != before;
@@ -407,7 +412,7 @@ async fn fail_waiting(
     }
 }
 
-fn push_of(config: &RouterConfig, epoch: u64) -> Push {
+pub(super) fn push_of(config: &RouterConfig, epoch: u64) -> Push {
     Push { id: config.router.0, revision: config.revision, epoch, sections: config.sections.parts() }
 }
 
@@ -431,6 +436,8 @@ async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mu
             Ok(health) if health.id == target.id.0 => {
                 if memory.boot_id.replace(health.boot_id.clone()).is_some_and(|before| before != health.boot_id) {
                     memory.applied = None;
+                } else if findings::look(reconcilers, target, health).await {
+                    (memory.applied, memory.mending) = (None, true);
                 }
                 return;
             }

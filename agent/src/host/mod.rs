@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, ArpProbe, Health, Held, HostSections, Identity, InterfaceCheck,
+    AgentProblem, AgentProblemCode, ApplyReport, ArpProbe, Drift, Health, Held, HostSections, Identity, InterfaceCheck,
     ItemReport, Push, SectionReport, ServiceHealth, digest,
 };
 use switchback_events::{HypervisorType, Id, Mac, Position, RouterId};
@@ -347,6 +347,19 @@ impl HostEngine {
             None => format!("{held} of {wanted}"),
         };
         ServiceHealth { healthy: intact && held == wanted && state.security.error.is_none(), detail }
+    }
+
+    /// What filters at the nics of VMs otherwise than it was put in place.
+    pub fn drift(&self) -> Result<Drift, AgentProblem> {
+        let state = self.state.lock();
+        let items = match state.record.sections.security.nics.is_empty() {
+            true => Vec::new(),
+            false => state
+                .security
+                .drift(self.kernel.as_ref(), self.tracking)
+                .map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))?,
+        };
+        Ok(Drift { revision: state.record.revision, items })
     }
 
     /// Whether the host can carry an L2 network on an interface.

@@ -11,12 +11,13 @@ use crate::{
     kernel::{Kernel, KernelError, Link, LinkChange},
     services::nftables::normalise,
 };
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
-use switchback_appliance::{GroupRules, NicFilter, RuleConfig, SecurityConfig, digest, link_local};
+use switchback_appliance::{DriftItem, GroupRules, NicFilter, RuleConfig, SecurityConfig, digest, link_local};
 use switchback_events::{AddressSpan, Direction, Id, NicPolicy, PortSpan, RuleAction, RuleProtocol, SecurityGroupId};
 
 /// The table with the filters.
@@ -70,8 +71,8 @@ struct Rendered {
 pub struct Applied {
     config: SecurityConfig,
     rendered: Rendered,
-    /// How the kernel printed it.
-    seen: String,
+    /// How the kernel printed it: the digest of each chain and set.
+    seen: BTreeMap<String, String>,
     /// What went wrong the last time.
     pub error: Option<String>,
 }
@@ -129,7 +130,7 @@ impl Applied {
         let failed = |error: KernelError| error.to_string();
         let mut actions = Vec::new();
         let seen = observe(kernel, tracking).map_err(failed)?;
-        if rendered != self.rendered || seen != self.seen {
+        if rendered != self.rendered || seen != self.seen && !wanted.as_found {
             let only_sets = Rendered { sets: BTreeMap::new(), ..rendered.clone() }
                 == Rendered { sets: BTreeMap::new(), ..self.rendered.clone() };
             let elements = element_changes(&self.rendered.sets, &rendered.sets)
@@ -161,6 +162,23 @@ impl Applied {
     pub fn intact(&self, kernel: &dyn Kernel, tracking: Tracking) -> bool {
         self.error.is_none() && observe(kernel, tracking).is_ok_and(|seen| seen == self.seen)
     }
+
+    /// What differs from what was put in place, by chain and set.
+    pub fn drift(&self, kernel: &dyn Kernel, tracking: Tracking) -> Result<Vec<DriftItem>, KernelError> {
+        let seen = observe(kernel, tracking)?;
+        let names: BTreeSet<&String> = self.seen.keys().chain(seen.keys()).collect();
+        let differs = |name: &String| {
+            let (expected, observed) = match (self.seen.get(name), seen.get(name)) {
+                (held, found) if held == found => return None,
+                (Some(_), None) => ("as it was put in place", "absent"),
+                (None, _) => ("absent", "present"),
+                (Some(_), Some(_)) => ("as it was put in place", "changed"),
+            };
+            let [section, item, expected, observed] = ["security", name, expected, observed].map(str::to_string);
+            Some(DriftItem { section, item, expected, observed })
+        };
+        Ok(names.into_iter().filter_map(differs).collect())
+    }
 }
 
 /// Removes the filters.
@@ -168,18 +186,34 @@ pub fn remove(kernel: &dyn Kernel) -> Result<(), KernelError> {
     kernel.nft(&whole(&Rendered::default(), Tracking::Ip), false)
 }
 
-/// The digest of what the kernel has; empty: nothing.
-fn observe(kernel: &dyn Kernel, tracking: Tracking) -> Result<String, KernelError> {
+/// The digests of what the kernel has, of each table, chain and set; empty: nothing.
+fn observe(kernel: &dyn Kernel, tracking: Tracking) -> Result<BTreeMap<String, String>, KernelError> {
     let (family, name) = FILTERS;
-    let mut found = vec![kernel.nft_table(family, name)?];
+    let mut found = vec![(name, kernel.nft_table(family, name)?)];
     if tracking == Tracking::Ip {
-        found.push(kernel.nft_table("inet", STATES)?);
+        found.push((STATES, kernel.nft_table("inet", STATES)?));
     }
-    if found.iter().all(Option::is_none) {
-        return Ok(String::new());
+    let mut parts: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (table, objects) in found {
+        for object in objects.into_iter().flatten().filter(|object| object.get("metainfo").is_none()) {
+            parts.entry(part_of(table, &object)).or_default().push(normalise(object));
+        }
     }
-    let objects = found.into_iter().flatten().flatten().filter(|object| object.get("metainfo").is_none());
-    Ok(digest(&objects.map(normalise).collect::<Vec<_>>()))
+    Ok(parts.into_iter().map(|(part, objects)| (part, digest(&objects))).collect())
+}
+
+/// What an object of a table belongs to: a rule to its chain.
+fn part_of(table: &str, object: &Value) -> String {
+    let (kind, inner) = match object.as_object().and_then(|object| object.iter().next()) {
+        Some((kind, inner)) => (kind.as_str(), inner),
+        None => ("table", object),
+    };
+    let named = |member: &str| inner.get(member).and_then(Value::as_str);
+    match (kind, named("chain"), named("name")) {
+        ("table", ..) => format!("nftables table {table}"),
+        (_, Some(chain), _) => format!("chain {chain}"),
+        (kind, None, name) => format!("{kind} {}", name.unwrap_or(table)),
+    }
 }
 
 /// The transaction that puts everything in place, or removes it where there is nothing.

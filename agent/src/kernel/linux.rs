@@ -16,10 +16,10 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use switchback_appliance::Protocol;
-use switchback_events::Mac;
+use switchback_events::{Mac, Micros};
 
 /// So many packets that no class is for wait at a link that shapes.
 const QUEUE: u32 = 1000;
@@ -301,6 +301,23 @@ impl Kernel for LinuxKernel {
 
     fn ask_arp(&self, interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>> {
         arp::ask(interface, ip, patience)
+    }
+
+    fn ask_dhcp(
+        &self,
+        interface: &str,
+        server: Ipv4Addr,
+        mac: Mac,
+        option: u8,
+        patience: Duration,
+    ) -> Result<Option<String>> {
+        probe::ask_dhcp(interface, server, mac, option, patience)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it is for people to read; nothing is decided on it")]
+    fn wall_clock(&self) -> Micros {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Micros::try_from(since.as_micros()).unwrap_or_default()
     }
 
     fn release_lease(&self, interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Result<()> {

@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::{Counter, Protocol};
-use switchback_events::Mac;
+use switchback_events::{Mac, Micros};
 
 /// What the kernel, or a tool that speaks to it, refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -390,6 +390,9 @@ pub trait Kernel: Send + Sync + 'static {
     /// Removes a file or a directory with all in it. Not there: nothing to do.
     fn remove(&self, path: &Path) -> Result<()>;
 
+    /// What the clock on the wall says, in microseconds since 1970.
+    fn wall_clock(&self) -> Micros;
+
     /// Runs a tool to its end; its words are the error if it fails.
     fn run(&self, program: &str, args: &[&str]) -> Result<()>;
     /// Starts a process.
@@ -413,6 +416,16 @@ pub trait Kernel: Send + Sync + 'static {
     fn word(&self, file: &Path, process: &ProcessId, patience: Duration) -> Result<String>;
     /// Asks a DNS server for the IPv6 address of a name, once, waiting at most `patience`.
     fn ask_dns(&self, server: IpAddr, name: &str, patience: Duration) -> Result<Option<Ipv6Addr>>;
+    /// Asks a DHCP server of this machine, as `mac` on a link, what it would tell (DHCPINFORM: nobody gets a lease), and
+    /// gives the text of one option.
+    fn ask_dhcp(
+        &self,
+        interface: &str,
+        server: Ipv4Addr,
+        mac: Mac,
+        option: u8,
+        patience: Duration,
+    ) -> Result<Option<String>>;
     /// Says one line to a process by its socket, and gives all that it answers until it closes.
     fn ask_socket(&self, socket: &Path, line: &str, patience: Duration) -> Result<String>;
     /// Opens such a socket for several lines: whoever is at its other end is not gone before it is closed again.

@@ -1,4 +1,4 @@
-//! The few packets that the agent sends itself: a DNS question, a DHCP release, a TCP connection, an announcement.
+//! The few packets that the agent sends itself: a DNS question, a DHCP question, a DHCP release, a TCP connection, an announcement.
 
 use super::{KernelError, ProcessId, Result, Talk, namespace, process};
 use nix::{
@@ -21,6 +21,9 @@ use switchback_events::Mac;
 
 const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
+
+const DHCP_COOKIE: [u8; 4] = [99, 130, 83, 99];
+const DHCP_INFORM: u8 = 8;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -111,13 +114,74 @@ pub fn release_lease(interface: &str, server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) 
     Ok(())
 }
 
-fn release(server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
+/// What every DHCP packet that the agent sends begins with.
+fn of_client(transaction: [u8; 4], ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
     let mut packet = vec![0; 236];
     packet[..3].copy_from_slice(&[1, 1, 6]);
-    packet[4..8].copy_from_slice(&ip.octets());
+    packet[4..8].copy_from_slice(&transaction);
     packet[12..16].copy_from_slice(&ip.octets());
     packet[28..34].copy_from_slice(&mac.0);
-    packet.extend([99, 130, 83, 99]);
+    packet.extend(DHCP_COOKIE);
+    packet
+}
+
+/// Asks for one option, from the server's own address: there the answer comes back to this socket.
+pub fn ask_dhcp(interface: &str, server: Ipv4Addr, mac: Mac, option: u8, patience: Duration) -> Result<Option<String>> {
+    let failed = |detail: &dyn std::fmt::Display| KernelError::new(format!("ask {server} by DHCP"), detail);
+    let socket = UdpSocket::bind((server, 0)).map_err(|error| failed(&error))?;
+    setsockopt(&socket, BindToDevice, &OsString::from(interface)).map_err(|error| failed(&error))?;
+    let port = socket.local_addr().map_err(|error| failed(&error))?.port();
+    let [high, low] = port.to_be_bytes();
+    let transaction = [0x73, 0x77, high, low];
+    let mut packet = of_client(transaction, server, mac);
+    packet.extend([53, 1, DHCP_INFORM, 55, 1, option, 255]);
+    packet.resize(300, 0);
+    socket.send_to(&packet, (server, 67)).map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + patience;
+    let mut buffer = [0; 1500];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failed(&format!("silence for {patience:?}")));
+        }
+        socket.set_read_timeout(Some(left)).map_err(|error| failed(&error))?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => {
+                if let Some(found) = dhcp_option(&buffer[..length], transaction, option) {
+                    return Ok(found);
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+/// The text of an option of an answer to `transaction`; the outer `None` where it is none.
+fn dhcp_option(packet: &[u8], transaction: [u8; 4], option: u8) -> Option<Option<String>> {
+    let (head, mut options) = packet.split_at_checked(240)?;
+    if head[0] != 2 || head[4..8] != transaction || head[236..240] != DHCP_COOKIE {
+        return None;
+    }
+    while let [code, rest @ ..] = options {
+        match (*code, rest) {
+            (0, rest) => options = rest,
+            (255, _) => break,
+            (code, [length, rest @ ..]) => {
+                let (value, after) = rest.split_at_checked(usize::from(*length))?;
+                if code == option {
+                    return Some(Some(String::from_utf8_lossy(value).into_owned()));
+                }
+                options = after;
+            }
+            _ => break,
+        }
+    }
+    Some(None)
+}
+
+fn release(server: Ipv4Addr, ip: Ipv4Addr, mac: Mac) -> Vec<u8> {
+    let mut packet = of_client(ip.octets(), ip, mac);
     packet.extend([53, 1, 7, 54, 4]);
     packet.extend(server.octets());
     packet.push(255);
@@ -211,6 +275,21 @@ pub fn wait_accepting(name: &str, address: SocketAddr, waited_for: &ProcessId, p
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_option_of_an_answer_is_found_whatever_comes_before_it() {
+        let mut packet = of_client([1, 2, 3, 4], Ipv4Addr::LOCALHOST, Mac([3; 6]));
+        packet[0] = 2;
+        packet.extend([0, 53, 1, 5, 224, 2, b'o', b'k', 255]);
+        assert_eq!(dhcp_option(&packet, [1, 2, 3, 4], 224), Some(Some("ok".to_string())));
+        assert_eq!(dhcp_option(&packet, [1, 2, 3, 4], 225), Some(None));
+        assert_eq!(dhcp_option(&packet, [1, 2, 3, 5], 224), None, "another's");
+        packet[0] = 1;
+        assert_eq!(dhcp_option(&packet, [1, 2, 3, 4], 224), None, "a question");
+        for length in 0..packet.len() {
+            let _ = dhcp_option(&packet[..length], [1, 2, 3, 4], 224);
+        }
+    }
 
     #[test]
     fn an_answer_is_read_back() {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use switchback_appliance::Protocol;
-use switchback_events::Mac;
+use switchback_events::{Mac, Micros};
 
 /// What can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,6 +74,10 @@ struct State {
 struct Process {
     spawn: Spawn,
     names: BTreeMap<String, Ipv6Addr>,
+    /// What the client that an agent is gets by DHCP.
+    told: Option<String>,
+    /// It is there and answers nobody.
+    deaf: bool,
     haproxy: Haproxy,
 }
 
@@ -131,7 +135,25 @@ impl SimulatedKernel {
         state.generation += 1;
         for text in state.tables.values_mut() {
             *text = text.replace(&format!("{element}, "), "").replace(&format!(", {element}"), "");
+            *text = text.replace(&format!("{ELEMENTS}{element} }}\n"), "");
         }
+    }
+
+    /// Packets and their bytes went by an element of a set that counts.
+    pub fn pass(&self, set: &str, key: &str, (packets, bytes): (u64, u64)) {
+        let mut state = self.state.lock();
+        for text in state.tables.values_mut() {
+            let head = format!("  set {set} {{");
+            let Some(begin) = text.find(&head) else { continue };
+            let end = text[begin..].find("\n  }").map_or(text.len(), |end| begin + end);
+            let counted = text[begin..end].replace(key, &format!("{key} counter packets {packets} bytes {bytes}"));
+            text.replace_range(begin..end, &counted);
+        }
+    }
+
+    /// Somebody removes what filters at nics.
+    pub fn lose_filters(&self) {
+        self.state.lock().filters.clear();
     }
 
     /// Pulls a link out.
@@ -159,6 +181,19 @@ impl SimulatedKernel {
             (format!("process {pid}"), format!("{} {args:?} {env:?}", program.display()))
         };
         files.chain(tables).chain(filters).chain(state.processes.iter().map(command)).collect()
+    }
+
+    /// Makes processes read their files again, by the name of their program.
+    pub fn reload(&self, program: &str) {
+        let mut state = self.state.lock();
+        let named = |held: &Process| held.spawn.program.ends_with(program);
+        let found: Vec<u32> = state.processes.iter().filter(|(_, held)| named(held)).map(|(pid, _)| *pid).collect();
+        found.into_iter().for_each(|pid| state.reload(pid));
+    }
+
+    /// From now on the name server that runs answers nobody, or does again.
+    pub fn deafen(&self, deaf: bool) {
+        self.state.lock().processes.values_mut().for_each(|process| process.deaf = deaf);
     }
 
     /// Kills processes by the name of their program.
@@ -311,20 +346,34 @@ impl State {
         after.and_then(|path| self.files.get(Path::new(path))).map(|text| Haproxy::of(text)).unwrap_or_default()
     }
 
-    /// The names that a name server which reads `spawn`'s configuration would know.
-    fn names_for(&self, spawn: &Spawn) -> BTreeMap<String, Ipv6Addr> {
+    /// Has a process read its files again.
+    fn reload(&mut self, pid: u32) {
+        let Some(spawn) = self.processes.get(&pid).map(|held| held.spawn.clone()) else { return };
+        let read = self.read_by(&spawn);
+        if let Some(held) = self.processes.get_mut(&pid) {
+            *held = Process { deaf: held.deaf, ..read };
+        }
+    }
+
+    /// What a process with this command line knows when it has read its files.
+    fn read_by(&self, spawn: &Spawn) -> Process {
         let configuration = spawn.args.iter().find_map(|arg| arg.strip_prefix("--conf-file="));
-        let Some(text) = configuration.and_then(|path| self.files.get(Path::new(path))) else {
-            return BTreeMap::new();
+        let text = configuration.and_then(|path| self.files.get(Path::new(path))).map_or("", String::as_str);
+        let lines_of = |entry: &'static str| {
+            let files = text.lines().filter_map(move |line| line.strip_prefix(entry));
+            files.filter_map(|path| self.files.get(Path::new(path))).flat_map(|text| text.lines())
         };
-        let files = text.lines().filter_map(|line| line.strip_prefix("addn-hosts="));
-        let lines = files.filter_map(|path| self.files.get(Path::new(path))).flat_map(|text| text.lines());
-        lines
-            .filter_map(|line| {
-                let (ip, name) = line.split_once(' ')?;
-                Some((name.to_string(), ip.parse().ok()?))
-            })
-            .collect()
+        let name = |line: &str| {
+            let (ip, name) = line.split_once(' ')?;
+            Some((name.to_string(), ip.parse().ok()?))
+        };
+        Process {
+            spawn: spawn.clone(),
+            names: lines_of("addn-hosts=").filter_map(name).collect(),
+            told: lines_of("dhcp-optsfile=").find_map(|line| line.split('"').nth(1).map(str::to_string)),
+            deaf: false,
+            haproxy: self.haproxy_for(spawn),
+        }
     }
 }
 
@@ -349,8 +398,15 @@ fn object(block: &str, whole: bool) -> Option<Value> {
     if whole && kind != "chain" {
         // As nft prints the names of interfaces in elements: without quotes.
         let printed = |element: &str| match element.split_once(" counter ") {
-            Some((key, rest)) => format!("{key}{}", rest.find(" : ").map_or("", |at| &rest[at..])),
-            None => element.replace('"', ""),
+            Some((key, rest)) if rest.contains(" : ") => {
+                json!(format!("{key}{}", rest.find(" : ").map_or("", |at| &rest[at..])))
+            }
+            Some((key, rest)) => {
+                let numbers: Vec<u64> = rest.split(' ').filter_map(|word| word.parse().ok()).collect();
+                let count = |at: usize| numbers.get(at).copied().unwrap_or(0);
+                json!({"elem": {"val": key, "counter": {"packets": count(0), "bytes": count(1)}}})
+            }
+            None => json!(element.replace('"', "")),
         };
         object["elem"] = elements(block).map(printed).collect();
     }
@@ -576,8 +632,8 @@ impl Kernel for SimulatedKernel {
     fn spawn(&self, spawn: &Spawn) -> Result<ProcessId> {
         self.change(FailKind::Spawn, |state| {
             let pid = 100 + u32::try_from(state.calls).unwrap_or(u32::MAX - 100);
-            let (names, haproxy) = (state.names_for(spawn), state.haproxy_for(spawn));
-            state.processes.insert(pid, Process { spawn: spawn.clone(), names, haproxy });
+            let process = state.read_by(spawn);
+            state.processes.insert(pid, process);
             Ok(ProcessId { pid, started: state.calls })
         })
     }
@@ -592,11 +648,7 @@ impl Kernel for SimulatedKernel {
             state.processes.remove(&process.pid);
             return Ok(());
         }
-        let Some(spawn) = state.processes.get(&process.pid).map(|held| held.spawn.clone()) else { return Ok(()) };
-        let (names, haproxy) = (state.names_for(&spawn), state.haproxy_for(&spawn));
-        if let Some(held) = state.processes.get_mut(&process.pid) {
-            (held.names, held.haproxy) = (names, haproxy);
-        }
+        state.reload(process.pid);
         Ok(())
     }
 
@@ -636,9 +688,11 @@ impl Kernel for SimulatedKernel {
     fn ask_dns(&self, server: IpAddr, name: &str, _patience: Duration) -> Result<Option<Ipv6Addr>> {
         let state = self.state.lock();
         let server_runs = state.processes.values().find(|process| process.spawn.program.ends_with("dnsmasq"));
-        let Some(process) = server_runs else {
-            return Err(KernelError::new(format!("ask {server} for {name}"), "connection refused"));
-        };
+        let failed = |detail| KernelError::new(format!("ask {server} for {name}"), detail);
+        let process = server_runs.ok_or_else(|| failed("connection refused"))?;
+        if process.deaf {
+            return Err(failed("silence"));
+        }
         Ok(process.names.get(name).copied())
     }
 
@@ -704,6 +758,28 @@ impl Kernel for SimulatedKernel {
     fn nft_table(&self, family: &str, name: &str) -> Result<Option<Vec<Value>>> {
         let state = self.state.lock();
         Ok(state.filters.get(&format!("{family} {name}")).map(|text| vec![json!({ "table": { "text": text } })]))
+    }
+
+    fn ask_dhcp(
+        &self,
+        _interface: &str,
+        server: Ipv4Addr,
+        _mac: Mac,
+        _option: u8,
+        _patience: Duration,
+    ) -> Result<Option<String>> {
+        let state = self.state.lock();
+        let failed = |detail| KernelError::new(format!("ask {server} by DHCP"), detail);
+        match state.processes.values().find(|process| process.spawn.program.ends_with("dnsmasq")) {
+            None => Err(failed("connection refused")),
+            Some(process) if process.deaf => Err(failed("silence")),
+            Some(process) => Ok(process.told.clone()),
+        }
+    }
+
+    fn wall_clock(&self) -> Micros {
+        // It goes on with what is done.
+        Micros::try_from(self.state.lock().calls).unwrap_or_default() + 1
     }
 
     fn release_lease(&self, _interface: &str, _server: Ipv4Addr, _ip: Ipv4Addr, _mac: Mac) -> Result<()> {

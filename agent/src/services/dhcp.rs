@@ -12,6 +12,14 @@ use switchback_events::{AddressMode, L3NetworkId, Mac};
 /// The name of the lease file.
 pub const LEASES: &str = "leases";
 
+/// The client that the agent asks as: a group's address, which nobody's nic may have. It is known, so that it is
+/// answered, and no address is for it, so that it never has a lease.
+pub const PROBE: Mac = Mac([0x03, 0x73, 0x77, 0x62, 0x00, 0x01]);
+/// The file with what that client alone is told.
+pub const PROBE_FILE: &str = "probe";
+/// Its option: one of those that are left to each site (RFC 3942).
+pub const PROBE_OPTION: u8 = 224;
+
 /// What the names of the files of clients begin with.
 pub const HOSTS_PREFIX: &str = "hosts-";
 
@@ -50,6 +58,11 @@ pub fn render(config: &DhcpConfig, directory: &Path) -> String {
             let _ = writeln!(text, "domain={domain},{}", network.subnet.trunc());
         }
         let _ = writeln!(text, "dhcp-option=tag:{tag},option:mtu,{}", network.mtu);
+    }
+    if !config.networks.is_empty() {
+        // Not in a file that is read again: dnsmasq 2.90 dies of a tag there that was used before.
+        let _ = writeln!(text, "dhcp-host={PROBE},set:switchback");
+        let _ = writeln!(text, "dhcp-optsfile={}", directory.join(PROBE_FILE).display());
     }
     if !config.networks6.is_empty() {
         text.push_str("enable-ra\n");
@@ -124,6 +137,11 @@ pub fn files(config: &DhcpConfig) -> BTreeMap<String, String> {
         }
     }
     files
+}
+
+/// The file that tells the agent, and no other client, which files dnsmasq serves.
+pub fn probe(told: &str) -> String {
+    format!("tag:switchback,{PROBE_OPTION},\"{told}\"\n")
 }
 
 /// The leases in the text of a lease file. Lines of another kind are left out.
@@ -220,6 +238,8 @@ dhcp-option=tag:n{tail},option:classless-static-route,10.9.0.0/16,10.0.1.254,0.0
 dhcp-option=tag:n{tail},option:domain-name,vpc.local
 domain=vpc.local,10.0.1.0/24
 dhcp-option=tag:n{tail},option:mtu,1450
+dhcp-host=03:73:77:62:00:01,set:switchback
+dhcp-optsfile=/d/probe
 dhcp-hostsfile=/d/hosts-{id}
 ",
             tail = id.tail()

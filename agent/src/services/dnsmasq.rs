@@ -2,7 +2,8 @@
 //!
 //! Clients and names are in files that SIGHUP makes it read again; anything else is in its configuration
 //! file and needs a restart. Every set of files carries a **canary**: a name whose IPv6 address is a digest
-//! of all of them. When dnsmasq answers with it, dnsmasq serves exactly these files; nothing waits by guess.
+//! of all of them, and an option of DHCP with the same for a client that only the agent is. When dnsmasq answers with
+//! it, dnsmasq serves exactly these files; nothing waits by guess.
 //!
 //! **Invariant:** the old process is gone before a new one starts; a new configuration passed `--test` before
 //! it replaced the old one.
@@ -12,11 +13,11 @@ use crate::kernel::{Kernel, KernelError, ProcessId, Spawn, Tell};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use switchback_appliance::{DhcpConfig, DriftItem, Sections, digest};
+use switchback_appliance::{DhcpConfig, DriftItem, RouterNic, Sections, digest};
 
 /// The name that tells which files dnsmasq serves.
 pub const CANARY: &str = "revision.switchback.internal";
@@ -25,6 +26,8 @@ const CONFIGURATION: &str = "dnsmasq.conf";
 const LOG: &str = "dnsmasq.log";
 const PROCESS: &str = "dnsmasq.process";
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What does not answer the agent for so long serves nobody.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All that dnsmasq should be given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +40,17 @@ pub struct Wanted {
     pub canary: Ipv6Addr,
     /// Where it can be asked.
     pub server: IpAddr,
+}
+
+/// An interface that is served, and how it can be seen that it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// The interface.
+    pub interface: String,
+    /// Where its name server is asked.
+    pub server: IpAddr,
+    /// Where its DHCP server is asked, where it has one of IPv4.
+    pub dhcp: Option<Ipv4Addr>,
 }
 
 /// A dnsmasq that was started, and what it was given last.
@@ -93,13 +107,55 @@ impl Plan {
     }
 }
 
-/// What dnsmasq should be given; nothing where no interface is served.
-pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
+/// The interfaces with DHCP, and all that are served.
+fn interfaces(sections: &Sections) -> (BTreeSet<&String>, BTreeSet<&String>) {
     let of_ipv4 = sections.dhcp.networks.iter().map(|network| &network.interface);
     let of_ipv6 = sections.dhcp.networks6.iter().map(|network| &network.interface);
-    let dhcp_interfaces: BTreeSet<&String> = of_ipv4.chain(of_ipv6).collect();
-    let dns_interfaces: BTreeSet<&String> = sections.dns.interfaces.iter().collect();
-    let interfaces: BTreeSet<&String> = dhcp_interfaces.union(&dns_interfaces).copied().collect();
+    let with_dhcp: BTreeSet<&String> = of_ipv4.chain(of_ipv6).collect();
+    let all = with_dhcp.iter().copied().chain(&sections.dns.interfaces).collect();
+    (with_dhcp, all)
+}
+
+/// How it can be seen that dnsmasq serves; empty where it serves nobody.
+pub fn probes(sections: &Sections) -> Vec<Probe> {
+    let (_, served) = interfaces(sections);
+    let probe = |nic: &RouterNic| {
+        let server = nic.addresses.first()?.addr();
+        let network = sections.dhcp.networks.iter().find(|network| network.interface == nic.name);
+        Some(Probe { interface: nic.name.clone(), server, dhcp: network.map(|network| network.server) })
+    };
+    sections.interfaces.nics.iter().filter(|nic| served.contains(&nic.name)).filter_map(probe).collect()
+}
+
+/// Asks as a guest would, at every interface: does it answer, and for what it was given last? The first thing that is
+/// wrong, in words.
+pub fn ask(kernel: &dyn Kernel, probes: &[Probe], canary: Ipv6Addr) -> Result<(), String> {
+    for Probe { interface, server, dhcp } in probes {
+        let question = format!("the DNS question for {CANARY} at {server} ({interface})");
+        match kernel.ask_dns(*server, CANARY, PROBE_PATIENCE) {
+            Ok(Some(found)) if found == canary => {}
+            Ok(_) => return Err(format!("{question} is answered for another configuration")),
+            Err(error) => return Err(format!("{question} is not answered: {}", error.detail)),
+        }
+        let Some(server) = dhcp else { continue };
+        let question = format!("the DHCP question at {server} ({interface})");
+        match kernel.ask_dhcp(interface, *server, dhcp::PROBE, dhcp::PROBE_OPTION, PROBE_PATIENCE) {
+            Ok(Some(told)) if told == told_by_dhcp(canary) => {}
+            Ok(_) => return Err(format!("{question} is answered for another configuration")),
+            Err(error) => return Err(format!("{question} is not answered: {}", error.detail)),
+        }
+    }
+    Ok(())
+}
+
+/// The canary as the option of DHCP has it.
+fn told_by_dhcp(canary: Ipv6Addr) -> String {
+    format!("{:032x}", u128::from(canary))
+}
+
+/// What dnsmasq should be given; nothing where no interface is served.
+pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
+    let (dhcp_interfaces, interfaces) = interfaces(sections);
     let served = || sections.interfaces.nics.iter().filter(|nic| interfaces.contains(&nic.name));
     let server = served().find_map(|nic| nic.addresses.first())?.addr();
     let mut text = String::from("port=53\nuser=root\nlog-facility=-\nbind-dynamic\nexcept-interface=lo\n");
@@ -120,6 +176,9 @@ pub fn render(sections: &Sections, directory: &Path) -> Option<Wanted> {
     files.insert(dns::NAMES.to_string(), dns::names(&sections.dns));
     let canary = canary(&text, &files);
     files.insert(CANARY_FILE.to_string(), format!("{canary} {CANARY}\n"));
+    if !sections.dhcp.networks.is_empty() {
+        files.insert(dhcp::PROBE_FILE.to_string(), dhcp::probe(&told_by_dhcp(canary)));
+    }
     Some(Wanted { configuration: text, files, canary, server })
 }
 
@@ -171,7 +230,7 @@ pub fn plan(wanted: Option<&Wanted>, running: Option<&Running>, observed: &Obser
             let observed = held.map_or("absent".to_string(), |held| format!("{} lines", held.lines().count()));
             plan.drift.push(drift(section, "hosts file content", &expected, &format!("other content, {observed}")));
         }
-        if name != CANARY_FILE {
+        if name != CANARY_FILE && name != dhcp::PROBE_FILE {
             let lines = if section == "dhcp" { &mut plan.dhcp } else { &mut plan.dns };
             lines.push(format!("write {name}: {} entries", text.lines().count()));
         }

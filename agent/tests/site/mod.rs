@@ -294,10 +294,16 @@ impl Site {
 
     /// `kill -9` for the processes in the router's namespace with this name.
     pub fn kill_in_router(&self, name: &str) {
+        self.signal_in_router(name, "KILL");
+    }
+
+    /// A signal for the processes in the router's namespace with this name.
+    pub fn signal_in_router(&self, name: &str, signal: &str) {
         let namespace = format!("{}-{}", self.prefix, self.router_namespace());
-        let line =
-            format!("for p in $(ip netns pids {namespace}); do grep -q {name} /proc/$p/comm && kill -9 $p; done");
-        println!("killed: {}", shell(&line));
+        let line = format!(
+            "for p in $(ip netns pids {namespace}); do grep -q {name} /proc/$p/comm && kill -{signal} $p; done"
+        );
+        println!("{signal}: {}", shell(&line));
     }
 
     pub fn spawn_in_router(&self, command: &str) -> Child {
