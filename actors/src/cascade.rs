@@ -3,7 +3,7 @@
 //! ```text
 //!  zone ─► cluster ─► host ─► routers and VMs on it are Stopped (with their zone they are destroyed)
 //!    └───► L2 ─► L3 ─► ranges, offerings of routers; routers with a nic there are destroyed,
-//!                      VMs lose their nics there, VIPs of it go
+//!                      VMs lose their nics there, VIPs of it go with their load balancers
 //! ```
 //!
 //! Nothing waits for a host: what it carries goes when it is next told what it should carry. Tags go in

@@ -19,6 +19,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
     if switchback_bus::creates(message) && decision.target.kind != StreamKind::TagSet {
         tag_set::add_common(&mut decision, facts, context)?;
     }
+    load_balancer::follow(&mut decision, facts)?;
     tag_set::follow(&mut decision, facts)?;
     resource_config::follow(&mut decision, facts)?;
     userdata::follow(&mut decision, facts)?;
@@ -38,6 +39,8 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::L3Network(L3NetworkEvent::Deleted {})
             | Event::IpRange(IpRangeEvent::Deleted { .. })
             | Event::Offering(OfferingEvent::Deleted {})
+            | Event::LoadBalancer(LoadBalancerEvent::Deleted { .. })
+            | Event::Certificate(CertificateEvent::Deleted {})
             | Event::Vip(VipEvent::Deleted { .. })
             | Event::Eip(EipEvent::Deleted { .. })
             | Event::PortForwarding(PortForwardingEvent::Deleted { .. })
@@ -141,6 +144,28 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::ProvisionVirtualRouterConfig(c) => router::provision(c, facts),
         Command::ReportApplianceStatus(c) => router::report(c, facts),
         Command::ReportApplianceFindings(c) => router::found(c, facts),
+        Command::CreateLoadBalancer(c) => load_balancer::create(c, facts, context),
+        Command::UpdateLoadBalancer(c) => load_balancer::update(c, facts),
+        Command::DeleteLoadBalancer(c) => load_balancer::delete(c, facts),
+        Command::CreateLoadBalancerListener(c) => load_balancer::create_listener(c, facts, context),
+        Command::UpdateLoadBalancerListener(c) => load_balancer::update_listener(c, facts),
+        Command::ChangeLoadBalancerListener(c) => load_balancer::change_listener(c, facts),
+        Command::DeleteLoadBalancerListener(c) => load_balancer::delete_listener(c, facts),
+        Command::AddVmNicToLoadBalancer(c) => load_balancer::add_nics(c, facts, context),
+        Command::RemoveVmNicFromLoadBalancer(c) => load_balancer::remove_nics(c, facts),
+        Command::CreateCertificate(c) => certificate::create(c, facts, context),
+        Command::UpdateCertificate(c) => certificate::update(c, facts),
+        Command::DeleteCertificate(c) => certificate::delete(c, facts),
+        Command::AddCertificateToLoadBalancerListener(c) => load_balancer::add_certificate(c, facts),
+        Command::RemoveCertificateFromLoadBalancerListener(c) => load_balancer::remove_certificate(c, facts),
+        Command::CreateLoadBalancerServerGroup(c) => server_group::create(c, facts, context),
+        Command::UpdateLoadBalancerServerGroup(c) => server_group::update(c, facts),
+        Command::DeleteLoadBalancerServerGroup(c) => server_group::delete(c, facts),
+        Command::AddBackendServerToServerGroup(c) => server_group::add_servers(c, facts, context),
+        Command::ChangeLoadBalancerBackendServer(c) => server_group::change_servers(c, facts),
+        Command::RemoveBackendServerFromServerGroup(c) => server_group::remove_servers(c, facts),
+        Command::AddServerGroupToLoadBalancerListener(c) => server_group::add_to_listener(c, facts),
+        Command::RemoveServerGroupFromLoadBalancerListener(c) => server_group::remove_from_listener(c, facts),
         Command::CreateVip(c) => vip::create(c, facts, context),
         Command::UpdateVip(c) => vip::update(c, facts),
         Command::ChangeVipState(c) => vip::change_state(c, facts),
@@ -300,6 +325,28 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::ProvisionVirtualRouterConfig(c) => (Router, c.vm_instance_uuid.0),
         Command::ReportApplianceStatus(c) => (Router, c.uuid.0),
         Command::ReportApplianceFindings(c) => (Router, c.uuid.0),
+        Command::CreateLoadBalancer(_) => (LoadBalancer, made),
+        Command::UpdateLoadBalancer(c) => (LoadBalancer, c.uuid.0),
+        Command::DeleteLoadBalancer(c) => (LoadBalancer, c.uuid.0),
+        Command::CreateLoadBalancerListener(c) => (LoadBalancer, c.load_balancer_uuid.0),
+        Command::UpdateLoadBalancerListener(c) => (LoadBalancer, c.uuid.0),
+        Command::ChangeLoadBalancerListener(c) => (LoadBalancer, c.uuid.0),
+        Command::DeleteLoadBalancerListener(c) => (LoadBalancer, c.uuid.0),
+        Command::AddVmNicToLoadBalancer(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::RemoveVmNicFromLoadBalancer(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::CreateCertificate(_) => (Certificate, made),
+        Command::UpdateCertificate(c) => (Certificate, c.uuid.0),
+        Command::DeleteCertificate(c) => (Certificate, c.uuid.0),
+        Command::AddCertificateToLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::RemoveCertificateFromLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::CreateLoadBalancerServerGroup(c) => (LoadBalancer, c.load_balancer_uuid.0),
+        Command::UpdateLoadBalancerServerGroup(c) => (LoadBalancer, c.uuid.0),
+        Command::DeleteLoadBalancerServerGroup(c) => (LoadBalancer, c.uuid.0),
+        Command::AddBackendServerToServerGroup(c) => (LoadBalancer, c.server_group_uuid.0),
+        Command::ChangeLoadBalancerBackendServer(c) => (LoadBalancer, c.server_group_uuid.0),
+        Command::RemoveBackendServerFromServerGroup(c) => (LoadBalancer, c.server_group_uuid.0),
+        Command::AddServerGroupToLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::RemoveServerGroupFromLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
         Command::CreateVip(_) => (Vip, made),
         Command::UpdateVip(c) => (Vip, c.uuid.0),
         Command::ChangeVipState(c) => (Vip, c.uuid.0),

@@ -38,6 +38,13 @@ pub enum Relation {
     RoutersOfGuest,
     RoutersOnHost,
     VipsOnL3,
+    /// The load balancer that a listener or a server group is of.
+    LoadBalancerOfPart,
+    PartsOfLoadBalancer,
+    /// Those that a nic is in.
+    ServerGroupsOfNic,
+    /// Those that show it.
+    ListenersOfCertificate,
     /// The router whose own address a system VIP is.
     RouterOfSystemVip,
     ServicesOfVip(VipUse),
@@ -192,6 +199,44 @@ impl Directory {
         }
     }
 
+    fn load_balancer(&mut self, id: Id, event: &LoadBalancerEvent) {
+        use Relation::{ListenersOfCertificate, LoadBalancerOfPart, PartsOfLoadBalancer, ServerGroupsOfNic};
+        let mut made = |part: Id| {
+            self.add(LoadBalancerOfPart, part, id);
+            self.add(PartsOfLoadBalancer, id, part);
+        };
+        match event {
+            LoadBalancerEvent::ListenerCreated { listener, group, .. } => {
+                made(listener.0);
+                made(group.0);
+            }
+            LoadBalancerEvent::GroupCreated { group, .. } => made(group.0),
+            LoadBalancerEvent::ListenerDeleted { listener, group, .. } => {
+                self.part_gone(listener.0, id);
+                self.part_gone(group.0, id);
+            }
+            LoadBalancerEvent::CertificateAdded { listener, certificate, .. } => {
+                self.move_to(ListenersOfCertificate, *certificate, listener.0);
+            }
+            LoadBalancerEvent::CertificateRemoved { listener, certificate, .. } => {
+                self.remove((ListenersOfCertificate, certificate.0), listener.0);
+            }
+            LoadBalancerEvent::GroupDeleted { group } => self.part_gone(group.0, id),
+            LoadBalancerEvent::MembersPut { group, members, .. } => {
+                members.iter().for_each(|member| self.add(ServerGroupsOfNic, member.to.nic, group.0));
+            }
+            LoadBalancerEvent::MembersRemoved { group, nics, .. } => {
+                nics.iter().for_each(|nic| self.remove((ServerGroupsOfNic, nic.0), group.0));
+            }
+            _ => {}
+        }
+    }
+
+    fn part_gone(&mut self, part: Id, id: Id) {
+        self.remove((Relation::LoadBalancerOfPart, part), id);
+        self.forget(part);
+    }
+
     fn vm(&mut self, id: Id, nics: &[Nic], image: Option<ImageId>, offering: Option<OfferingId>) {
         for nic in nics {
             self.add(Relation::VmsOnL3, nic.l3_network, id);
@@ -221,6 +266,7 @@ impl Directory {
         head.version == 1
             || match head.stream.kind {
                 StreamKind::L2Network
+                | StreamKind::LoadBalancer
                 | StreamKind::TagSet
                 | StreamKind::Ownership
                 | StreamKind::Role
@@ -249,6 +295,11 @@ impl Directory {
                 let keys = self.memberships.get(&id).into_iter().flatten();
                 let keys: Vec<Id> = keys.filter(|key| key.0 == AccountOfCredential).map(|key| key.1).collect();
                 keys.into_iter().for_each(|key| self.forget(key));
+                self.forget(id);
+            }
+            Event::LoadBalancer(LoadBalancerEvent::Deleted { .. }) => {
+                let own: Vec<Id> = self.members((PartsOfLoadBalancer, id)).collect();
+                own.into_iter().for_each(|part| self.part_gone(part, id));
                 self.forget(id);
             }
             event if deletes(event) => self.forget(id),
@@ -329,6 +380,10 @@ impl Directory {
                 self.remove((OwnerOfNic, nic.0), id);
             }
             Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
+            Event::LoadBalancer(LoadBalancerEvent::Created { at, .. }) => {
+                self.add(ServicesOfVip(VipUse::LoadBalancer), at.vip, id);
+            }
+            Event::LoadBalancer(event) => self.load_balancer(id, event),
             Event::Vip(VipEvent::Created { l3_network, .. }) => self.add(VipsOnL3, *l3_network, id),
             Event::Eip(EipEvent::Created { at, .. }) => self.add(ServicesOfVip(VipUse::Eip), at.vip, id),
             Event::Eip(EipEvent::Attached { to, .. }) => self.add(ServicesOfNic(VipUse::Eip), to.nic, id),

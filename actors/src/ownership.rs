@@ -54,10 +54,12 @@ impl Ownership {
 }
 
 /// What belongs to accounts, by kind.
-const OWNED: [StreamKind; 10] = [
+const OWNED: [StreamKind; 12] = [
     StreamKind::L3Network,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::LoadBalancer,
+    StreamKind::Certificate,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,
@@ -67,7 +69,7 @@ const OWNED: [StreamKind; 10] = [
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 18] = [
+const NAMED: [StreamKind; 20] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -79,6 +81,8 @@ const NAMED: [StreamKind; 18] = [
     StreamKind::Offering,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::LoadBalancer,
+    StreamKind::Certificate,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,
@@ -99,6 +103,7 @@ const COUNTED: &[(&str, StreamKind)] = &[
     ("eip.num", StreamKind::Eip),
     ("portForwarding.num", StreamKind::PortForwarding),
     ("securityGroup.num", StreamKind::SecurityGroup),
+    ("loadBalancer.num", StreamKind::LoadBalancer),
 ];
 
 /// What an account may do with a resource.
@@ -115,6 +120,7 @@ fn root(facts: &Facts, id: Id) -> Result<Id, Refusal> {
     let around = within(Relation::OwnerOfNic).or_else(|| within(Relation::L3OfReservedRange));
     let around = around.or_else(|| within(Relation::ResourceOfTag)).or_else(|| within(Relation::AccountOfCredential));
     let around = around.or_else(|| within(Relation::RouterOfSystemVip)).or_else(|| within(Relation::GroupOfRule));
+    let around = around.or_else(|| within(Relation::LoadBalancerOfPart));
     let id = around.unwrap_or(id);
     let range = facts.get::<IpRange>(id)?;
     Ok(if range.exists() { range.l3_network.0 } else { id })
@@ -217,10 +223,19 @@ pub fn seen_by(states: &States, account: AccountId, kind: StreamKind) -> Vec<Id>
 
 /// Refuses an account the uuid of anything that there is or was: whoever makes something has what has its uuid.
 pub(crate) fn unused(facts: &Facts, context: &Context) -> Result<(), Refusal> {
-    use Relation::{AccountOfCredential, GroupOfRule, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
+    use Relation::{AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart};
+    use Relation::{OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
     let Some(id) = context.common.resource_uuid.filter(|_| context.common.asking.is_some()) else { return Ok(()) };
     let streams = NAMED.iter().any(|kind| facts.known_version(StreamKey::new(*kind, id)) > 0);
-    let found = [AccountOfCredential, GroupOfRule, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip];
+    let found = [
+        AccountOfCredential,
+        GroupOfRule,
+        L3OfReservedRange,
+        LoadBalancerOfPart,
+        OwnerOfNic,
+        ResourceOfTag,
+        RouterOfSystemVip,
+    ];
     if !streams && found.into_iter().all(|relation| facts.known_members(relation, id).is_empty()) {
         return Ok(());
     }
@@ -238,6 +253,8 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts, context: &Context) 
             | Event::Vip(VipEvent::Created { .. })
             | Event::Eip(EipEvent::Created { .. })
             | Event::PortForwarding(PortForwardingEvent::Created { .. })
+            | Event::LoadBalancer(LoadBalancerEvent::Created { .. })
+            | Event::Certificate(CertificateEvent::Created { .. })
             | Event::SecurityGroup(SecurityGroupEvent::Created { .. }) => own(account),
             Event::VmInstance(VmInstanceEvent::Created { .. }) => {
                 own(account);
@@ -307,7 +324,7 @@ fn runs(state: VmState) -> bool {
     matches!(state, VmState::Starting | VmState::Running | VmState::Rebooting | VmState::Paused)
 }
 
-fn allow(facts: &Facts, account: AccountId, name: &str, used: usize, more: usize) -> Result<(), Refusal> {
+pub(crate) fn allow(facts: &Facts, account: AccountId, name: &str, used: usize, more: usize) -> Result<(), Refusal> {
     let most = facts.get::<Ownership>(account)?.quota(name);
     if (used + more) as u64 <= most {
         return Ok(());
@@ -332,7 +349,12 @@ pub fn usage(states: &States, account: AccountId) -> Result<Vec<(&'static str, u
     for vm in &vms {
         running += usize::from(runs(facts.peek::<VmInstance>(*vm)?.state));
     }
+    let mut listeners = 0;
+    for balancer in of(StreamKind::LoadBalancer) {
+        listeners += facts.peek::<LoadBalancer>(balancer)?.listeners.len();
+    }
     let used = |name: &str| match name {
+        "loadBalancerListener.num" => listeners,
         "vm.num" => running,
         counted => COUNTED.iter().find(|(name, _)| *name == counted).map_or(0, |(_, kind)| of(*kind).len()),
     };
@@ -348,6 +370,8 @@ pub(crate) fn of_account(facts: &Facts, account: AccountId) -> Result<Vec<Blocke
             StreamKind::L3Network => rules::blockers::<L3Network>(facts, ids)?,
             StreamKind::VmInstance => rules::blockers::<VmInstance>(facts, ids)?,
             StreamKind::Router => rules::blockers::<Router>(facts, ids)?,
+            StreamKind::LoadBalancer => rules::blockers::<LoadBalancer>(facts, ids)?,
+            StreamKind::Certificate => rules::blockers::<Certificate>(facts, ids)?,
             StreamKind::Vip => rules::blockers::<Vip>(facts, ids)?,
             StreamKind::Eip => rules::blockers::<Eip>(facts, ids)?,
             StreamKind::PortForwarding => rules::blockers::<PortForwarding>(facts, ids)?,
@@ -383,11 +407,9 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
             return Ok(kind);
         }
     }
-    Err(Refusal::not_found(
-        field,
-        "L3 network, VM, router, VIP, EIP, port forwarding rule, offering, image, security group or L2 network",
-        id,
-    ))
+    const RIGHT: &str = "L3 network, VM, router, VIP, EIP, port forwarding rule, load balancer, certificate, offering, image, \
+                         security group or L2 network";
+    Err(Refusal::not_found(field, RIGHT, id))
 }
 
 fn accounts(facts: &Facts, asked: Option<&Vec<AccountId>>) -> Result<BTreeSet<AccountId>, Refusal> {

@@ -105,6 +105,14 @@ pub(crate) fn create(
             return Err(Refusal::argument("vipPortStart", ports.vip_start, right));
         }
     }
+    for other in facts.members(Relation::ServicesOfVip(VipUse::LoadBalancer), at.vip) {
+        let balancer = facts.get::<LoadBalancer>(other)?;
+        let mut theirs = load_balancer::ports(&balancer, ports.protocol == PortProtocol::UDP);
+        if let Some((port, _)) = theirs.find(|theirs| meet(*theirs, (ports.vip_start, ports.vip_end))) {
+            let right = format!("ports that no listener of the VIP has: load balancer {other} has {port}");
+            return Err(Refusal::argument("vipPortStart", ports.vip_start, right));
+        }
+    }
     let id = PortForwardingRuleId(context.resource_id());
     rules::absent::<PortForwarding>(facts, id.0)?;
     let (name, description) = (command.name.clone(), command.description.clone());

@@ -60,6 +60,8 @@ states!(
     Offering,
     VmInstance,
     Router,
+    LoadBalancer,
+    Certificate,
     Vip,
     Eip,
     PortForwarding,

@@ -100,11 +100,18 @@ impl States {
     /// What is found by a name of its own; who belongs to what is absent is not asked for.
     fn hides_set(&self, (relation, id): SetKey) -> bool {
         use Relation::{
-            AccountOfCredential, GroupOfRule, L3OfReservedRange, OwnerOfNic, ResourceOfTag, RouterOfSystemVip,
+            AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart, OwnerOfNic, ResourceOfTag,
+            RouterOfSystemVip,
         };
         let found = matches!(
             relation,
-            AccountOfCredential | GroupOfRule | L3OfReservedRange | OwnerOfNic | ResourceOfTag | RouterOfSystemVip
+            AccountOfCredential
+                | GroupOfRule
+                | L3OfReservedRange
+                | LoadBalancerOfPart
+                | OwnerOfNic
+                | ResourceOfTag
+                | RouterOfSystemVip
         );
         found && self.hidden.contains(&id)
     }

@@ -73,17 +73,18 @@ impl Vip {
 pub enum VipUse {
     Eip,
     PortForwarding,
+    LoadBalancer,
 }
 
 impl VipUse {
     /// All of them.
-    pub const ALL: [VipUse; 2] = [VipUse::Eip, VipUse::PortForwarding];
+    pub const ALL: [VipUse; 3] = [VipUse::Eip, VipUse::PortForwarding, VipUse::LoadBalancer];
 
     /// Whether it shares a VIP with nothing, not even with another of its kind.
     pub fn exclusive(self) -> bool {
         match self {
             VipUse::Eip => true,
-            VipUse::PortForwarding => false,
+            VipUse::PortForwarding | VipUse::LoadBalancer => false,
         }
     }
 
@@ -92,6 +93,7 @@ impl VipUse {
         match self {
             VipUse::Eip => NetworkServiceType::Eip,
             VipUse::PortForwarding => NetworkServiceType::PortForwarding,
+            VipUse::LoadBalancer => NetworkServiceType::LoadBalancer,
         }
     }
 }
@@ -112,6 +114,10 @@ fn leads(facts: &Facts, (service, id): (VipUse, Id)) -> Result<Option<(VipPlace,
         VipUse::PortForwarding => {
             let rule = facts.get::<PortForwarding>(id)?;
             rule.to.map(|to| (rule.at, to))
+        }
+        VipUse::LoadBalancer => {
+            let balancer = facts.get::<LoadBalancer>(id)?;
+            load_balancer::leads(&balancer)
         }
     })
 }
@@ -281,6 +287,8 @@ fn detach(decision: &mut Decision, facts: &Facts, user: (VipUse, Id)) -> Result<
         match user.0 {
             VipUse::Eip => decision.add(user.1, EipEvent::Detached { at, from }),
             VipUse::PortForwarding => decision.add(user.1, PortForwardingEvent::Detached { at, from }),
+            // Its nics go one by one.
+            VipUse::LoadBalancer => {}
         }
     }
     Ok(())
@@ -356,6 +364,8 @@ pub(crate) fn end_service(decision: &mut Decision, facts: &Facts, (service, id):
                 decision.add(id, PortForwardingEvent::Deleted { at: rule.at, from: rule.to });
             }
         }
+        VipUse::LoadBalancer if facts.get::<LoadBalancer>(id)?.exists() => load_balancer::deleted(decision, facts, id)?,
+        VipUse::LoadBalancer => {}
     }
     Ok(())
 }
@@ -365,6 +375,7 @@ fn users(facts: &Facts, vip: VipId) -> Result<Vec<Blocker>, Refusal> {
     let of = |service| facts.members(Relation::ServicesOfVip(service), vip);
     let mut blockers = rules::blockers::<Eip>(facts, of(VipUse::Eip))?;
     blockers.extend(rules::blockers::<PortForwarding>(facts, of(VipUse::PortForwarding))?);
+    blockers.extend(rules::blockers::<LoadBalancer>(facts, of(VipUse::LoadBalancer))?);
     Ok(blockers)
 }
 
@@ -451,6 +462,10 @@ pub fn ports_in_use(states: &States, vip: VipId, protocol: &str) -> Result<Vec<(
     for (service, id) in uses(&facts, vip) {
         match service {
             VipUse::Eip => taken.push((1, u16::MAX)),
+            VipUse::LoadBalancer => {
+                let balancer = facts.peek::<LoadBalancer>(id)?;
+                taken.extend(load_balancer::ports(&balancer, protocol == "UDP"));
+            }
             VipUse::PortForwarding => {
                 let ports = facts.peek::<PortForwarding>(id)?.ports;
                 if (ports.protocol == PortProtocol::UDP) == (protocol == "UDP") {

@@ -8,8 +8,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
 };
-use rustls::{ClientConfig, RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, server::WebPkiClientVerifier, sign::CertifiedKey};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{PemObject, SectionKind},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -39,6 +42,71 @@ pub enum PkiError {
     /// TLS does not take it.
     #[error("set up TLS: {0}")]
     Tls(String),
+}
+
+/// The certificates and the private key of a PEM text, each as PEM again and nothing besides.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificates: the first is the key's.
+    pub chain: String,
+    /// The key. A secret.
+    pub key: String,
+}
+
+/// Takes a certificate apart from its key.
+///
+/// # Errors
+/// What is missing or does not fit, in words without anything of the text.
+pub fn pair(text: &str) -> Result<Pair, &'static str> {
+    let (mut certificates, mut keys) = (Vec::new(), Vec::new());
+    let mut pair = Pair { chain: String::new(), key: String::new() };
+    let mut rest = text.as_bytes();
+    while let Some((kind, der)) =
+        rustls_pki_types::pem::from_buf(&mut rest).map_err(|_| "PEM: a section of it cannot be read")?
+    {
+        let label = match kind {
+            SectionKind::Certificate => "CERTIFICATE",
+            SectionKind::RsaPrivateKey => "RSA PRIVATE KEY",
+            SectionKind::PrivateKey => "PRIVATE KEY",
+            SectionKind::EcPrivateKey => "EC PRIVATE KEY",
+            _ => return Err("certificates and a private key, and nothing else"),
+        };
+        let armoured = armoured(label, &der);
+        match kind {
+            SectionKind::Certificate => {
+                pair.chain.push_str(&armoured);
+                certificates.push(CertificateDer::from(der));
+            }
+            kind => {
+                pair.key = armoured;
+                keys.extend(PrivateKeyDer::from_pem(kind, der));
+            }
+        }
+    }
+    if certificates.is_empty() {
+        return Err("a certificate in PEM, with its private key");
+    }
+    let (Some(key), true) = (keys.pop(), keys.is_empty()) else {
+        return Err("one private key in PEM that needs no password, with its certificate");
+    };
+    let provider = rustls::crypto::ring::default_provider();
+    match CertifiedKey::from_der(certificates, key, &provider) {
+        Ok(_) => Ok(pair),
+        Err(rustls::Error::InconsistentKeys(_)) => Err("a private key that belongs to the first certificate"),
+        Err(_) => {
+            Err("a certificate that can be read, with a private key of RSA, of ECDSA on P-256 or P-384, or of Ed25519")
+        }
+    }
+}
+
+fn armoured(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let mut armoured = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        armoured.extend(line.iter().map(|byte| char::from(*byte)));
+        armoured.push('\n');
+    }
+    armoured + &format!("-----END {label}-----\n")
 }
 
 /// Uses ring for all cryptography of this process. Calling it twice is harmless.
@@ -191,6 +259,36 @@ fn own(identity: &Identity) -> Result<Own, PkiError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_certificate_is_taken_apart_from_its_key_and_nothing_else_is_taken() {
+        let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_string()]).unwrap();
+        let (one, two) = (made("one.test"), made("two.test"));
+        let (chain, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        let foreign = two.signing_key.serialize_pem();
+        let held = pair(&format!("{key}some words\n{chain}")).ok().unwrap();
+        assert!(held.chain.starts_with("-----BEGIN CERTIFICATE-----\n") && !held.chain.contains("PRIVATE"));
+        assert!(
+            held.key.starts_with("-----BEGIN PRIVATE KEY-----\n")
+                && !format!("{}{}", held.chain, held.key).contains("words")
+        );
+        let again = pair(&format!("{}{}", held.chain, held.key)).ok().unwrap();
+        assert!(again == held);
+        let broken = key.replace("\n", "\n*");
+        for bad in [
+            String::new(),
+            chain.clone(),
+            key.clone(),
+            format!("{chain}{foreign}"),
+            format!("{chain}{key}{foreign}"),
+            format!("{chain}{broken}"),
+            format!("{chain}{}", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")),
+            format!("{chain}{key}{}", chain.replace("CERTIFICATE", "CERTIFICATE REQUEST")),
+            format!("{}{key}", armoured("CERTIFICATE", b"no certificate")),
+        ] {
+            assert!(pair(&bad).is_err(), "{}", bad.len());
+        }
+    }
 
     #[test]
     fn an_authority_is_kept_and_so_is_what_it_issued() {

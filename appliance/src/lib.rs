@@ -15,6 +15,7 @@ pub mod host;
 pub mod host_config;
 pub mod interfaces;
 pub mod l2_network;
+pub mod load_balancer;
 pub mod load_balancer_config;
 pub mod metadata;
 pub mod network_service_provider;

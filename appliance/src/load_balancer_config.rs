@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, net::IpAddr};
 use switchback_events::{AccessControlListId, CertificateId, LoadBalancerId, LoadBalancerListenerId};
+pub use switchback_events::{
+    BalancerAlgorithm, Compression, HealthCheck, HealthTarget, HttpConnections, HttpMethod, ListenerProtocol,
+    Persistence, ProxyProtocol, TlsPolicy, ToHttps,
+};
 
 /// Load balancing.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -67,103 +71,6 @@ pub struct ListenerConfig {
     pub tls: Option<Tls>,
 }
 
-/// What a listener speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum ListenerProtocol {
-    Tcp,
-    Udp,
-    Http,
-    Https,
-}
-
-/// Which server is next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BalancerAlgorithm {
-    /// One after the other.
-    RoundRobin,
-    /// The one with the fewest connections.
-    LeastConn,
-    /// Always the same for one source.
-    Source,
-    /// One after the other, as often as the weights say.
-    WeightRoundRobin,
-}
-
-/// Whether who came before goes to the same server again.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, tag = "kind")]
-pub enum Persistence {
-    /// Not more than the algorithm has it.
-    #[default]
-    Off,
-    /// By the source's address.
-    Source {
-        /// Seconds after which it is forgotten.
-        idle: u32,
-    },
-    /// By a cookie that the load balancer adds.
-    Insert {
-        /// Its name.
-        cookie: String,
-        /// Seconds after which it is forgotten.
-        idle: u32,
-    },
-    /// By a cookie that the server sets, which the load balancer changes.
-    Rewrite {
-        /// Its name.
-        cookie: String,
-    },
-}
-
-/// When a server is well.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HealthCheck {
-    /// What is asked.
-    pub target: HealthTarget,
-    /// The port asked; none: the one that is served.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Seconds between two questions.
-    pub interval: u32,
-    /// Seconds until an answer comes too late.
-    pub timeout: u32,
-    /// So many answers in a row make it well.
-    pub healthy: u8,
-    /// So many failures in a row make it unwell.
-    pub unhealthy: u8,
-}
-
-/// What a health check asks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, tag = "kind")]
-pub enum HealthTarget {
-    /// Whether it takes a connection.
-    Tcp,
-    /// Whether nobody says that the port is closed.
-    Udp,
-    /// Whether it answers a request.
-    Http {
-        /// `GET` or `HEAD`.
-        method: HttpMethod,
-        /// The path, with its first `/`.
-        uri: String,
-        /// First digits of the statuses that are good.
-        codes: Vec<u8>,
-    },
-}
-
-/// How a health check asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[allow(missing_docs, clippy::upper_case_acronyms)]
-pub enum HttpMethod {
-    GET,
-    HEAD,
-}
-
 /// Where what comes may go.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -203,15 +110,6 @@ pub struct Access {
     pub sources: Vec<IpNet>,
 }
 
-/// Versions of the proxy protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum ProxyProtocol {
-    V1,
-    V2,
-}
-
 /// What there is besides of http and https.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -226,41 +124,6 @@ pub struct HttpOptions {
     pub to_https: Option<ToHttps>,
 }
 
-/// What becomes of a connection after an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HttpConnections {
-    /// Both sides stay.
-    #[default]
-    KeepAlive,
-    /// The server's is closed.
-    ServerClose,
-    /// Both are closed.
-    Close,
-}
-
-/// What answers may be packed with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Compression {
-    Gzip,
-    Deflate,
-    #[serde(rename = "raw-deflate")]
-    RawDeflate,
-    Identity,
-}
-
-/// Where https is, and with which status requests are sent there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToHttps {
-    /// Its port.
-    pub port: u16,
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-}
-
 /// What a listener of https shows and takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -269,25 +132,6 @@ pub struct Tls {
     pub certificate: CertificateId,
     /// Versions and ciphers.
     pub policy: TlsPolicy,
-}
-
-/// Versions and ciphers of TLS.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum TlsPolicy {
-    /// TLS 1.2 and later, with the ciphers of the library.
-    #[default]
-    Default,
-    /// TLS 1.0 to 1.2.
-    From10,
-    /// TLS 1.1 and 1.2.
-    From11,
-    /// TLS 1.2.
-    Only12,
-    /// TLS 1.2 with ephemeral keys alone.
-    Strict12,
-    /// TLS 1.2 and 1.3 with ephemeral keys alone.
-    Strict12And13,
 }
 
 /// A certificate with its key.
@@ -338,13 +182,6 @@ impl LoadBalancerConfig {
     /// Nothing in it.
     pub fn is_empty(&self) -> bool {
         self.listeners.is_empty() && self.certificates.is_empty()
-    }
-}
-
-impl Persistence {
-    /// Whether it is off.
-    pub fn is_off(&self) -> bool {
-        *self == Persistence::Off
     }
 }
 

@@ -9,7 +9,10 @@
 //! **Invariant:** what is to be served is a function of the log. A driver is told the whole of it each time, and may be
 //! told the same twice.
 
-use crate::{config::*, dhcp, dns, eip, port_forwarding, router::RouterFold, snat};
+use crate::{
+    config::*, dhcp, dns, eip, load_balancer, load_balancer_config::LoadBalancerConfig, port_forwarding,
+    router::RouterFold, snat,
+};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use serde::Serialize;
@@ -60,6 +63,14 @@ pub trait PortForwardings: Send + Sync {
     }
 }
 
+/// Gives [`NetworkServiceType::LoadBalancer`].
+pub trait Balance: Send + Sync {
+    /// What is listened for, and who gets it.
+    fn balance(&self, place: &Place) -> LoadBalancerConfig {
+        load_balancer::fold(place)
+    }
+}
+
 /// Who gives network services. Each type of service has a trait of its own; a type without one, or that a provider
 /// does not give, is refused as not supported when it is to be attached.
 pub trait Provider: Send + Sync {
@@ -101,6 +112,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// How it balances load, if it does.
+    fn balancer(&self) -> Option<&dyn Balance> {
+        None
+    }
+
     /// The types that it gives.
     fn services(&self) -> Vec<NetworkServiceType> {
         let given = [
@@ -109,6 +125,7 @@ pub trait Provider: Send + Sync {
             (NetworkServiceType::SNAT, self.snat().is_some()),
             (NetworkServiceType::PortForwarding, self.port_forwarding().is_some()),
             (NetworkServiceType::Eip, self.eips().is_some()),
+            (NetworkServiceType::LoadBalancer, self.balancer().is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(service, _)| service).collect()
     }
@@ -153,6 +170,7 @@ impl Dns for VirtualRouter {}
 impl Snat for VirtualRouter {}
 impl Eips for VirtualRouter {}
 impl PortForwardings for VirtualRouter {}
+impl Balance for VirtualRouter {}
 
 impl Provider for VirtualRouter {
     fn provider_type(&self) -> &str {
@@ -174,6 +192,9 @@ impl Provider for VirtualRouter {
         Some(self)
     }
     fn port_forwarding(&self) -> Option<&dyn PortForwardings> {
+        Some(self)
+    }
+    fn balancer(&self) -> Option<&dyn Balance> {
         Some(self)
     }
 }

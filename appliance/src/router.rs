@@ -6,8 +6,8 @@
 
 use crate::{
     config::*,
-    firewall, interfaces, metadata,
-    network_service_provider::{Dhcp, Dns, Eips, PortForwardings, Snat, VirtualRouter},
+    firewall, interfaces, load_balancer, metadata,
+    network_service_provider::{Balance, Dhcp, Dns, Eips, PortForwardings, Snat, VirtualRouter},
     vip::{self, Served},
     vip_qos,
 };
@@ -40,6 +40,8 @@ pub struct RouterFold {
     pub limits: BTreeMap<VipId, BTreeMap<Option<u16>, QosLimits>>,
     /// Whether what comes in carries the router's own address.
     pub snat_inbound: SnatInbound,
+    /// The load balancers on VIPs of those networks.
+    pub balancers: BTreeMap<LoadBalancerId, load_balancer::Balancer>,
     /// The position of the last event that bore on the configuration.
     pub revision: Position,
 }
@@ -106,6 +108,7 @@ impl RouterFold {
                 *said = value == "true";
                 true
             }
+            Event::LoadBalancer(event) => load_balancer::apply(self, LoadBalancerId(id), event),
             Event::IpRange(IpRangeEvent::Ipv6Created { l3_network, address_mode, .. }) => {
                 self.networks.entry(*l3_network).or_default().address_mode = Some(*address_mode);
                 true
@@ -128,6 +131,9 @@ impl RouterFold {
             StreamKind::Eip | StreamKind::PortForwarding => !matches!(name, "Created" | "Updated"),
             StreamKind::Vip => matches!(name, "QosSet" | "QosDeleted"),
             StreamKind::GlobalConfig => true,
+            StreamKind::LoadBalancer => {
+                !matches!(name, "Updated" | "ListenerUpdated" | "GroupCreated" | "GroupUpdated" | "GroupDeleted")
+            }
             StreamKind::VmInstance => !matches!(
                 name,
                 "StopRequested"
@@ -338,7 +344,7 @@ impl RouterFold {
                 eips: Eips::eips(&VirtualRouter, self),
                 port_forwarding: PortForwardings::port_forwarding(&VirtualRouter, self),
                 metadata: metadata::fold(self),
-                ..Sections::default()
+                load_balancer: Balance::balance(&VirtualRouter, self),
             },
         })
     }

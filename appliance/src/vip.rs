@@ -50,6 +50,7 @@ pub(crate) fn way(router: &RouterFold, service: NetworkServiceType, served: &Ser
 pub(crate) fn fold(router: &RouterFold) -> VipsConfig {
     let eips = router.eips.values().filter_map(|eip| way(router, NetworkServiceType::Eip, eip));
     let rules = router.rules.values().filter_map(|(rule, _)| way(router, NetworkServiceType::PortForwarding, rule));
-    let addresses: BTreeSet<VipAddress> = eips.chain(rules).map(|way| way.vip).collect();
+    let balanced = router.balanced_vips();
+    let addresses: BTreeSet<VipAddress> = eips.chain(rules).map(|way| way.vip).chain(balanced).collect();
     VipsConfig { addresses: addresses.into_iter().collect() }
 }

@@ -122,6 +122,28 @@ commands!(
     ProvisionVirtualRouterConfig,
     ReportApplianceStatus,
     ReportApplianceFindings,
+    CreateLoadBalancer,
+    UpdateLoadBalancer,
+    DeleteLoadBalancer,
+    CreateLoadBalancerListener,
+    UpdateLoadBalancerListener,
+    ChangeLoadBalancerListener,
+    DeleteLoadBalancerListener,
+    AddVmNicToLoadBalancer,
+    RemoveVmNicFromLoadBalancer,
+    CreateCertificate,
+    UpdateCertificate,
+    DeleteCertificate,
+    AddCertificateToLoadBalancerListener,
+    RemoveCertificateFromLoadBalancerListener,
+    CreateLoadBalancerServerGroup,
+    UpdateLoadBalancerServerGroup,
+    DeleteLoadBalancerServerGroup,
+    AddBackendServerToServerGroup,
+    ChangeLoadBalancerBackendServer,
+    RemoveBackendServerFromServerGroup,
+    AddServerGroupToLoadBalancerListener,
+    RemoveServerGroupFromLoadBalancerListener,
     CreateVip,
     UpdateVip,
     ChangeVipState,
@@ -266,6 +288,22 @@ pub const QUERIES: &[Message] = &[
         Access::Account,
         "Appliances: all are virtual routers.",
     ),
+    query("QueryLoadBalancer", "/load-balancers", "loadBalancer", Access::Account, "Load balancers."),
+    query(
+        "QueryLoadBalancerListener",
+        "/load-balancers/listeners",
+        "loadBalancerListener",
+        Access::Account,
+        "Listeners of load balancers, with the nics that they hand on to.",
+    ),
+    query(
+        "QueryLoadBalancerServerGroup",
+        "/load-balancers/servergroups",
+        "loadBalancerServerGroup",
+        Access::Account,
+        "Server groups of load balancers, with their nics.",
+    ),
+    query("QueryCertificate", "/certificates", "certificate", Access::Account, "Certificates, without their keys."),
     query("QueryVip", "/vips", "vip", Access::Account, "Virtual IP addresses, those of routers included."),
     query("QueryEip", "/eips", "eip", Access::Account, "Elastic IP addresses."),
     query("QueryPortForwardingRule", "/port-forwarding", "portForwarding", Access::Account, "Port forwarding rules."),
@@ -492,9 +530,17 @@ const ENFORCED: &[&str] = &[
 /// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
     let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
-    // A reserved range is a part of its network, rules are of their group, keys and tokens are of their account.
-    let part =
-        matches!(message.name, "AddReservedIpRange" | "CreateAccessKey" | "CreateApiToken" | "AddSecurityGroupRule");
+    // A reserved range is a part of its network, rules are of their group, listeners and server groups of their balancer, keys and tokens of
+    // their account.
+    let part = matches!(
+        message.name,
+        "AddReservedIpRange"
+            | "CreateAccessKey"
+            | "CreateApiToken"
+            | "AddSecurityGroupRule"
+            | "CreateLoadBalancerListener"
+            | "CreateLoadBalancerServerGroup"
+    );
     message.kind == MessageKind::Command && message.method == "POST" && makes && !part
 }
 

@@ -1,7 +1,7 @@
 //! How a message is described: the catalogue is made of these, and everything that the outside sees of a
 //! message (routes, CLI verbs, subjects, OpenAPI, completion) is made from the catalogue.
 
-use crate::{Refusal, STATEMENTS, accept_statements};
+use crate::{PEM_MAX, Refusal, STATEMENTS, accept_statements};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::{AddressMode, Id, NetworkServiceType};
@@ -107,6 +107,8 @@ pub enum Check {
     Key(usize),
     /// The secret of an access key; its value is never shown.
     KeySecret,
+    /// A certificate with its key in PEM; its value is never shown.
+    Pem,
     /// A list of values that are right by another check.
     List(&'static Check),
     /// A list of objects with these fields.
@@ -151,6 +153,10 @@ uuids! {
     NicId = ["nic"],
     VmInstanceId = ["vm"],
     RouterId = ["virtualRouter"],
+    LoadBalancerId = ["loadBalancer"],
+    LoadBalancerListenerId = ["loadBalancerListener"],
+    ServerGroupId = ["loadBalancerServerGroup"],
+    CertificateId = ["certificate"],
     VipId = ["vip"],
     EipId = ["eip"],
     PortForwardingRuleId = ["portForwarding"],
@@ -223,7 +229,7 @@ pub fn camel(field: &str) -> String {
 impl Check {
     /// Whether values are secrets.
     pub fn is_secret(&self) -> bool {
-        matches!(self, Check::Password | Check::Session | Check::KeySecret)
+        matches!(self, Check::Password | Check::Session | Check::KeySecret | Check::Pem)
     }
 
     /// In words: what would be right.
@@ -241,6 +247,7 @@ impl Check {
             Check::Session => "the uuid of a session, 32 lower-case hexadecimal digits".to_string(),
             Check::Key(length) => format!("{length} ASCII letters and digits"),
             Check::KeySecret => format!("{KEY_SECRET} ASCII letters and digits"),
+            Check::Pem => format!("a certificate and its private key in PEM, of at most {PEM_MAX} bytes"),
             Check::List(of) => format!("a list, each of it {}", of.right()),
             Check::Objects(fields) => {
                 let names: Vec<String> = fields.iter().map(Parameter::api_name).collect();
@@ -267,6 +274,7 @@ impl Check {
             Check::Session => Value::from("0".repeat(32)),
             Check::Key(length) => Value::from("0".repeat(*length)),
             Check::KeySecret => Value::from("0".repeat(KEY_SECRET)),
+            Check::Pem => Value::from("-----BEGIN CERTIFICATE-----"),
             Check::Bool => Value::from(true),
             Check::Ipv4 | Check::Ip => Value::from("10.0.0.1"),
             Check::List(of) => Value::from(vec![of.example(uuid)]),
@@ -306,6 +314,7 @@ impl Check {
             (Check::Session, Value::String(text)) => text.parse::<Id>().is_ok(),
             (Check::Key(length), Value::String(text)) => is_key(text, *length),
             (Check::KeySecret, Value::String(text)) => is_key(text, KEY_SECRET),
+            (Check::Pem, Value::String(text)) => !text.is_empty() && text.len() <= PEM_MAX,
             (Check::List(of), Value::Array(items)) => {
                 if items.len() > MAX_LIST {
                     return Err(Refusal::argument(

@@ -37,7 +37,7 @@ messages! {
         /// The account, of type Normal.
         identity_uuid: AccountId = Uuid,
         /// What.
-        name: String = Enum(&["l3.num", "vm.num", "vm.totalNum", "vip.num", "eip.num", "portForwarding.num", "securityGroup.num"]),
+        name: String = Enum(&["l3.num", "vm.num", "vm.totalNum", "vip.num", "eip.num", "portForwarding.num", "loadBalancer.num", "loadBalancerListener.num", "securityGroup.num"]),
         /// How many.
         value: u64 = Int(0, i64::MAX),
     }

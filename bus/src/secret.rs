@@ -1,10 +1,11 @@
 //! What a user sends and nobody may see: it is not shown in JSON, in refusals or for debugging.
 
+use crate::SealedCertificate;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use switchback_events::PasswordHash;
 
-/// A password on its way.
+/// A password, or a certificate with its key, on its way.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum Secret {
@@ -12,14 +13,24 @@ pub enum Secret {
     Sent(String),
     /// As it may be kept: the node puts this in the place of what was sent before anything is decided.
     Kept(PasswordHash),
+    /// As a certificate may be kept.
+    Sealed(Box<SealedCertificate>),
 }
 
 impl Secret {
     /// What may be kept. Of what is as it was sent: nothing.
     pub fn kept(&self) -> Option<PasswordHash> {
         match self {
-            Secret::Sent(_) => None,
+            Secret::Sent(_) | Secret::Sealed(_) => None,
             Secret::Kept(hash) => Some(hash.clone()),
+        }
+    }
+
+    /// The certificate that may be kept. Of what is as it was sent: nothing.
+    pub fn sealed(&self) -> Option<&SealedCertificate> {
+        match self {
+            Secret::Sealed(sealed) => Some(sealed),
+            Secret::Sent(_) | Secret::Kept(_) => None,
         }
     }
 }

@@ -29,6 +29,7 @@ macro_rules! objects {
         }),*];
     )*};
 }
+pub(crate) use objects;
 
 objects! {
     /// A rule as it is asked for.

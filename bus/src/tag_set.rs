@@ -56,6 +56,8 @@ pub const RESOURCE_TYPES: &[(&str, StreamKind)] = &[
     ("IpRangeVO", StreamKind::IpRange),
     ("InstanceOfferingVO", StreamKind::Offering),
     ("VmInstanceVO", StreamKind::VmInstance),
+    ("LoadBalancerVO", StreamKind::LoadBalancer),
+    ("CertificateVO", StreamKind::Certificate),
     ("VipVO", StreamKind::Vip),
     ("EipVO", StreamKind::Eip),
     ("PortForwardingRuleVO", StreamKind::PortForwarding),

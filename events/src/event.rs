@@ -56,6 +56,8 @@ events! {
     Offering(OfferingEvent) = Offering,
     VmInstance(VmInstanceEvent) = VmInstance,
     Router(RouterEvent) = Router,
+    LoadBalancer(LoadBalancerEvent) = LoadBalancer,
+    Certificate(CertificateEvent) = Certificate,
     Vip(VipEvent) = Vip,
     Eip(EipEvent) = Eip,
     PortForwarding(PortForwardingEvent) = PortForwarding,
@@ -232,6 +234,53 @@ impl Event {
                     l3s(l3_networks)
                 }
                 _ => vec![],
+            },
+            Event::Certificate(_) => vec![],
+            Event::LoadBalancer(event) => match event {
+                LoadBalancerEvent::Created { at, .. } => vec![at.vip.0, at.l3_network.0],
+                LoadBalancerEvent::Deleted { vip, l3_networks } => {
+                    let mut ids = vec![vip.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::ListenerCreated { listener, group, l3_networks, .. }
+                | LoadBalancerEvent::ListenerDeleted { listener, group, l3_networks }
+                | LoadBalancerEvent::GroupAdded { listener, group, l3_networks }
+                | LoadBalancerEvent::GroupRemoved { listener, group, l3_networks } => {
+                    let mut ids = vec![listener.0, group.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::ListenerChanged { listener, l3_networks, .. } => {
+                    let mut ids = vec![listener.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::ListenerUpdated { listener, .. } => vec![listener.0],
+                LoadBalancerEvent::GroupCreated { group, .. }
+                | LoadBalancerEvent::GroupUpdated { group, .. }
+                | LoadBalancerEvent::GroupDeleted { group } => vec![group.0],
+                LoadBalancerEvent::MembersPut { group, listener, members, l3_networks } => {
+                    let mut ids = vec![group.0];
+                    ids.extend(listener.map(|listener| listener.0));
+                    ids.extend(members.iter().flat_map(|member| [member.to.nic.0, member.to.vm.0]));
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::MembersRemoved { group, listener, nics, l3_networks } => {
+                    let mut ids = vec![group.0];
+                    ids.extend(listener.map(|listener| listener.0));
+                    ids.extend(nics.iter().map(|nic| nic.0));
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::CertificateAdded { listener, certificate, l3_networks, .. }
+                | LoadBalancerEvent::CertificateRemoved { listener, certificate, l3_networks } => {
+                    let mut ids = vec![listener.0, certificate.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::Updated { .. } => vec![],
             },
             Event::Vip(VipEvent::Created { l3_network, address, .. }) => {
                 vec![l3_network.0, address.ip_range.0, address.used_ip]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod certificate;
 mod cluster;
 mod eip;
 mod envelope;
@@ -17,6 +18,7 @@ mod image;
 mod ip_range;
 mod l2_network;
 mod l3_network;
+mod load_balancer;
 mod mac_block;
 mod net;
 mod network_service_provider;
@@ -36,6 +38,7 @@ mod vm_instance;
 mod zone;
 
 pub use account::*;
+pub use certificate::*;
 pub use cluster::*;
 pub use eip::*;
 pub use envelope::*;
@@ -47,6 +50,7 @@ pub use image::*;
 pub use ip_range::*;
 pub use l2_network::*;
 pub use l3_network::*;
+pub use load_balancer::*;
 pub use mac_block::*;
 pub use net::*;
 pub use network_service_provider::*;

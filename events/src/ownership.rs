@@ -34,6 +34,8 @@ pub const QUOTAS: &[(&str, u64)] = &[
     ("eip.num", 20),
     ("portForwarding.num", 20),
     ("securityGroup.num", 20),
+    ("loadBalancer.num", 20),
+    ("loadBalancerListener.num", 20),
 ];
 
 /// The uuid of the row that says whose a resource is.

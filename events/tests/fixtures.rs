@@ -4,6 +4,8 @@
 //! A line is never changed or removed. `UPDATE_GOLDEN=1` adds the lines that are missing, and nothing else: a new
 //! shape is a new schema version with an upcaster and lines of its own, and the old lines stay and must still decode.
 
+#[path = "samples/load_balancers.rs"]
+mod load_balancers;
 #[path = "fixtures/security_groups.rs"]
 mod security_groups;
 
@@ -120,7 +122,9 @@ fn kinds() -> Vec<StreamKind> {
         NetworkServiceProvider => Some(Offering),
         Offering => Some(VmInstance),
         VmInstance => Some(Router),
-        Router => Some(Vip),
+        Router => Some(LoadBalancer),
+        LoadBalancer => Some(Certificate),
+        Certificate => Some(Vip),
         Vip => Some(Eip),
         Eip => Some(PortForwarding),
         PortForwarding => Some(TagSet),
@@ -150,6 +154,8 @@ fn variants_of(stream: StreamKind) -> &'static [&'static str] {
         StreamKind::Offering => variants::<OfferingEvent>(),
         StreamKind::VmInstance => variants::<VmInstanceEvent>(),
         StreamKind::Router => variants::<RouterEvent>(),
+        StreamKind::LoadBalancer => variants::<LoadBalancerEvent>(),
+        StreamKind::Certificate => variants::<CertificateEvent>(),
         StreamKind::Vip => variants::<VipEvent>(),
         StreamKind::Eip => variants::<EipEvent>(),
         StreamKind::PortForwarding => variants::<PortForwardingEvent>(),
@@ -259,6 +265,7 @@ fn samples() -> BTreeMap<Key, Event> {
     ownership(&mut |case, event| add(case, event));
     roles(&mut |case, event| add(case, event));
     machines(&mut |case, event| add(case, event));
+    load_balancers::samples(&mut |case, event| add(case, event));
     vips(&mut |case, event| add(case, event));
     security_groups::samples(&mut |case, event| add(case, event));
     samples

@@ -432,6 +432,7 @@ fn schema(check: &Check) -> Value {
         Check::Password => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{128}$"}),
         Check::Session => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{32}$"}),
         Check::Key(length) => json!({"type": "string", "pattern": format!("^[0-9A-Za-z]{{{length}}}$")}),
+        Check::Pem => json!({"type": "string", "maxLength": switchback_bus::PEM_MAX, "format": "password"}),
         Check::KeySecret => {
             json!({"type": "string", "format": "password", "pattern": format!("^[0-9A-Za-z]{{{KEY_SECRET}}}$")})
         }

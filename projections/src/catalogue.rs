@@ -18,7 +18,10 @@ pub use not_yet::VOLUME;
 pub use ownership::{ACCOUNT_RESOURCE_REF, QUOTA, SHARED_RESOURCE};
 pub use role::{POLICY, POLICY_STATEMENT, ROLE, ROLE_ACCOUNT_REF, ROLE_POLICY_REF};
 pub use security_group::{NIC_GROUP_REF, NIC_POLICY, SECURITY_GROUP, SECURITY_GROUP_RULE};
-pub use vip::{EIP, PORT_FORWARDING, VIP, VIP_QOS, VIP_SERVICE};
+pub use vip::{
+    CERTIFICATE, EIP, LISTENER, LOAD_BALANCER, PORT_FORWARDING, SERVER_GROUP, SERVER_GROUP_NIC, VIP, VIP_QOS,
+    VIP_SERVICE,
+};
 
 use Ty::*;
 
@@ -200,6 +203,11 @@ pub static KINDS: &[&Kind] = &[
     &NIC,
     &ROUTER,
     &VOLUME,
+    &LOAD_BALANCER,
+    &LISTENER,
+    &CERTIFICATE,
+    &SERVER_GROUP,
+    &SERVER_GROUP_NIC,
     &VIP,
     &EIP,
     &PORT_FORWARDING,
@@ -661,6 +669,7 @@ pub static NIC: Kind = Kind {
         many("portForwarding", "portForwarding", "vmNicUuid"),
         many("securityGroupRef", "vmNicInSecurityGroup", "vmNicUuid"),
         many("securityPolicy", "vmNicSecurityPolicy", "vmNicUuid"),
+        listed("loadBalancerListener", "loadBalancerListener", "vmNicUuids"),
     ],
 };
 

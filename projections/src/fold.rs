@@ -7,8 +7,8 @@ use crate::catalogue::{GLOBAL_CONFIG, Kind};
 use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
-    account, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, mac_block,
-    network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router,
+    account, certificate, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, load_balancer,
+    mac_block, network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router,
     security_group, tag_set, vip, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
@@ -115,6 +115,8 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Offering(event) => offering::changes(id, event),
         Event::VmInstance(event) => vm_instance::changes(id, event, rows)?,
         Event::Router(event) => router::changes(id, event, rows)?,
+        Event::LoadBalancer(event) => load_balancer::changes(id, event, rows)?,
+        Event::Certificate(event) => certificate::changes(id, event),
         Event::Vip(event) => vip::changes(id, event),
         Event::Eip(event) => eip::changes(id, event),
         Event::PortForwarding(event) => port_forwarding::changes(id, event),

@@ -15,6 +15,7 @@ mod account;
 #[doc(hidden)]
 pub mod bench;
 pub mod catalogue;
+mod certificate;
 mod cluster;
 mod compile;
 mod condition;
@@ -27,6 +28,7 @@ mod image;
 mod ip_range;
 mod l2_network;
 mod l3_network;
+mod load_balancer;
 mod mac_block;
 mod network_service_provider;
 mod offering;

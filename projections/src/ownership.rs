@@ -82,6 +82,8 @@ fn resource_type(kind: StreamKind) -> &'static str {
         StreamKind::Router => "ApplianceVmVO",
         StreamKind::SecurityGroup => "SecurityGroupVO",
         StreamKind::VmInstance => "VmInstanceVO",
+        StreamKind::LoadBalancer => "LoadBalancerVO",
+        StreamKind::Certificate => "CertificateVO",
         StreamKind::Vip => "VipVO",
         StreamKind::Eip => "EipVO",
         StreamKind::PortForwarding => "PortForwardingRuleVO",

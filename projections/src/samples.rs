@@ -170,7 +170,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
     let offering = OfferingId(id("offering", random.below(3)));
     let hypervisor_type = *random.pick(&[HypervisorType::KVM, HypervisorType::Simulator]);
     let l3_networks = vec![];
-    match random.below(20) {
+    match random.below(21) {
         0 => {
             let event = match random.below(4) {
                 0 | 1 => ZoneEvent::Created { name: name(random), description: maybe(random), is_default: true },
@@ -464,6 +464,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             };
             (id("account", random.below(3)), event.into())
         }
+        17 => load_balancer(random, l3),
         16 => {
             let n = random.below(6);
             let address = nic(n, few(random)).addresses[0];
@@ -556,7 +557,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             };
             (id("l3", few(random)), event.into())
         }
-        17 | 18 => random_security(random),
+        18 | 19 => random_security(random),
         _ => {
             let kind = *random.pick(&["vm", "vm", "l3", "router"]);
             let resource = id(kind, few(random));
@@ -603,4 +604,99 @@ fn deviations(random: &mut Random) -> Vec<Deviation> {
         observed: text("found", number),
     };
     (0..random.below(5)).map(found).collect()
+}
+
+/// An event of a load balancer, which may be about a listener that is not there.
+fn load_balancer(random: &mut Random, l3: L3NetworkId) -> (Id, Event) {
+    let listener = LoadBalancerListenerId(id("listener", random.below(4)));
+    let (vip, l3_networks) = (VipId(id("vip", random.below(4))), vec![l3]);
+    let options = ListenerOptions {
+        port: 80,
+        instance_port: 8080,
+        protocol: *random.pick(&[ListenerProtocol::Tcp, ListenerProtocol::Https, ListenerProtocol::Http]),
+        algorithm: *random.pick(&[BalancerAlgorithm::RoundRobin, BalancerAlgorithm::LeastConn]),
+        persistence: Persistence::Off,
+        max_connections: 10,
+        processes: 1,
+        idle_timeout: 60,
+        health: HealthCheck {
+            target: HealthTarget::Tcp,
+            port: None,
+            interval: 5,
+            timeout: 2,
+            healthy: 2,
+            unhealthy: 6,
+        },
+        proxy_protocol: None,
+        connections: HttpConnections::KeepAlive,
+        compression: vec![Compression::Gzip],
+        to_https: None,
+        tls: *random.pick(&[TlsPolicy::Default, TlsPolicy::Strict12]),
+        h2: false,
+    };
+    let nic = NicId(id("nic", random.below(4)));
+    let group = ServerGroupId(id("server group", random.below(4)));
+    let own = *random.pick(&[None, Some(listener)]);
+    let certificate = CertificateId(id("certificate", random.below(3)));
+    let event = match random.below(20) {
+        16 => {
+            let event = match random.below(4) {
+                0 | 1 => CertificateEvent::Created {
+                    name: format!("n{}", random.below(4)),
+                    description: random.pick(&[None, Some("d".to_string())]).clone(),
+                    chain: "chain".to_string(),
+                    digest: "digest".to_string(),
+                    key: SealedSecret::new([1]),
+                },
+                2 => CertificateEvent::Updated { name: Some("n".to_string()), description: None },
+                _ => CertificateEvent::Deleted {},
+            };
+            return (certificate.0, event.into());
+        }
+        17 | 18 => {
+            let digest = "digest".to_string();
+            LoadBalancerEvent::CertificateAdded { listener, certificate, digest, l3_networks }
+        }
+        19 => LoadBalancerEvent::CertificateRemoved { listener, certificate, l3_networks },
+        0 | 1 => LoadBalancerEvent::Created {
+            name: format!("n{}", random.below(4)),
+            description: random.pick(&[None, Some("d".to_string())]).clone(),
+            at: VipPlace { vip, l3_network: l3, ip: [203, 0, 113, 7].into(), prefix_length: 24 },
+        },
+        2 => LoadBalancerEvent::Updated {
+            name: random.pick(&[None, Some("d".to_string())]).clone(),
+            description: random.pick(&[None, Some("d".to_string())]).clone(),
+        },
+        3 => LoadBalancerEvent::Deleted { vip, l3_networks },
+        4 | 5 => LoadBalancerEvent::ListenerCreated {
+            listener,
+            name: format!("n{}", random.below(4)),
+            description: random.pick(&[None, Some("d".to_string())]).clone(),
+            options,
+            group,
+            l3_networks,
+        },
+        6 => LoadBalancerEvent::ListenerChanged { listener, options, l3_networks },
+        7 => LoadBalancerEvent::ListenerDeleted { listener, group, l3_networks },
+        8 => LoadBalancerEvent::GroupCreated {
+            group,
+            name: format!("n{}", random.below(4)),
+            description: random.pick(&[None, Some("d".to_string())]).clone(),
+        },
+        9 => LoadBalancerEvent::GroupUpdated {
+            group,
+            name: random.pick(&[None, Some("d".to_string())]).clone(),
+            description: random.pick(&[None, Some("d".to_string())]).clone(),
+        },
+        10 => LoadBalancerEvent::GroupDeleted { group },
+        11 | 12 => LoadBalancerEvent::GroupAdded { listener, group, l3_networks },
+        13 => LoadBalancerEvent::GroupRemoved { listener, group, l3_networks },
+        14 => {
+            let to = ServedNic { nic, vm: VmInstanceId(id("vm", random.below(4))), l3_network: l3 };
+            let members = vec![GroupMember { to, weight: *random.pick(&[20, 100]) }];
+            LoadBalancerEvent::MembersPut { group, listener: own, members, l3_networks }
+        }
+        _ => LoadBalancerEvent::MembersRemoved { group, listener: own, nics: vec![nic], l3_networks },
+    };
+    (id("balancer", random.below(3)), event.into())
 }

@@ -1,14 +1,14 @@
 //! The rows of VIPs. A router's own public address is a system VIP: its row follows the router's public nic. What the
 //! rows of VIPs and of the services on them show of each other, of nics and of routers follows here, after each event.
 
-use crate::catalogue::{EIP, Kind, NIC, PORT_FORWARDING, ROUTER, VIP, VIP_QOS};
+use crate::catalogue::{EIP, Kind, LOAD_BALANCER, NIC, PORT_FORWARDING, ROUTER, VIP, VIP_QOS};
 use crate::fold::{Action, Row, RowChange, Rows, row_of};
 use crate::store::StoreError;
 use crate::value::Val;
 use std::collections::BTreeSet;
 use switchback_events::{
-    EipEvent, Event, Id, L3NetworkId, Nic, NicAddress, PortForwardingEvent, Recorded, RouterEvent, ServedNic, VipEvent,
-    VipId, VmInstanceEvent, ip_version, system_vip_id, vip_qos_id,
+    EipEvent, Event, Id, L3NetworkId, LoadBalancerEvent, Nic, NicAddress, PortForwardingEvent, Recorded, RouterEvent,
+    ServedNic, VipEvent, VipId, VmInstanceEvent, ip_version, system_vip_id, vip_qos_id,
 };
 
 pub(crate) fn changes(id: Id, event: &VipEvent) -> Vec<RowChange> {
@@ -98,7 +98,13 @@ pub(crate) fn lead(row: RowChange, to: Option<&ServedNic>) -> RowChange {
 }
 
 /// The kinds of services that use VIPs, with ZStack's words for them.
-const SERVICES: [(&Kind, &str); 2] = [(&EIP, "Eip"), (&PORT_FORWARDING, "PortForwarding")];
+const SERVICES: [(&Kind, &str); 3] =
+    [(&EIP, "Eip"), (&PORT_FORWARDING, "PortForwarding"), (&LOAD_BALANCER, "LoadBalancer")];
+
+/// Whether a service of the kind leads to one nic.
+fn of_one_nic(kind: &Kind) -> bool {
+    kind.name != LOAD_BALANCER.name
+}
 
 /// The rows as they are after an event whose changes are known.
 pub(crate) struct After<'a> {
@@ -141,7 +147,7 @@ pub(crate) fn follow(recorded: &Recorded, rows: &After<'_>) -> Result<Vec<RowCha
     let mut services: Vec<(&'static Kind, String)> = Vec::new();
     let mut vips: BTreeSet<String> = BTreeSet::new();
     let mut with = |field: &'static str, value: &str| -> Result<(), StoreError> {
-        for (kind, _) in SERVICES {
+        for (kind, _) in SERVICES.into_iter().filter(|(kind, _)| field != "vmNicUuid" || of_one_nic(kind)) {
             services.extend(rows.find(kind, field, value)?.into_iter().map(|uuid| (kind, uuid)));
         }
         Ok(())
@@ -167,6 +173,15 @@ pub(crate) fn follow(recorded: &Recorded, rows: &After<'_>) -> Result<Vec<RowCha
                 services.push((&PORT_FORWARDING, id));
             }
         },
+        Event::LoadBalancer(event) => {
+            let vip = match event {
+                LoadBalancerEvent::Created { at, .. } => Some(at.vip.to_string()),
+                LoadBalancerEvent::Deleted { vip, .. } => Some(vip.to_string()),
+                _ => None,
+            };
+            vips.extend(vip);
+            services.push((&LOAD_BALANCER, id));
+        }
         Event::VmInstance(VmInstanceEvent::NicChanged { nic, .. }) => with("vmNicUuid", &nic.nic.to_string())?,
         Event::VmInstance(VmInstanceEvent::NicAddressesChanged { nic, .. }) => with("vmNicUuid", &nic.to_string())?,
         Event::Router(
@@ -184,14 +199,15 @@ pub(crate) fn follow(recorded: &Recorded, rows: &After<'_>) -> Result<Vec<RowCha
     for (kind, service) in services {
         let Some(row) = rows.get(kind, &service)? else { continue };
         let vip = row.value(kind, "vipUuid").clone();
-        let nic = match row.value(kind, "vmNicUuid").text() {
+        let one = of_one_nic(kind).then(|| row.value(kind, "vmNicUuid").text().map(str::to_string)).flatten();
+        let nic = match one.as_deref() {
             Some(nic) => rows.get(&NIC, nic)?,
             None => None,
         };
         let guest_ip = nic.map_or(Val::Null, |nic| nic.value(&NIC, "ip").clone());
         let router = router_of(row.value(kind, GUEST_NETWORK).text(), vip.text(), rows)?;
         let change = RowChange::set(kind, &service);
-        let change = put_new(change, &row, "guestIp", guest_ip);
+        let change = if of_one_nic(kind) { put_new(change, &row, "guestIp", guest_ip) } else { change };
         derived.push(put_new(change, &row, "virtualRouterUuid", router.map_or(Val::Null, Val::from)));
         vips.extend(vip.text().map(str::to_string));
     }

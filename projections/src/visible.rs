@@ -22,6 +22,8 @@ pub(crate) enum Visible {
     OfL3,
     /// Nics: of its own VMs and routers.
     OfVm,
+    /// Listeners and server groups: of its own load balancers.
+    OfBalancer,
     /// VIPs: its own, and those of its routers.
     Vips,
     /// Those whose security group it sees.
@@ -54,7 +56,9 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "policy" => Visible::OfRoles,
         "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
-        "vm" | "virtualRouter" | "volume" | "eip" | "portForwarding" | "vipService" | "vipQos" => Visible::Own,
+        "loadBalancerListener" | "loadBalancerServerGroup" | "serverGroupVmNic" => Visible::OfBalancer,
+        "vm" | "virtualRouter" | "volume" | "loadBalancer" | "certificate" | "eip" | "portForwarding"
+        | "vipService" | "vipQos" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" | "securityGroup" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "securityGroupRule" => Visible::OfGroup,
@@ -108,6 +112,7 @@ pub(crate) fn condition(
         Visible::OfL3 => format!("{alias}.\"l3NetworkUuid\" IN ({})", seen()),
         Visible::OfGroup => format!("{alias}.\"securityGroupUuid\" IN ({})", seen()),
         Visible::OfVm => format!("{alias}.\"vmInstanceUuid\" IN ({})", own()),
+        Visible::OfBalancer => format!("{alias}.\"loadBalancerUuid\" IN ({})", own()),
         Visible::Vips => {
             let own = own();
             format!(

@@ -17,7 +17,7 @@ use switchback_agent::{
     simulated::SimulatedFleet,
 };
 use switchback_appliance::*;
-use switchback_events::{HypervisorType, Mac, Position, RouterId};
+use switchback_events::{CertificateId, HypervisorType, Mac, Position, RouterId};
 
 /// Real and simulated agents.
 pub struct Fleet {
@@ -25,7 +25,11 @@ pub struct Fleet {
     /// What would be put in place of simulated agents: digest and bytes.
     simulated_program: Mutex<Program>,
     real: Option<Real>,
+    certificates: OnceLock<TextOf>,
 }
+
+/// What gives the text of a certificate with its key.
+type TextOf = Box<dyn Fn(CertificateId) -> Option<Pem> + Send + Sync>;
 
 /// The digest and the bytes of an agent's binary.
 type Program = (String, Arc<Vec<u8>>);
@@ -56,12 +60,17 @@ impl Fleet {
     pub(super) fn simulated(options: &NodeOptions) -> Fleet {
         let program = (options.simulation.agent_digest.clone(), Arc::default());
         let simulated = Arc::new(SimulatedFleet::new(options.simulation.clone()));
-        Fleet { simulated, simulated_program: Mutex::new(program), real: None }
+        Fleet { simulated, simulated_program: Mutex::new(program), real: None, certificates: OnceLock::new() }
     }
 
     /// The simulated hosts, for tests that make them fail.
     pub fn simulation(&self) -> &Arc<SimulatedFleet> {
         &self.simulated
+    }
+
+    /// From now on certificates that routers show go to them with their keys.
+    pub(super) fn enclose(&self, text_of: impl Fn(CertificateId) -> Option<Pem> + Send + Sync + 'static) {
+        let _ = self.certificates.set(Box::new(text_of));
     }
 
     /// From now on simulated agents are upgraded to this binary.
@@ -160,7 +169,10 @@ impl Agents for Fleet {
         self.calls(&router.host).health(router_at(router)).await
     }
 
-    async fn put_router(&self, router: &RouterTarget, push: Push) -> Result<ApplyReport, AgentProblem> {
+    async fn put_router(&self, router: &RouterTarget, mut push: Push) -> Result<ApplyReport, AgentProblem> {
+        if let Some(text_of) = self.certificates.get() {
+            enclose_certificates(&mut push, text_of);
+        }
         self.calls(&router.host).put_config(router_at(router), push).await
     }
 

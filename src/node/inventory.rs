@@ -3,16 +3,49 @@
 use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
-    AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, OwnershipEvent,
-    ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VipEvent, VipId, VmInstanceEvent,
-    nic_policy_row, nic_security_row, ownership_row, quota_row, vip_qos_id,
+    AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, LoadBalancerEvent,
+    OwnershipEvent, Recorded, ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VipEvent,
+    VipId, VmInstanceEvent, nic_policy_row, nic_security_row, ownership_row, quota_row, vip_qos_id,
 };
 use switchback_projections::{Query, catalogue};
+
+/// The listener, or the server group, that an event of a load balancer is about.
+fn part(inventory: &'static str, event: &Recorded) -> Option<(&'static str, Id)> {
+    use LoadBalancerEvent::*;
+    let Event::LoadBalancer(event) = &event.event else { return None };
+    let part = match (inventory, event) {
+        (
+            "loadBalancerListener",
+            ListenerCreated { listener, .. }
+            | ListenerUpdated { listener, .. }
+            | ListenerChanged { listener, .. }
+            | CertificateAdded { listener, .. }
+            | CertificateRemoved { listener, .. }
+            | GroupAdded { listener, .. }
+            | GroupRemoved { listener, .. },
+        ) => Some(listener.0),
+        ("loadBalancerListener", MembersPut { listener, .. } | MembersRemoved { listener, .. }) => {
+            listener.map(|listener| listener.0)
+        }
+        (
+            "loadBalancerServerGroup",
+            GroupCreated { group, .. }
+            | GroupUpdated { group, .. }
+            | MembersPut { group, .. }
+            | MembersRemoved { group, .. },
+        ) => Some(group.0),
+        _ => None,
+    };
+    part.map(|part| (inventory, part))
+}
 
 /// The inventories that a commit is about, by kind: what the reply of its command shows.
 pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id)> {
     if message.inventory.is_empty() {
         return vec![];
+    }
+    if matches!(message.inventory, "loadBalancerListener" | "loadBalancerServerGroup") {
+        return commit.events.iter().find_map(|event| part(message.inventory, event)).into_iter().collect();
     }
     let Some(first) = commit.events.first() else { return vec![] };
     let id = first.stream.id;

@@ -76,7 +76,7 @@ pub struct Node {
     projections: Projections,
     reconcilers: Arc<Reconcilers>,
     fleet: Arc<Fleet>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     sessions: Sessions,
     commands: measures::Commands,
     writes: Arc<measures::Writes>,
@@ -172,7 +172,9 @@ impl Node {
             .enable_all()
             .build()
             .context("start the reconcilers")?;
-        let fleet = Arc::new(fleet);
+        let (fleet, secrets) = (Arc::new(fleet), Arc::new(secrets));
+        let (sealed, known) = (secrets.clone(), states.clone());
+        fleet.enclose(move |id| sealed.certificate(&known.get::<switchback_actors::Certificate>(id.0).ok()?.1));
         let reconcilers = {
             let _inside = runtime.enter();
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)

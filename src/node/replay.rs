@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 23] = [
+pub(super) const STREAMS: [StreamKind; 25] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -31,6 +31,8 @@ pub(super) const STREAMS: [StreamKind; 23] = [
     StreamKind::Offering,
     StreamKind::VmInstance,
     StreamKind::Router,
+    StreamKind::LoadBalancer,
+    StreamKind::Certificate,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,

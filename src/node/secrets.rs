@@ -1,7 +1,7 @@
 //! Passwords and keys: what is kept of them, and how they are hidden in the record of commands.
 //!
-//! The secret of an access key is needed again, to verify what was signed with it: it is kept sealed (ChaCha20-Poly1305)
-//! under a key that is drawn from this data directory's.
+//! The secret of an access key is needed again, to verify what was signed with it, and the key of a certificate, for the
+//! routers that show it: both are kept sealed (ChaCha20-Poly1305) under a key that is drawn from this data directory's.
 //!
 //! **Invariant:** behind this file there is no password as it was sent: the log holds an argon2id hash with a salt of its
 //! own, and the digest by which a command is known again has the password under a key of this data directory, so that
@@ -24,8 +24,10 @@ use ring::{
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use std::sync::Arc;
-use switchback_appliance::hex;
-use switchback_bus::{Command, Message, Refusal, Secret, TOKEN_PREFIX};
+use switchback_actors::Certificate;
+use switchback_agent::pki;
+use switchback_appliance::{Pem, hex};
+use switchback_bus::{Command, Message, Refusal, SealedCertificate, Secret, TOKEN_PREFIX};
 use switchback_events::{Id, PasswordHash, SealedSecret};
 use tokio::sync::Semaphore;
 
@@ -92,6 +94,7 @@ impl Secrets {
                 Some(password) => password,
                 None => return Ok(()),
             },
+            Command::CreateCertificate(create) => return self.keep_certificate(&mut create.certificate),
             _ => return Ok(()),
         };
         let Secret::Sent(sent) = secret else { return Ok(()) };
@@ -109,6 +112,24 @@ impl Secrets {
 }
 
 impl Secrets {
+    /// Seals the key of a certificate; the rest of it is public.
+    fn keep_certificate(&self, secret: &mut Secret) -> Result<(), Refusal> {
+        let Secret::Sent(sent) = secret else { return Ok(()) };
+        let pair = pki::pair(sent).map_err(|right| Refusal::argument("certificate", "(secret)", right))?;
+        let digest = Pem::new(format!("{}{}", pair.chain, pair.key)).digest();
+        let key = self.seal(&about_key(&digest), &pair.key)?;
+        *secret = Secret::Sealed(Box::new(SealedCertificate { chain: pair.chain, digest, key }));
+        Ok(())
+    }
+
+    /// A certificate with its key, for the router that shows it. Nothing where the key was sealed with another
+    /// `secrets.key`.
+    pub fn certificate(&self, held: &Certificate) -> Option<Pem> {
+        let key = String::from_utf8(self.unseal(&about_key(&held.digest), held.key.as_ref()?)?).ok()?;
+        let pem = Pem::new(format!("{}{key}", held.chain));
+        (pem.digest() == held.digest).then_some(pem)
+    }
+
     /// Whether `sent` is the password. It takes as long where there is no hash: who asks shall not learn which names there
     /// are.
     pub async fn verify(&self, hash: Option<PasswordHash>, sent: &Secret) -> bool {
@@ -154,7 +175,7 @@ impl Secrets {
         let mut sealed = secret.as_bytes().to_vec();
         let bound = Aad::from(about.as_bytes());
         if self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut sealed).is_err() {
-            return Err(Refusal::internal("seal the secret of an access key"));
+            return Err(Refusal::internal("seal a secret"));
         }
         Ok(SealedSecret::new([&nonce[..], &sealed].concat()))
     }
@@ -174,6 +195,11 @@ pub(super) fn signature_is(secret: &[u8], text: &str, given: &str) -> bool {
     let Ok(given) = base64::engine::general_purpose::STANDARD.decode(given) else { return false };
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     hmac::verify(&key, text.as_bytes(), &given).is_ok()
+}
+
+/// What a certificate's key is sealed for.
+fn about_key(digest: &str) -> String {
+    format!("certificate/{digest}")
 }
 
 fn random<const N: usize>() -> [u8; N] {

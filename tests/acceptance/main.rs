@@ -9,6 +9,7 @@ mod harness;
 mod ip_ranges;
 mod ipv6;
 mod l2_networks;
+mod load_balancers;
 mod network_services;
 mod nics;
 mod reserved_ranges;

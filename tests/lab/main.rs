@@ -7,6 +7,7 @@ mod incident;
 mod ipv6;
 mod l2;
 mod leftovers;
+mod load_balancers;
 mod metadata;
 mod nics;
 mod repair;

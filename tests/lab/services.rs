@@ -21,11 +21,10 @@ pub enum From<'a> {
     Router,
 }
 
-/// A bench whose router gives these services, too.
+/// A bench whose router gives services at VIPs, too.
 pub fn bench(name: &str) -> Bench {
     let bench = Bench::new(name, Topology::Separate);
-    let services =
-        json!({"l3NetworkUuid": bench.site.guest.l3, "networkServices": {"VirtualRouter": ["Eip", "PortForwarding"]}});
+    let services = json!({"l3NetworkUuid": bench.site.guest.l3, "networkServices": {"VirtualRouter": ["Eip", "PortForwarding", "LoadBalancer"]}});
     bench.ask("AttachNetworkServiceToL3Network", services);
     bench
 }
@@ -49,7 +48,7 @@ impl Bench {
     }
 
     /// Serves TCP and UDP in a VM as it runs now: says the VM's name and who asks.
-    fn serve(&self, vm: &Vm, ports: &[u16]) {
+    pub fn serve(&self, vm: &Vm, ports: &[u16]) {
         for port in ports.iter().copied() {
             let (listener, socket) = self.must(|bench| {
                 let machine = check::machine(&bench.lab, &vm.uuid)?;
@@ -85,7 +84,7 @@ impl Bench {
     }
 
     /// What a server says, or nothing.
-    fn tcp(&self, from: From, ip: Ipv4Addr, port: u16) -> Option<String> {
+    pub fn tcp(&self, from: From, ip: Ipv4Addr, port: u16) -> Option<String> {
         self.within(from, || {
             let mut stream = TcpStream::connect_timeout(&SocketAddr::from((ip, port)), PATIENCE).ok()?;
             stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -95,7 +94,7 @@ impl Bench {
         })
     }
 
-    fn udp(&self, from: From, ip: Ipv4Addr, port: u16) -> Option<String> {
+    pub fn udp(&self, from: From, ip: Ipv4Addr, port: u16) -> Option<String> {
         self.within(from, || {
             let socket = UdpSocket::bind((ANY, 0)).ok()?;
             socket.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -107,7 +106,7 @@ impl Bench {
     }
 
     /// Waits until the server of a VM is reached there from the internet.
-    fn reaches(&self, vm: &Vm, ip: Ipv4Addr, port: u16) {
+    pub fn reaches(&self, vm: &Vm, ip: Ipv4Addr, port: u16) {
         self.must(|bench| {
             poll(&format!("{} to be reached at {ip}", vm.name), Deadline::seconds(20), || {
                 let said = bench.tcp(From::Internet, ip, port).unwrap_or_default();

@@ -16,6 +16,7 @@ mod invariants;
 mod ip_ranges;
 mod l2_networks;
 mod l3_settings;
+mod load_balancers;
 mod matrix;
 mod measures;
 mod metacharacters;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod l2_networks;
+mod load_balancers;
 mod nics;
 mod objects;
 mod ownership;
@@ -375,7 +376,6 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
         ),
         row(ATTACH, on(&s.rangeless, "Eip"), OPERATION, "", "Eip"),
         row(ATTACH, on(&s.rangeless, "PortForwarding"), OPERATION, "", "PortForwarding"),
-        row(ATTACH, on(&s.rangeless, "LoadBalancer"), NOT_SUPPORTED, "", "LoadBalancer"),
         row(
             ATTACH,
             json!({"l3NetworkUuid": s.rangeless, "networkServices": {"Flat": ["DHCP"]}}),
@@ -656,6 +656,7 @@ async fn every_command_refuses_bad_input_and_leaves_no_trace() {
         accounts::rows,
         places,
         l2_networks::rows,
+        load_balancers::rows,
         l3_networks,
         offerings,
         vms,
@@ -699,6 +700,7 @@ fn bad_values(check: &Check) -> Vec<Value> {
         Check::Password => vec![json!("x"), json!("F".repeat(128)), json!("0".repeat(127)), json!(7)],
         Check::Uuid | Check::Session => vec![json!("x"), json!(7), json!("F".repeat(32)), json!("0".repeat(31))],
         Check::Key(length) => vec![json!("0".repeat(length - 1)), json!("-".repeat(*length)), json!(7)],
+        Check::Pem => vec![json!(""), json!("x".repeat(switchback_bus::PEM_MAX + 1)), json!(7)],
         Check::KeySecret => vec![json!("0".repeat(KEY_SECRET + 1)), json!("ö".repeat(KEY_SECRET / 2)), json!(7)],
         Check::Bool => vec![json!("yes"), json!(1)],
         Check::Ipv4 => vec![json!("10.0.0"), json!("10.0.0.256"), json!("fd00::1"), json!(7)],

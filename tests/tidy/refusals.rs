@@ -42,6 +42,7 @@ const CONSTRUCTORS: [(&str, &str); 8] = [
 /// What no test provokes: the file, how the message begins, and why.
 const FAULTS: &[(&str, &str, &str)] = &[
     ("actors/src/entity.rs", "too many commands change the same", "only when a command loses 64 races in a row"),
+    ("actors/src/load_balancer.rs", "read what a listener is told", "the name of a command chooses what it is read as"),
     ("actors/src/mac_block.rs", "cannot find a free MAC", "only when 16 random addresses of 2^32 are all in use"),
     ("actors/src/router/nics.rs", "vmNicUuid = `…`: there is no such nic", "who has a nic is looked up by the nic"),
     ("actors/src/states.rs", "replay ‹stream›", "the disk fails while the log is read"),
@@ -55,7 +56,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("src/node/history.rs", "run the query: ‹error›", "only when a thread of ours panics"),
     ("src/node/history.rs", "verify the log: ‹error›", "only when a thread of ours panics"),
     ("src/node/secrets.rs", "make a hash of the password", "only when a thread of ours panics"),
-    ("src/node/secrets.rs", "seal the secret", "the cipher seals every text that short"),
+    ("src/node/secrets.rs", "seal a secret", "the cipher seals every text that short"),
     ("src/node/reads.rs", "‹lost.0›", "the disk fails while a read waits for it"),
     ("src/node/replay.rs", "fold the log again", "no room for temporary files, or the disk fails"),
     ("src/node/replay.rs", "show a state as JSON", "every state has a form in JSON"),

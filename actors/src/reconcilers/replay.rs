@@ -149,6 +149,7 @@ pub fn routers_touched(states: &States, event: &Recorded) -> Vec<RouterId> {
         | Event::VmInstance(_)
         | Event::Eip(_)
         | Event::PortForwarding(_)
+        | Event::LoadBalancer(_)
         | Event::IpRange(IpRangeEvent::Ipv6Created { .. }) => event.tags.iter().flat_map(on).map(RouterId).collect(),
         _ => vec![],
     }

@@ -35,6 +35,7 @@ pub static VIP: Kind = Kind {
         each("peerL3Networks", "l3", "peerL3NetworkUuids"),
         many("eip", "eip", "vipUuid"),
         many("portForwarding", "portForwarding", "vipUuid"),
+        many("loadBalancer", "loadBalancer", "vipUuid"),
         shown("servicesRefs", "vipService", "vipUuid"),
         shown("qos", "vipQos", "vipUuid"),
         one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
@@ -119,4 +120,124 @@ pub static PORT_FORWARDING: Kind = Kind {
         one("vmNic", "nic", "vmNicUuid"),
         one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
     ],
+};
+
+/// A load balancer.
+pub static LOAD_BALANCER: Kind = Kind {
+    name: "loadBalancer",
+    queries: &["QueryLoadBalancer"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("vipUuid", Uuid),
+        f("type", Text),
+        f("state", Text),
+        found_by("guestNetworkUuid", Uuid),
+        found_by("virtualRouterUuid", Uuid),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("vip", "vip", "vipUuid"),
+        one("virtualRouter", "virtualRouter", "virtualRouterUuid"),
+        shown("listeners", "loadBalancerListener", "loadBalancerUuid"),
+        many("serverGroups", "loadBalancerServerGroup", "loadBalancerUuid"),
+    ],
+};
+
+/// A listener of a load balancer.
+pub static LISTENER: Kind = Kind {
+    name: "loadBalancerListener",
+    queries: &["QueryLoadBalancerListener"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("loadBalancerUuid", Uuid),
+        f("loadBalancerPort", Int),
+        f("instancePort", Int),
+        f("protocol", Text),
+        f("balancerAlgorithm", Text),
+        f("connectionIdleTimeout", Int),
+        f("maxConnection", Int),
+        f("nbprocess", Int),
+        f("healthCheckProtocol", Text),
+        f("healthCheckMethod", Text),
+        f("healthCheckURI", Text),
+        f("healthCheckHttpCode", Text),
+        f("healthCheckTarget", Text),
+        f("healthCheckInterval", Int),
+        f("healthCheckTimeout", Int),
+        f("healthyThreshold", Int),
+        f("unhealthyThreshold", Int),
+        f("sessionPersistence", Text),
+        f("sessionIdleTimeout", Int),
+        f("cookieName", Text),
+        f("httpMode", Text),
+        f("httpCompressAlgos", Texts),
+        f("httpRedirectHttps", Text),
+        f("redirectPort", Int),
+        f("statusCode", Int),
+        f("tcpProxyProtocol", Text),
+        indexed("certificateUuid", Uuid),
+        f("securityPolicyType", Text),
+        f("httpVersions", Texts),
+        indexed("serverGroupUuid", Uuid),
+        f("serverGroupUuids", Uuids),
+        f("vmNicUuids", Uuids),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("loadBalancer", "loadBalancer", "loadBalancerUuid"),
+        one("certificate", "certificate", "certificateUuid"),
+        each("serverGroups", "loadBalancerServerGroup", "serverGroupUuids"),
+        each("vmNics", "nic", "vmNicUuids"),
+        each("vmNic", "nic", "vmNicUuids"),
+    ],
+};
+
+/// A certificate.
+pub static CERTIFICATE: Kind = Kind {
+    name: "certificate",
+    queries: &["QueryCertificate"],
+    fields: &[UUID, indexed("name", Text), f("description", Text), f("certificate", Text), CREATED, CHANGED],
+    relations: &[many("listeners", "loadBalancerListener", "certificateUuid")],
+};
+
+/// A server group of a load balancer.
+pub static SERVER_GROUP: Kind = Kind {
+    name: "loadBalancerServerGroup",
+    queries: &["QueryLoadBalancerServerGroup"],
+    fields: &[
+        UUID,
+        indexed("name", Text),
+        f("description", Text),
+        indexed("loadBalancerUuid", Uuid),
+        f("vmNicUuids", Uuids),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("loadBalancer", "loadBalancer", "loadBalancerUuid"),
+        each("vmNics", "nic", "vmNicUuids"),
+        shown("vmNicRefs", "serverGroupVmNic", "serverGroupUuid"),
+    ],
+};
+
+/// That a nic is in a server group. There is no query of its own: the group shows it.
+pub static SERVER_GROUP_NIC: Kind = Kind {
+    name: "serverGroupVmNic",
+    queries: &[],
+    fields: &[
+        UUID,
+        indexed("serverGroupUuid", Uuid),
+        f("loadBalancerUuid", Uuid),
+        f("vmNicUuid", Uuid),
+        f("weight", Int),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("serverGroup", "loadBalancerServerGroup", "serverGroupUuid"), one("vmNic", "nic", "vmNicUuid")],
 };
