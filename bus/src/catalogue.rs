@@ -665,7 +665,9 @@ mod tests {
     fn every_command_reads_its_own_parameters() {
         for message in COMMANDS {
             let mut map = Map::new();
-            for parameter in message.parameters {
+            // What is anything at all and may be left out has no example.
+            let told = |parameter: &&Parameter| parameter.required || !matches!(parameter.check, Check::Any);
+            for parameter in message.parameters.iter().filter(told) {
                 map.insert(parameter.api_name(), parameter.check.example(&Id::NIL.to_string()));
             }
             command(message.name, &Value::Object(map)).unwrap_or_else(|refusal| panic!("{}: {refusal}", message.name));

@@ -1,8 +1,23 @@
 //! What can be asked of hosts.
 
-use crate::{Check::*, messages};
+use crate::{
+    Check::{self, *},
+    Parameter, messages,
+};
 use std::net::Ipv4Addr;
 use switchback_events::{ClusterId, Deviation, HostId};
+
+/// A [`Deviation`], which only the server's own parts report.
+pub(crate) const DEVIATION: &[Parameter] = &[
+    found("section", "The section of the configuration."),
+    found("item", "What."),
+    found("expected", "What should be."),
+    found("observed", "What is."),
+];
+
+const fn found(field: &'static str, doc: &'static str) -> Parameter {
+    Parameter { field, doc, required: true, check: Check::Any, of: &[] }
+}
 
 messages! {
     /// Registers a Linux host that runs our host agent.
@@ -66,7 +81,7 @@ messages! {
         /// The host.
         uuid: HostId = Uuid,
         /// What differs.
-        drift: Vec<Deviation> = List(&Any),
+        drift: Vec<Deviation> = Objects(DEVIATION),
     }
     /// A host's agent was found to answer, or not to; or the host has nothing under way while it is being emptied.
     Command ReportHostStatus "" "" => "" [internal] {

@@ -1,6 +1,6 @@
 //! What can be asked of virtual routers besides what can be asked of every VM.
 
-use crate::{Check::*, messages};
+use crate::{Check::*, host::DEVIATION, messages};
 use std::collections::BTreeMap;
 use switchback_events::{Deviation, HostId, RouterId};
 
@@ -30,7 +30,7 @@ messages! {
         /// The router.
         uuid: RouterId = Uuid,
         /// What differs; not looked at when not given.
-        drift: Option<Vec<Deviation>> = List(&Any),
+        drift: Option<Vec<Deviation>> = Objects(DEVIATION),
         /// By service, what is wrong; not asked when not given.
         unhealthy: Option<BTreeMap<String, String>> = Any,
     }

@@ -4,6 +4,7 @@ use crate::accounts::holding;
 use crate::harness::{ALL_SERVICES, Site, World, text, uuid};
 use crate::ownership::Tenant;
 use serde_json::{Value, json};
+use switchback_events::Id;
 
 /// A network whose routers balance load.
 async fn guest(site: &Site, name: &str) -> String {
@@ -208,7 +209,7 @@ async fn what_does_not_fit_a_listener_is_refused() {
         refused(name, with(json!({"uuid": listener}), more), "SYS.1007", field, value).await;
     }
     let name = "AddVmNicToLoadBalancer";
-    let many: Vec<String> = (0..1001).map(|n| switchback_events::Id::of_name(&n.to_string()).to_string()).collect();
+    let many: Vec<String> = (0..1001).map(|n| Id::of_name(&n.to_string()).to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     refused(name, nics(&tcp, &many), "SYS.1007", "vmNicUuids", "1001").await;
     refused(name, nics(&tcp, &many[..1]), "SYS.1003", "vmNicUuids", many[0]).await;
@@ -216,6 +217,7 @@ async fn what_does_not_fit_a_listener_is_refused() {
     refused(name, nics(&tcp, &[&nic, &foreign]), "SYS.1007", "vmNicUuids", &foreign).await;
     world.done(name, nics(&tcp, &[&nic])).await;
     refused(name, nics(&tcp, &[&nic]), "SYS.1006", "vmNicUuids", &nic).await;
+    refused(name, nics(&tcp, &many[..1000]), "SYS.1007", "vmNicUuids", "no more than 1000").await;
     refused(name, nics(&http, &[&foreign]), "SYS.1006", "vmNicUuids", &foreign).await;
     world.done(name, nics(&http, &[&nic])).await;
     for tag in
@@ -285,6 +287,9 @@ async fn refused_groups(
     refused(name, on(tcp, nic), "SYS.1003", "serverGroupUuid", nic).await;
     // The nic is in the listener's own group already.
     world.done("AddBackendServerToServerGroup", into(&blue, nic, "1")).await;
+    let many = (0..1000).map(|n| json!({"uuid": Id::of_name(&n.to_string()).to_string()})).collect::<Vec<_>>();
+    let many = json!({"serverGroupUuid": blue, "vmNics": many});
+    refused("AddBackendServerToServerGroup", many, "SYS.1007", "vmNics", "no more than 1000").await;
     refused(name, on(tcp, &blue), "SYS.1006", "serverGroupUuid", nic).await;
     world.done("RemoveVmNicFromLoadBalancer", nics(tcp, &[nic])).await;
     world.done(name, on(tcp, &blue)).await;

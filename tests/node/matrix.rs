@@ -12,7 +12,7 @@ use actix_web::{
     test::{TestRequest, init_service},
 };
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cell::Cell, collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 use switchback_bus::{Access, Caller, Check, Message, MessageKind, Refusal, is_for_new, messages};
 use switchback_events::Id;
 use switchback_gateway::{Credentials, Gateway, Tokens};
@@ -230,9 +230,14 @@ async fn every_message_by_every_role_of_what_is_own_shared_foreign_and_absent() 
     let callers = vec![Caller::administrator("admin"), bob.caller.clone(), eve.caller.clone(), carol.caller.clone()];
     let gateway = Gateway::new(world.node.clone(), Arc::new(Doors(callers)));
     let app = init_service(App::new().configure(|config| gateway.configure(config))).await;
+    // Each stranger is another, so that none asks too much.
+    let strangers = Cell::new(0u32);
     let ask = async |token: &str, request: TestRequest| {
         let request = match token {
-            "" => request,
+            "" => {
+                strangers.update(|before| before + 1);
+                request.peer_addr((Ipv4Addr::from(0x0a00_0000 + strangers.get()), 4000).into())
+            }
             token => request.insert_header(("Authorization", format!("OAuth {token}"))),
         };
         let (status, bytes) = match app.call(request.to_request()).await {

@@ -53,6 +53,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("src/node/at_rest.rs", "fold the log", "the disk fails while the log is read"),
     ("src/node/events.rs", "copy the log", "the disk fails while the log is read"),
     ("src/node/history.rs", "read the log", "the disk fails while the log is read"),
+    ("src/node/history.rs", "explain a packet: ‹error›", "only when a thread of ours panics"),
     ("src/node/history.rs", "run the query: ‹error›", "only when a thread of ours panics"),
     ("src/node/history.rs", "verify the log: ‹error›", "only when a thread of ours panics"),
     ("src/node/secrets.rs", "make a hash of the password", "only when a thread of ours panics"),

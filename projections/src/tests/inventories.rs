@@ -281,7 +281,8 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
     for (event, ..) in &steps {
         log.event(router, event.clone());
     }
-    let applied = 12;
+    let applied = steps.iter().position(|(event, ..)| matches!(event, RouterEvent::ConfigApplied { .. }));
+    let applied = 2 + applied.unwrap() as u64;
     log.event(router, RouterEvent::Destroyed { l3_networks: vec![] });
     let mut folded = Folded::of(&log);
     for (at, (event, state, status, placed, reason)) in (2..).zip(&steps) {
@@ -305,6 +306,7 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
             "hypervisorType": "KVM", "state": "Running", "status": "Connected", "statusReason": null,
             "hostname": null, "lastError": null, "haStatus": "NoHa", "agentPort": 7272, "agentDigest": "aa",
             "configRevision": 6, "configDigest": "dd", "vmNics": null, "allVolumes": [], "rootVolumeUuid": null,
+            "driftCount": 0, "driftReason": null, "healthReason": null,
         })
     );
     assert_eq!((&nics[0]["metaData"], &nics[1]["metaData"]), (&json!("3"), &json!("4")));

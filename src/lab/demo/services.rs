@@ -1,4 +1,4 @@
-//! The second act: an EIP, forwarded ports and a security group, each seen from the internet and from the VMs. From then
+//! The second act: an EIP, forwarded ports, a load balancer and a security group, each seen from the internet and from the VMs. From then
 //! on they are a part of what has to be there after each disaster.
 
 use super::show::{Demo, Vm, chapter};
@@ -24,13 +24,16 @@ pub(super) struct Services {
     eip: Ipv4Addr,
     /// Of the VIP whose ports lead to the second VM.
     forwarded: Ipv4Addr,
+    /// Of the load balancer before both.
+    balanced: Ipv4Addr,
 }
 
 /// Sets the services up, and sees what each lets through and what it does not.
 pub(super) fn set_up(demo: &mut Demo) -> anyhow::Result<()> {
-    chapter("Services on the router: an EIP, forwarded ports; and a security group on the hosts");
+    chapter("Services on the router: an EIP, forwarded ports, a load balancer");
     let l3 = demo.site().guest.l3.clone();
-    let wanted = json!({"VirtualRouter": ["Eip", "PortForwarding"], "SecurityGroup": ["SecurityGroup"]});
+    let wanted =
+        json!({"VirtualRouter": ["Eip", "PortForwarding", "LoadBalancer"], "SecurityGroup": ["SecurityGroup"]});
     let attach = json!({"l3NetworkUuid": l3, "networkServices": wanted});
     demo.ask("AttachNetworkServiceToL3Network", attach, Wait::Applied)?;
     let (first, second) = (demo.vms[0].clone(), demo.vms[1].clone());
@@ -49,7 +52,14 @@ pub(super) fn set_up(demo: &mut Demo) -> anyhow::Result<()> {
         }
         made(demo, "CreatePortForwardingRule", rule)?;
     }
-    demo.services = Some(Services { eip, forwarded });
+    let (vip, balanced) = self::vip(demo, "balanced")?;
+    let balancer = made(demo, "CreateLoadBalancer", json!({"name": "shop", "vipUuid": vip}))?;
+    let listener = json!({"loadBalancerUuid": balancer, "name": "web", "protocol": "http", "loadBalancerPort": WEB[0],
+        "instancePort": WEB[0], "systemTags": ["healthCheckInterval::1"]});
+    let listener = made(demo, "CreateLoadBalancerListener", listener)?;
+    let nics = json!([self::nic(demo, &first)?, nic]);
+    demo.ask("AddVmNicToLoadBalancer", json!({"listenerUuid": listener, "vmNicUuids": nics}), Wait::Applied)?;
+    demo.services = Some(Services { eip, forwarded, balanced });
     everything_serves(demo)?;
 
     chapter("A security group: the second VM lets nobody in, then the web only");
@@ -76,7 +86,7 @@ pub(super) fn set_up(demo: &mut Demo) -> anyhow::Result<()> {
 
 /// Every service, from outside and inside; nothing where the second act has not begun.
 pub(super) fn everything_serves(demo: &mut Demo) -> anyhow::Result<()> {
-    let Some(Services { eip, forwarded }) = demo.services.clone() else { return Ok(()) };
+    let Some(Services { eip, forwarded, balanced }) = demo.services.clone() else { return Ok(()) };
     let (first, second) = (demo.vms[0].clone(), demo.vms[1].clone());
     for vm in [&first, &second] {
         serve(demo, vm)?;
@@ -93,7 +103,49 @@ pub(super) fn everything_serves(demo: &mut Demo) -> anyhow::Result<()> {
         PORTS[1],
         &format!("its rule lets {ELSEWHERE} in, the internet is {INTERNET_WEB}"),
     )?;
-    refused(demo, "inet", forwarded, WEB[0], "no rule has this port")
+    refused(demo, "inet", forwarded, WEB[0], "no rule has this port")?;
+    shared(demo, balanced)?;
+    explained(demo, eip, WEB[0], "delivered")?;
+    explained(demo, forwarded, PORTS[1], "rejected")
+}
+
+/// Both VMs have a part in what the load balancer gets.
+fn shared(demo: &mut Demo, ip: Ipv4Addr) -> anyhow::Result<()> {
+    let line = question(ip, WEB[0]);
+    let vms: Vec<String> = demo.vms.iter().map(|vm| vm.name.clone()).collect();
+    demo.check(
+        |_| format!("the internet is answered by {} in turn at {ip}:{}", vms.join(" and "), WEB[0]),
+        &demo.exec("inet", &line),
+        |demo| {
+            poll(&format!("{vms:?} in turn at {ip}"), Deadline::seconds(20), || {
+                let mut said = Vec::new();
+                for _ in &vms {
+                    let (_, text) = demo.lab.run_in("inet", &line.split(' ').collect::<Vec<_>>())?;
+                    said.push(text.trim().to_string());
+                }
+                said.sort();
+                Ok(if said == vms { Ok(()) } else { Err(format!("{said:?}")) })
+            })
+        },
+    )
+}
+
+/// The log says of a packet from the internet what became of it.
+fn explained(demo: &mut Demo, ip: Ipv4Addr, port: u16, expected: &str) -> anyhow::Result<()> {
+    let router = demo.router().uuid.clone();
+    let (from, to, port) = (INTERNET_WEB.to_string(), ip.to_string(), port.to_string());
+    demo.check(
+        |why: &String| format!("explained, the packet to {ip}:{port} is {expected}: {why}"),
+        &format!("switchback router explain {router} --src {from} --dst {to} --dport {port}"),
+        |demo| {
+            let asked = [("src", from.as_str()), ("dst", &to), ("proto", "tcp"), ("dport", &port)];
+            let told = demo.api.get(&format!("/v1/routers/{router}/explain"), &asked)?;
+            ensure!(told["verdict"]["kind"] == expected, "expected it to be {expected}, got {told}");
+            let last = told["steps"].as_array().and_then(|steps| steps.last()).cloned().unwrap_or_default();
+            Ok(last["what"].as_str().unwrap_or_default().to_string())
+        },
+    )?;
+    Ok(())
 }
 
 /// Lets a VM serve its name at both ports, if it does not.
