@@ -44,6 +44,7 @@ const USED: &[(&str, &str)] = &[
     ("CreateVmInstance", "zoneUuid"),
     ("CreateVmInstance", "clusterUuid"),
     ("CreateVmInstance", "hostUuid"),
+    ("ReplaceVirtualRouter", "hostUuid"),
     ("CreateVmInstance", "imageUuid"),
     ("CreateVmInstance", "instanceOfferingUuid"),
     ("AttachL3NetworkToVm", "l3NetworkUuid"),

@@ -135,7 +135,7 @@ fn explained(demo: &mut Demo, ip: Ipv4Addr, port: u16, expected: &str) -> anyhow
     let router = demo.router().uuid.clone();
     let (from, to, port) = (INTERNET_WEB.to_string(), ip.to_string(), port.to_string());
     demo.check(
-        |why: &String| format!("explained, the packet to {ip}:{port} is {expected}: {why}"),
+        |why: &String| format!("the log says why the packet to {ip}:{port} is {expected}: {why}"),
         &format!("switchback router explain {router} --src {from} --dst {to} --dport {port}"),
         |demo| {
             let asked = [("src", from.as_str()), ("dst", &to), ("proto", "tcp"), ("dport", &port)];
