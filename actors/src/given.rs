@@ -18,7 +18,9 @@ pub(crate) fn id<T: From<Id>>(name: &str) -> T {
 
 impl Given {
     pub fn nothing() -> Given {
-        let journal = Journal::open(Arc::new(MemoryStore::default()), Options::default()).unwrap();
+        // What a table gives waits for no disk, however much it is.
+        let options = Options { max_pending: usize::MAX, ..Options::default() };
+        let journal = Journal::open(Arc::new(MemoryStore::default()), options).unwrap();
         let states = States::open(journal, Snapshots::memory()).unwrap();
         states.found(1).unwrap();
         Given { states }

@@ -3,27 +3,13 @@
 //!
 //! **Invariant:** ids, `vf` and `vt` are those that folding row by row would give.
 
-use crate::catalogue::{
-    IP_RANGE, KINDS, Kind, NIC, POLICY_STATEMENT, ROLE_ACCOUNT_REF, ROLE_POLICY_REF, SERVICE_REF, SHARED_RESOURCE,
-    USED_IP,
-};
+use crate::catalogue::{KINDS, Kind};
 use crate::fold::{Action, Row, RowChange, Rows, row_of};
 use crate::packed::{Packed, key};
 use crate::store::{StoreError, row_id};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use switchback_events::{Id, Position};
-
-/// What the fold asks [`Rows::find`] for. Another question is answered, too, by looking at every row.
-const FOUND_BY: [(&Kind, &str); 8] = [
-    (&NIC, "vmInstanceUuid"),
-    (&USED_IP, "ipRangeUuid"),
-    (&IP_RANGE, "l3NetworkUuid"),
-    (&SERVICE_REF, "l3NetworkUuid"),
-    (&SHARED_RESOURCE, "resourceUuid"),
-    (&POLICY_STATEMENT, "ownerUuid"),
-    (&ROLE_POLICY_REF, "roleUuid"),
-    (&ROLE_ACCOUNT_REF, "roleUuid"),
-];
 
 /// One version of a row.
 #[derive(Debug)]
@@ -42,13 +28,25 @@ pub(crate) struct Current {
 struct Table {
     kind: &'static Kind,
     rows: HashMap<Id, Version>,
-    found_by: Vec<FoundBy>,
+    /// For each column that the fold has asked [`Rows::find`] for, from its first question on.
+    found_by: RefCell<Vec<FoundBy>>,
 }
 
 /// The rows by the value of a column, oldest first.
 struct FoundBy {
     column: usize,
     rows: BTreeMap<(Id, i64), Id>,
+}
+
+impl FoundBy {
+    fn new(column: usize, rows: &HashMap<Id, Version>) -> FoundBy {
+        let keyed = rows.iter().filter_map(|(uuid, row)| Some(((row.values.key(column)?, row.id), *uuid)));
+        FoundBy { column, rows: keyed.collect() }
+    }
+
+    fn of(&self, value: Id) -> impl Iterator<Item = Id> {
+        self.rows.range((value, i64::MIN)..=(value, i64::MAX)).map(|(_, uuid)| *uuid)
+    }
 }
 
 /// The place of `kind` in [`KINDS`].
@@ -60,11 +58,7 @@ fn place(kind: &'static Kind) -> usize {
 impl Current {
     /// No rows.
     pub fn new() -> Current {
-        let table = |kind: &&'static Kind| {
-            let columns = FOUND_BY.iter().filter(|(of, _)| of == kind).filter_map(|(_, field)| kind.column(field));
-            let found_by = columns.map(|column| FoundBy { column, rows: BTreeMap::new() }).collect();
-            Table { kind, rows: HashMap::new(), found_by }
-        };
+        let table = |kind: &&'static Kind| Table { kind, rows: HashMap::new(), found_by: RefCell::default() };
         Current { tables: KINDS.iter().map(table).collect() }
     }
 
@@ -84,7 +78,8 @@ impl Current {
             Action::Set => {
                 let id = table.rows.get(&uuid)?.id;
                 let values = table.rows[&uuid].values.with(&change.values);
-                let is_found_by = |(column, _): &(usize, _)| table.found_by.iter().any(|by| by.column == *column);
+                let is_found_by =
+                    |(column, _): &(usize, _)| table.found_by.get_mut().iter().any(|by| by.column == *column);
                 if change.values.iter().any(is_found_by) {
                     let old = table.remove(uuid);
                     table.add(uuid, Version { id, from: position, values });
@@ -117,7 +112,7 @@ impl Current {
 
 impl Table {
     fn add(&mut self, uuid: Id, version: Version) {
-        for by in &mut self.found_by {
+        for by in self.found_by.get_mut() {
             if let Some(value) = version.values.key(by.column) {
                 by.rows.insert((value, version.id), uuid);
             }
@@ -127,7 +122,7 @@ impl Table {
 
     fn remove(&mut self, uuid: Id) -> Option<Version> {
         let version = self.rows.remove(&uuid)?;
-        for by in &mut self.found_by {
+        for by in self.found_by.get_mut() {
             if let Some(value) = version.values.key(by.column) {
                 by.rows.remove(&(value, version.id));
             }
@@ -148,16 +143,13 @@ impl Rows for Current {
     fn find(&self, kind: &'static Kind, field: &'static str, value: &str) -> Result<Vec<String>, StoreError> {
         let table = &self.tables[place(kind)];
         let value = key(value);
-        let column = table.kind.column(field);
-        let uuids: Vec<Id> = match table.found_by.iter().find(|by| Some(by.column) == column) {
-            Some(by) => by.rows.range((value, i64::MIN)..=(value, i64::MAX)).map(|(_, uuid)| *uuid).collect(),
-            None => {
-                let holds = |row: &Version| column.is_some_and(|column| row.values.key(column) == Some(value));
-                let mut found: Vec<_> = table.rows.iter().filter(|(_, row)| holds(row)).collect();
-                found.sort_unstable_by_key(|(_, row)| row.id);
-                found.into_iter().map(|(uuid, _)| *uuid).collect()
-            }
-        };
-        Ok(uuids.into_iter().filter_map(|uuid| table.uuid(uuid)).collect())
+        let Some(column) = table.kind.column(field) else { return Ok(Vec::new()) };
+        debug_assert!(kind.fields[column].indexed, "{}.{field} is asked for and has no index in the store", kind.name);
+        let mut found_by = table.found_by.borrow_mut();
+        if !found_by.iter().any(|by| by.column == column) {
+            found_by.push(FoundBy::new(column, &table.rows));
+        }
+        let uuids = found_by.iter().filter(|by| by.column == column).flat_map(|by| by.of(value));
+        Ok(uuids.filter_map(|uuid| table.uuid(uuid)).collect())
     }
 }

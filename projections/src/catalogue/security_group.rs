@@ -1,6 +1,6 @@
 //! The kinds of security groups: their rules, the nics in them, and the policies of nics.
 
-use super::{CHANGED, CREATED, Kind, Ty::*, UUID, each, f, hidden, indexed, many, one, shown};
+use super::{CHANGED, CREATED, Kind, Ty::*, UUID, each, f, found_by, indexed, many, one, shown};
 
 /// A security group.
 pub static SECURITY_GROUP: Kind = Kind {
@@ -80,7 +80,7 @@ pub static NIC_POLICY: Kind = Kind {
     fields: &[
         UUID,
         indexed("vmNicUuid", Uuid),
-        hidden("vmInstanceUuid", Uuid),
+        found_by("vmInstanceUuid", Uuid),
         f("ingressPolicy", Text),
         f("egressPolicy", Text),
         CREATED,
