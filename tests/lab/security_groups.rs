@@ -1,5 +1,6 @@
-//! Security groups with real packets: every pair of VMs and every port is tried, and what comes through is what
-//! [`SecurityConfig::allows`] says of the documents that the hosts hold. Nobody speaks in another's name.
+//! Security groups with real packets: every pair of VMs and every port is tried, and what comes through is what the
+//! interface explains, by which rule and which event, and what the documents say that the hosts hold. Nobody speaks in
+//! another's name.
 
 use crate::harness::{Bench, Vm};
 use anyhow::ensure;
@@ -109,8 +110,34 @@ fn held(bench: &Bench, host: u8) -> SecurityConfig {
     serde_json::from_value::<HostSections>(record["sections"].clone()).unwrap().security
 }
 
+/// The port that packets are explained to be sent from.
+const FROM_PORT: u16 = 40_000;
+
+/// What the interface says of a packet: whether it gets there, and what decided. Where that is a rule or a group of a nic,
+/// the event is named that made it so.
+fn explained(bench: &Bench, router: &str, from: &Place, to: &Place, protocol: RuleProtocol, port: u16) -> (bool, String) {
+    let (to, port, from_port) = (to.vm.ip.to_string(), port.to_string(), FROM_PORT.to_string());
+    let word = format!("{protocol:?}").to_lowercase();
+    let mut asked = vec![("from", from.nic.as_str()), ("dst", &to), ("proto", &word)];
+    if protocol != RuleProtocol::ICMP {
+        asked.extend([("dport", port.as_str()), ("sport", &from_port)]);
+    }
+    let told = bench.must(|bench| Ok(bench.api.get(&format!("/v1/routers/{router}/explain"), &asked)?));
+    let steps = told["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    for record in steps.iter().flat_map(|step| step["records"].as_array().unwrap()) {
+        assert!(record["since"]["position"].is_u64() || record["type"] == "Config", "nobody put it there: {told}");
+    }
+    let decided: Vec<&str> = steps
+        .iter()
+        .filter(|step| step["section"] == "security")
+        .filter_map(|step| step["records"][0]["type"].as_str().or(step["what"].as_str()))
+        .collect();
+    (told["verdict"]["kind"] == "delivered", decided.join(", then "))
+}
+
 /// Tries every pair and port, and compares.
 fn matrix(bench: &Bench, places: &[Place]) -> (usize, usize) {
+    let router = bench.router().uuid;
     let documents = [held(bench, 1), held(bench, 2)];
     let document = |place: &Place| &documents[usize::from(place.host) - 1];
     let mut probes = Vec::new();
@@ -122,31 +149,36 @@ fn matrix(bench: &Bench, places: &[Place]) -> (usize, usize) {
             probes.extend(all.map(|(protocol, port)| (from, to, protocol, port)));
         }
     }
-    let found: Vec<(String, bool, bool)> = std::thread::scope(|scope| {
+    let found: Vec<(String, [bool; 3])> = std::thread::scope(|scope| {
         let probe = |(from, to, protocol, port): &(&Place, &Place, RuleProtocol, u16)| {
             let packet = FirstPacket {
                 source: IpAddr::V4(from.vm.ip),
                 destination: IpAddr::V4(to.vm.ip),
                 protocol: *protocol,
-                from_port: 40_000,
+                from_port: FROM_PORT,
                 port: *port,
             };
             let leaves = document(from).allows(&from.internal, Direction::Egress, &packet);
             let enters = document(to).allows(&to.internal, Direction::Ingress, &packet);
-            let told = format!("{} to {} {protocol:?} {port}: {leaves:?} {enters:?}", from.vm.name, to.vm.name);
-            (told, leaves.allowed && enters.allowed, from.reaches(bench, to.vm.ip, *protocol, *port))
+            let (arrives, why) = explained(bench, &router, from, to, *protocol, *port);
+            let told = format!(
+                "{} to {} {protocol:?} {port}: {why}; document: {leaves:?} {enters:?}",
+                from.vm.name, to.vm.name
+            );
+            (told, [arrives, leaves.allowed && enters.allowed, from.reaches(bench, to.vm.ip, *protocol, *port)])
         };
         let size = probes.len().div_ceil(8);
         let parts: Vec<_> =
             probes.chunks(size).map(|part| scope.spawn(move || part.iter().map(probe).collect::<Vec<_>>())).collect();
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
     });
-    let wrong: Vec<&(String, bool, bool)> = found.iter().filter(|(_, expected, seen)| expected != seen).collect();
+    let agree = |[explained, document, seen]: [bool; 3]| explained == document && document == seen;
+    let wrong: Vec<&(String, [bool; 3])> = found.iter().filter(|(_, said)| !agree(*said)).collect();
     bench.must(|_| {
-        ensure!(wrong.is_empty(), "said by the document, seen: {wrong:#?}");
+        ensure!(wrong.is_empty(), "explained, said by the document, seen: {wrong:#?}");
         Ok(())
     });
-    (found.iter().filter(|(_, _, seen)| *seen).count(), found.len())
+    (found.iter().filter(|(_, [_, _, seen])| *seen).count(), found.len())
 }
 
 fn group(bench: &Bench, name: &str) -> String {
