@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
 use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal};
 use switchback_events::{
-    AccountEvent, Commit, Envelope, Event, Id, Micros, Position, Recorded, StreamKey, StreamKind, Version,
+    AccountEvent, Commit, Envelope, Event, Id, LoadBalancerEvent, Micros, Position, Recorded, StreamKey, StreamKind,
+    Version,
 };
 use switchback_journal::{Journal, ReadError, Subscription};
 
@@ -264,8 +265,14 @@ fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
             commit.map(|commit| commit.events.clone()).unwrap_or_default()
         }
     };
-    // An account's token has a name of its own.
-    let own = |event: &Event| !matches!(event, Event::Account(AccountEvent::ApiTokenCreated { .. }));
+    // An account's token has a name of its own, and so has what belongs to a load balancer.
+    let own = |event: &Event| match event {
+        Event::Account(event) => !matches!(event, AccountEvent::ApiTokenCreated { .. }),
+        Event::LoadBalancer(event) => {
+            matches!(event, LoadBalancerEvent::Created { .. } | LoadBalancerEvent::Updated { .. })
+        }
+        _ => true,
+    };
     let named = recorded.iter().filter(|recorded| recorded.stream == stream && own(&recorded.event));
     named.filter_map(|event| Some((event.version, event.event.to_json()["name"].as_str()?.to_string()))).collect()
 }

@@ -119,6 +119,7 @@ impl History {
             streams.into_iter().flatten().for_each(|stream| of_stream.entry(stream).or_default().push(record));
         }
         let mut made: BTreeMap<&Record, Position> = BTreeMap::new();
+        let mut names: BTreeMap<&Record, String> = BTreeMap::new();
         let mut versions: BTreeMap<StreamKey, Version> = BTreeMap::new();
         let tags: Vec<Id> = of_stream.keys().map(|stream| stream.id).collect();
         let bears = |head: &EventHead<'_>| of_stream.contains_key(&head.stream);
@@ -126,8 +127,13 @@ impl History {
             .replay(Some(&tags), 0, at, &bears, &mut |event| {
                 if let Some(records) = of_stream.get(&event.stream) {
                     versions.insert(event.stream, event.version);
-                    for record in records.iter().filter(|record| record.made_by(router, &event)) {
-                        made.insert(record, event.position);
+                    for record in records {
+                        if record.made_by(router, &event) {
+                            made.insert(record, event.position);
+                        }
+                        if let Some(name) = record.name_in(&event.event) {
+                            names.insert(record, name.to_string());
+                        }
                     }
                 }
                 ControlFlow::Continue(())
@@ -145,6 +151,9 @@ impl History {
                 continue;
             }
             let key = shown.to_string();
+            if let Some(name) = names.get(record) {
+                shown["name"] = json!(name);
+            }
             if let Some(stream) = record.named_by() {
                 let version = versions.get(&stream).copied().unwrap_or(0);
                 shown["name"] = json!(name_of(self.journal(), stream, version));

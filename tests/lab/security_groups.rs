@@ -115,7 +115,14 @@ const FROM_PORT: u16 = 40_000;
 
 /// What the interface says of a packet: whether it gets there, and what decided. Where that is a rule or a group of a nic,
 /// the event is named that made it so.
-fn explained(bench: &Bench, router: &str, from: &Place, to: &Place, protocol: RuleProtocol, port: u16) -> (bool, String) {
+fn explained(
+    bench: &Bench,
+    router: &str,
+    from: &Place,
+    to: &Place,
+    protocol: RuleProtocol,
+    port: u16,
+) -> (bool, String) {
     let (to, port, from_port) = (to.vm.ip.to_string(), port.to_string(), FROM_PORT.to_string());
     let word = format!("{protocol:?}").to_lowercase();
     let mut asked = vec![("from", from.nic.as_str()), ("dst", &to), ("proto", &word)];

@@ -119,6 +119,72 @@ async fn each_record_that_decides_is_told_with_who_put_it_there_and_when() {
 }
 
 #[actix_rt::test]
+async fn a_listener_and_each_of_its_servers_are_told_with_who_put_them_there() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let services: Vec<&str> = SERVICES.iter().copied().chain(["LoadBalancer"]).collect();
+    let guest = site.guest("guest", &services).await;
+    let (one, two) = (site.vm("one", &guest).await, site.vm("two", &guest).await);
+    let router = uuid(&world.router_of(&guest).await);
+    let vip = world.make("CreateVip", json!({"name": "vip", "l3NetworkUuid": site.public})).await;
+    let lb = uuid(&world.make("CreateLoadBalancer", json!({"name": "lb", "vipUuid": uuid(&vip)})).await);
+    let listener = |name: &str, port: u16, protocol: &str| json!({"loadBalancerUuid": lb, "name": name, "loadBalancerPort": port, "protocol": protocol, "instancePort": 8080});
+    let (ip, lb) = (text(&vip, "ip"), lb.clone());
+    for (name, port, protocol) in [("web", 80, "tcp"), ("names", 53, "udp")] {
+        let made = uuid(&world.make("CreateLoadBalancerListener", listener(name, port, protocol)).await);
+        let group = |vm: &Value| json!({"listenerUuid": made, "vmNicUuids": [uuid(&vm["vmNics"][0])]});
+        let first = world.done("AddVmNicToLoadBalancer", group(&one)).await;
+        let second = world.done("AddVmNicToLoadBalancer", group(&two)).await;
+        let asked =
+            json!({"uuid": router, "proto": protocol, "dport": port, "dst": ip, "src": "198.51.100.7", "from": "eth1"});
+        let said = world.read(EXPLAIN, asked.clone()).await;
+        let told = records(&said, "LoadBalancerListener");
+        assert!(!told.is_empty(), "{said}");
+        for record in told {
+            assert_eq!((&record["uuid"], &record["loadBalancerUuid"]), (&json!(made), &json!(lb)));
+            assert_eq!(
+                (&record["name"], &record["since"]["kind"]),
+                (&json!(name), &json!("load_balancer.ListenerCreated"))
+            );
+            assert_eq!(record["since"]["principal"], "admin");
+        }
+        let candidates = said["candidates"].as_array().unwrap();
+        assert_eq!(candidates.len(), 2, "{said}");
+        for (vm, put) in [(&one, &first), (&two, &second)] {
+            let ip = &vm["vmNics"][0]["ip"];
+            let candidate = candidates.iter().find(|candidate| candidate["ip"] == *ip).unwrap();
+            let server = &records(candidate, "LoadBalancerServer")[0];
+            assert_eq!((&server["uuid"], &server["name"]), (&vm["vmNics"][0]["uuid"], &vm["name"]), "{server}");
+            let since = put.events.iter().find(|event| event.kind == "load_balancer.MembersPut").unwrap().position;
+            assert_eq!(server["since"]["position"], json!(since), "{server}");
+            assert_eq!(candidate["verdict"]["vm"], vm["uuid"], "{candidate}");
+        }
+        // What it was told last counts, and a new name is its name.
+        let changed = world.done("ChangeLoadBalancerListener", json!({"uuid": made, "maxConnection": 7})).await;
+        world.done("UpdateLoadBalancerListener", json!({"uuid": made, "name": "other"})).await;
+        let said = world.read(EXPLAIN, asked.clone()).await;
+        let told = &records(&said, "LoadBalancerListener")[0];
+        let since = (&told["name"], &told["since"]["position"]);
+        assert_eq!(since, (&json!("other"), &json!(changed.events[0].position)), "{told}");
+        // Nobody to hand on to.
+        for vm in [&one, &two] {
+            world.done("StopVmInstance", json!({"uuid": uuid(vm)})).await;
+        }
+        let said = world.read(EXPLAIN, asked).await;
+        assert_eq!((&said["verdict"]["kind"], &said["candidates"]), (&json!("rejected"), &Value::Null), "{said}");
+        for vm in [&one, &two] {
+            world.done("StartVmInstance", json!({"uuid": uuid(vm)})).await;
+        }
+    }
+    // The balancer is called as it is, and not as its last port is.
+    let events = world.read("GetEvents", json!({"resource": lb, "limit": 100})).await;
+    let events = events["events"].as_array().unwrap().iter();
+    let named: Vec<&Value> =
+        events.filter(|event| event["streamType"] == "load_balancer").map(|event| &event["name"]).collect();
+    assert!(named.len() > 4 && named.iter().all(|name| **name == json!("lb")), "{named:?}");
+}
+
+#[actix_rt::test]
 async fn groups_decide_by_their_rules_and_foreign_ones_are_not_named() {
     let scene = Scene::new().await;
     let world = &scene.world;

@@ -43,7 +43,7 @@ impl Rng {
 }
 
 /// What should be seen of a packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Expected {
     /// It gets there.
     Got { place: String, to: SocketAddr, from: SocketAddr, answered: bool },
@@ -51,6 +51,8 @@ pub enum Expected {
     Connects,
     /// The sender is told that it may not.
     Refused,
+    /// The connection is taken, and closed without a word.
+    Closed,
     /// Nobody gets it.
     Nothing,
     /// Nobody here could tell.
@@ -83,6 +85,7 @@ struct Seen {
     got: HashMap<u32, Vec<(String, SocketAddr, SocketAddr)>>,
     answered: HashSet<u32>,
     connected: HashSet<u32>,
+    closed: HashSet<u32>,
     errors: HashMap<u32, i32>,
 }
 
@@ -93,10 +96,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What nobody should get has this long to get there after all else has.
 const SETTLED: Duration = Duration::from_millis(80);
 /// What is sent again has another number, and another port.
-const AGAIN: u32 = 1 << 30;
+const AGAIN: u32 = 1 << 28;
 const AGAIN_PORTS: u16 = 20_000;
 /// `EHOSTUNREACH`: what a sender hears of packets that are refused by rule.
 const REFUSED: i32 = 113;
+/// `ECONNRESET`: a connection that is closed before its maker has looked at it.
+const RESET: i32 = 104;
 const MARK: [u8; 4] = *b"sbxp";
 
 /// The places of the site, with servers in all of them.
@@ -182,27 +187,29 @@ impl Places {
     }
 
     /// Sends one again; answers what was seen, where that is not what was expected.
-    pub fn again(&self, probe: &Probe) -> Option<String> {
+    pub fn again(&self, probe: &Probe, time: u16) -> Option<String> {
         let mut again = probe.clone();
-        again.number += AGAIN;
+        again.number += AGAIN * u32::from(time);
+        let ports = AGAIN_PORTS * time;
         if again.packet.source_port > 0 {
-            again.packet.source_port += AGAIN_PORTS;
+            again.packet.source_port += ports;
         }
         for expected in &mut again.expected {
             if let Expected::Got { from, .. } = expected
                 && from.port() > 0
             {
-                from.set_port(from.port() + AGAIN_PORTS);
+                from.set_port(from.port() + ports);
             }
         }
         let found = self.try_all(std::slice::from_ref(&again)).pop()?;
         let seen = self.seen.lock().unwrap();
         let number = found.number;
         Some(format!(
-            "got {:?}, answered {}, connected {}, error {:?}",
+            "got {:?}, answered {}, connected {}, closed {}, error {:?}",
             seen.got.get(&number),
             seen.answered.contains(&number),
             seen.connected.contains(&number),
+            seen.closed.contains(&number),
             seen.errors.get(&number)
         ))
     }
@@ -257,6 +264,10 @@ impl Seen {
                 !got.is_empty() && all && (!answered || self.answered.contains(&number))
             }
             Expected::Connects => got.is_empty() && self.connected.contains(&number),
+            Expected::Closed => {
+                let closed = self.closed.contains(&number) || self.errors.get(&number) == Some(&RESET);
+                got.is_empty() && closed && !self.answered.contains(&number)
+            }
             Expected::Refused => {
                 let icmp = probe.packet.protocol == PacketProtocol::Icmp;
                 got.is_empty() && (icmp || self.errors.get(&number) == Some(&REFUSED))
@@ -445,5 +456,7 @@ async fn ask_tcp(number: u32, fd: OwnedFd, to: SocketAddr, seen: Shared) {
         && self::number(&line) == Some(number)
     {
         seen.lock().unwrap().answers(number);
+    } else {
+        seen.lock().unwrap().closed.insert(number);
     }
 }

@@ -26,6 +26,19 @@ pub enum Record {
     LoadBalancerListener {
         /// Which one.
         uuid: LoadBalancerListenerId,
+        /// Of this load balancer.
+        load_balancer_uuid: LoadBalancerId,
+    },
+    /// A nic that a port of a load balancer hands on to.
+    LoadBalancerServer {
+        /// The nic.
+        uuid: NicId,
+        /// Of this VM.
+        vm_instance_uuid: VmInstanceId,
+        /// The port.
+        listener_uuid: LoadBalancerListenerId,
+        /// Of this load balancer.
+        load_balancer_uuid: LoadBalancerId,
     },
     /// A rule of a security group.
     SecurityGroupRule {
@@ -81,9 +94,11 @@ impl Record {
             Record::Eip { uuid } => uuid.0,
             Record::PortForwardingRule { uuid } => uuid.0,
             Record::Vip { uuid } => uuid.0,
-            Record::LoadBalancerListener { uuid } => uuid.0,
+            Record::LoadBalancerListener { uuid, .. } => uuid.0,
             Record::SecurityGroupRule { uuid, .. } => uuid.0,
-            Record::VmNicSecurity { uuid, .. } | Record::VmNic { uuid, .. } => uuid.0,
+            Record::VmNicSecurity { uuid, .. }
+            | Record::VmNic { uuid, .. }
+            | Record::LoadBalancerServer { uuid, .. } => uuid.0,
             Record::RouterNic { l3_network_uuid, .. } | Record::NetworkService { l3_network_uuid, .. } => {
                 l3_network_uuid.0
             }
@@ -100,7 +115,9 @@ impl Record {
             Record::SecurityGroupRule { security_group_uuid, .. } => {
                 StreamKey::new(StreamKind::SecurityGroup, security_group_uuid.0)
             }
-            Record::VmNicSecurity { vm_instance_uuid, .. } | Record::VmNic { vm_instance_uuid, .. } => {
+            Record::VmNicSecurity { vm_instance_uuid, .. }
+            | Record::VmNic { vm_instance_uuid, .. }
+            | Record::LoadBalancerServer { vm_instance_uuid, .. } => {
                 StreamKey::new(StreamKind::VmInstance, vm_instance_uuid.0)
             }
             Record::RouterNic { l3_network_uuid, .. } | Record::NetworkService { l3_network_uuid, .. } => {
@@ -108,6 +125,20 @@ impl Record {
             }
             Record::LoadBalancerListener { .. } | Record::Config { .. } => return None,
         })
+    }
+
+    /// The name that an event of its stream gives to a record that has one of its own there.
+    pub fn name_in<'e>(&self, event: &'e Event) -> Option<&'e str> {
+        match (self, event) {
+            (
+                Record::LoadBalancerListener { uuid, .. },
+                Event::LoadBalancer(
+                    LoadBalancerEvent::ListenerCreated { listener, name, .. }
+                    | LoadBalancerEvent::ListenerUpdated { listener, name: Some(name), .. },
+                ),
+            ) if listener == uuid => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether an event of the log made the record what it is; the last such one before a moment put it there.
@@ -124,7 +155,16 @@ impl Record {
                 id == uuid.0 && made
             }
             (Record::Vip { uuid }, Event::Vip(event)) => id == uuid.0 && matches!(event, VipEvent::Created { .. }),
-            (Record::LoadBalancerListener { uuid }, _) => id == uuid.0,
+            (Record::LoadBalancerListener { uuid, load_balancer_uuid }, Event::LoadBalancer(event)) => {
+                id == load_balancer_uuid.0 && shapes_listener(event, *uuid)
+            }
+            (
+                Record::LoadBalancerServer { uuid, listener_uuid, load_balancer_uuid, .. },
+                Event::LoadBalancer(LoadBalancerEvent::MembersPut { listener, members, .. }),
+            ) => {
+                let of_listener = listener.is_none_or(|own| own == *listener_uuid);
+                id == load_balancer_uuid.0 && of_listener && members.iter().any(|member| member.to.nic == *uuid)
+            }
             (Record::SecurityGroupRule { uuid, security_group_uuid }, Event::SecurityGroup(event)) => {
                 let has = |rules: &[SecurityGroupRule]| rules.iter().any(|rule| rule.rule == *uuid);
                 id == security_group_uuid.0
@@ -172,16 +212,30 @@ impl Record {
         }
     }
 
-    /// The stream that its events are in. Of a listener none is known.
+    /// The stream that its events are in.
     pub fn stream(&self, router: RouterId) -> Option<StreamKey> {
         Some(match self {
             Record::RouterNic { .. } => StreamKey::new(StreamKind::Router, router.0),
+            Record::LoadBalancerListener { load_balancer_uuid, .. }
+            | Record::LoadBalancerServer { load_balancer_uuid, .. } => {
+                StreamKey::new(StreamKind::LoadBalancer, load_balancer_uuid.0)
+            }
             Record::Config { vm_instance_uuid: Some(vm), .. } => StreamKey::new(StreamKind::ResourceConfig, vm.0),
             Record::Config { vm_instance_uuid: None, .. } => {
                 StreamKey::new(StreamKind::GlobalConfig, global_config_id())
             }
             other => return other.named_by(),
         })
+    }
+}
+
+/// Whether an event says what a listener does, or what it shows.
+fn shapes_listener(event: &LoadBalancerEvent, of: LoadBalancerListenerId) -> bool {
+    match event {
+        LoadBalancerEvent::ListenerCreated { listener, .. }
+        | LoadBalancerEvent::ListenerChanged { listener, .. }
+        | LoadBalancerEvent::CertificateAdded { listener, .. } => *listener == of,
+        _ => false,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Where packets get another destination or another source: metadata, EIPs, forwarded ports, load balancers, source NAT.
 
-use super::{Candidate, End, Packet, PacketProtocol, Record, Verdict, scene::Route, walk::Walk};
+use super::{Candidate, End, Packet, PacketProtocol, Place, Record, Step, Verdict, scene::Route, walk::Walk};
 use crate::{
-    Access, BalancerAlgorithm, Eip, ListenerConfig, ListenerProtocol, METADATA_IP, METADATA_PORT, PortForwardingRule,
-    Protocol, RouterNic,
+    Access, BackendServer, BalancerAlgorithm, Eip, ListenerConfig, ListenerProtocol, METADATA_IP, METADATA_PORT,
+    PortForwardingRule, Protocol, RouterNic,
 };
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use switchback_events::{NetworkServiceType, Nic};
 
 /// By what a packet got another destination.
@@ -88,10 +88,10 @@ impl<'a> Walk<'a> {
             return None;
         }
         let listener = self.listener(true)?;
-        let record = Record::LoadBalancerListener { uuid: listener.listener };
+        let record = of_listener(listener);
         let from = self.packet.source;
         let why = match &listener.access {
-            Some(access) if !admits(access, from) => format!("its access list refuses {from}"),
+            Some(access) if !admits(access, from) => keeps_out(access, from),
             _ if servers(listener, self.packet.destination).next().is_none() => {
                 "none of its servers takes it".to_string()
             }
@@ -122,9 +122,10 @@ impl<'a> Walk<'a> {
             let mut next = self.clone();
             (next.packet.destination, next.packet.destination_port) = (server.ip, server.port);
             next.translated = Some(Translated::Listener(listener));
-            let record = Record::LoadBalancerListener { uuid: listener.listener };
+            let record = of_listener(listener);
             next.chain("prerouting", "loadBalancer", "balanced_in", what.clone(), vec![record]);
             let before = next.steps.len();
+            next.steps.push(next.serves(listener, server, None));
             let verdict = go_on(&mut next);
             candidates.push(Candidate {
                 ip: server.ip,
@@ -138,6 +139,37 @@ impl<'a> Walk<'a> {
         let Some((next, verdict)) = first else { return go_on(self) };
         *self = Walk { candidates, ..next };
         verdict
+    }
+
+    /// That a server is one, and who made it so.
+    pub(super) fn serves(&self, listener: &ListenerConfig, server: &BackendServer, when: Option<String>) -> Step {
+        let end = match self.scene.route(server.ip) {
+            Route::Out(nic, _) => self.scene.end_with(nic.l3_network, server.ip),
+            _ => None,
+        };
+        let record = |end: &End| Record::LoadBalancerServer {
+            uuid: end.nic,
+            vm_instance_uuid: end.vm,
+            listener_uuid: listener.listener,
+            load_balancer_uuid: listener.load_balancer,
+        };
+        let at = SocketAddr::new(server.ip, server.port);
+        let mut what = match listener.algorithm {
+            BalancerAlgorithm::WeightRoundRobin => format!("{at} is a server, with a share of {}", server.weight),
+            _ => format!("{at} is a server"),
+        };
+        if let Some(when) = when {
+            what = format!("{what} {when}");
+        }
+        Step {
+            place: Place::Router,
+            hook: "server",
+            section: "loadBalancer",
+            chain: None,
+            what,
+            records: end.map(record).into_iter().collect(),
+            packet: self.packet,
+        }
     }
 
     /// Translates the source.
@@ -228,7 +260,7 @@ impl<'a> Walk<'a> {
             && let Some(own) = out.address(self.is_v4())
         {
             let what = format!("it goes back to where it came from, with the router's address {own}");
-            let record = Record::LoadBalancerListener { uuid: listener.listener };
+            let record = of_listener(listener);
             self.source(own, "loadBalancer", "balanced_back", what, record);
         }
     }
@@ -278,14 +310,28 @@ pub(super) fn admits(access: &Access, from: IpAddr) -> bool {
     access.sources.iter().any(|source| source.contains(&from)) == access.allow
 }
 
-/// The servers that may be next.
-pub(super) fn servers(listener: &ListenerConfig, to: IpAddr) -> impl Iterator<Item = &crate::BackendServer> {
+/// Why a source is not admitted.
+pub(super) fn keeps_out(access: &Access, from: IpAddr) -> String {
+    match access.sources.iter().find(|source| source.contains(&from)) {
+        Some(source) => format!("its access list refuses {source}, which {from} is in"),
+        None => format!("its access list lets others in only, not {from}"),
+    }
+}
+
+/// The servers of a listener that may be next.
+pub(super) fn servers(listener: &ListenerConfig, to: IpAddr) -> impl Iterator<Item = &BackendServer> {
+    servers_of(listener, &listener.servers, to)
+}
+
+/// Those of a list that it hands on to.
+pub(super) fn servers_of<'a>(
+    listener: &ListenerConfig,
+    list: &'a [BackendServer],
+    to: IpAddr,
+) -> impl Iterator<Item = &'a BackendServer> {
     let weighs = listener.algorithm == BalancerAlgorithm::WeightRoundRobin;
     let of_udp = listener.protocol == ListenerProtocol::Udp;
-    listener
-        .servers
-        .iter()
-        .filter(move |server| (!weighs || server.weight > 0) && (!of_udp || server.ip.is_ipv4() == to.is_ipv4()))
+    list.iter().filter(move |server| (!weighs || server.weight > 0) && (!of_udp || server.ip.is_ipv4() == to.is_ipv4()))
 }
 
 pub(super) fn section_of(by: Translated<'_>) -> &'static str {
@@ -302,8 +348,12 @@ pub(super) fn records_of(by: Translated<'_>) -> Vec<Record> {
         Translated::Metadata => vec![],
         Translated::Eip(eip) => vec![Record::Eip { uuid: eip.eip }],
         Translated::Rule(rule) => vec![Record::PortForwardingRule { uuid: rule.rule }],
-        Translated::Listener(listener) => vec![Record::LoadBalancerListener { uuid: listener.listener }],
+        Translated::Listener(listener) => vec![of_listener(listener)],
     }
+}
+
+pub(super) fn of_listener(listener: &ListenerConfig) -> Record {
+    Record::LoadBalancerListener { uuid: listener.listener, load_balancer_uuid: listener.load_balancer }
 }
 
 pub(super) fn of_nic(nic: &RouterNic) -> Record {

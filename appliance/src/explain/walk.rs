@@ -5,9 +5,14 @@ use super::{
     Answer, Beginning, Candidate, End, Explanation, Packet, PacketProtocol, Place, Record, Scene, Service, Step,
     Verdict,
     scene::Route,
-    translate::{Translated, admits, of_end, of_nic, of_service, opened_by, records_of, section_of, servers},
+    translate::{
+        Translated, admits, keeps_out, of_end, of_listener, of_nic, of_service, opened_by, records_of, section_of,
+        servers, servers_of,
+    },
 };
-use crate::{CLEAN_TRAFFIC, Decided, FirstPacket, METADATA_PORT, Protocol, RouterNic};
+use crate::{
+    CLEAN_TRAFFIC, Decided, FirstPacket, ListenerConfig, ListenerProtocol, METADATA_PORT, Protocol, RouterNic, ToHttps,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::{Direction, NetworkServiceType, Nic, RuleProtocol};
 
@@ -340,7 +345,7 @@ impl<'a> Walk<'a> {
             && let Some(listener) = self.listener(false)
         {
             let what = format!("a load balancer listens on TCP port {port}");
-            let record = Record::LoadBalancerListener { uuid: listener.listener };
+            let record = of_listener(listener);
             self.chain("input", "loadBalancer", "input", what, vec![record]);
             return self.answers(Some(nic));
         }
@@ -357,23 +362,7 @@ impl<'a> Walk<'a> {
         let on = |interface: &String| nic.is_some_and(|nic| nic.name == *interface);
         let (tcp, udp) = (protocol == PacketProtocol::Tcp, protocol == PacketProtocol::Udp);
         if tcp && let Some(listener) = self.listener(false) {
-            let record = vec![Record::LoadBalancerListener { uuid: listener.listener }];
-            if let Some(access) = listener.access.as_ref().filter(|access| !admits(access, source)) {
-                let only = if access.allow { "lets others in only" } else { "keeps it out" };
-                let what = format!("the load balancer closes the connection: its access list {only}, not {source}");
-                self.step(Place::Router, "haproxy", "loadBalancer", what, record);
-                return Verdict::Rejected;
-            }
-            let all: Vec<_> = servers(listener, destination).map(|server| (server.ip, server.port)).collect();
-            let what = format!("the load balancer takes the connection, and makes one to one of {} servers", all.len());
-            self.step(Place::Router, "haproxy", "loadBalancer", what, record);
-            for (ip, port) in all {
-                let Some(source) = self.scene.source_for(ip) else { continue };
-                let asks = Packet { source, destination: ip, destination_port: port, ..self.packet };
-                let Explanation { verdict, ends, steps, .. } = explain(self.scene, &Beginning::Router, asks);
-                self.candidates.push(Candidate { ip, port, verdict, packet: ends, steps });
-            }
-            return Verdict::Answered { service: Service::LoadBalancer };
+            return self.balances(listener);
         }
         let guest = nic.filter(|nic| nic.is(Nic::GUEST));
         let (service, section, what, records) = if protocol == PacketProtocol::Icmp {
@@ -416,6 +405,52 @@ impl<'a> Walk<'a> {
         Verdict::Answered { service }
     }
 
+    /// What haproxy does with a connection. To its servers go connections of its own.
+    fn balances(&mut self, listener: &ListenerConfig) -> Verdict {
+        let Packet { destination, source, .. } = self.packet;
+        let record = || vec![of_listener(listener)];
+        let mut says = |what: String| self.step(Place::Router, "haproxy", "loadBalancer", what, record());
+        if let Some(access) = listener.access.as_ref().filter(|access| !admits(access, source)) {
+            says(format!("the load balancer closes the connection: {}", keeps_out(access, source)));
+            return Verdict::Rejected;
+        }
+        let answered = Verdict::Answered { service: Service::LoadBalancer };
+        if let Some(ToHttps { port, status }) = listener.http.to_https {
+            says(format!("the load balancer sends whoever asks on to https at port {port}, with status {status}"));
+            return answered;
+        }
+        let own = servers(listener, destination).map(|server| (None, server));
+        let redirected = listener.redirects.iter().flat_map(|redirect| {
+            let of = servers_of(listener, &redirect.servers, destination);
+            of.map(move |server| (Some(redirect), server))
+        });
+        let all: Vec<_> = own.chain(redirected).collect();
+        let http = matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Https);
+        says(match all.len() {
+            0 if http => "the load balancer has no server to hand on to: it answers with status 503".to_string(),
+            0 => "the load balancer has no server to hand on to: it closes the connection".to_string(),
+            one => format!("the load balancer takes the connection, and makes one to one of {one} servers"),
+        });
+        if all.is_empty() && !http {
+            return Verdict::Rejected;
+        }
+        for (redirect, server) in all {
+            let (ip, port) = (server.ip, server.port);
+            let Some(source) = self.scene.source_for(ip) else { continue };
+            let asks = Packet { source, destination: ip, destination_port: port, ..self.packet };
+            let Explanation { verdict, ends, steps: after, .. } = explain(self.scene, &Beginning::Router, asks);
+            let when = redirect.map(|redirect| {
+                let host = redirect.host.as_ref().map(|host| format!(" for {host}")).unwrap_or_default();
+                let path = redirect.path.as_ref().map(|path| format!(" below {path}")).unwrap_or_default();
+                format!("of requests{host}{path}")
+            });
+            let mut steps = vec![self.serves(listener, server, when)];
+            steps.extend(after);
+            self.candidates.push(Candidate { ip, port, verdict, packet: ends, steps });
+        }
+        answered
+    }
+
     /// The name server listens at the addresses of its interfaces, and at no others.
     fn names_are_told_at(&self, ip: IpAddr) -> bool {
         let interfaces = &self.scene.sections.dns.interfaces;
@@ -437,7 +472,7 @@ impl<'a> Walk<'a> {
         }
         let passage = format!("{} to {}", nic.name, out.name);
         if let Some(Translated::Listener(listener)) = self.translated {
-            let record = Record::LoadBalancerListener { uuid: listener.listener };
+            let record = of_listener(listener);
             let what = "what a load balancer sends on may pass".to_string();
             self.chain("forward", "loadBalancer", "forward", what, vec![record]);
         } else if sections.firewall.forward.iter().any(|rule| rule.from == nic.name && rule.to == out.name) {
