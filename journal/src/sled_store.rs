@@ -369,8 +369,12 @@ fn copy_of(dir: &Path) -> std::io::Result<Copy> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let copy = Copy(std::env::temp_dir().join(format!("switchback-at-rest-{}-{number}", std::process::id())));
     std::fs::create_dir_all(copy.0.join("blobs"))?;
-    if File::open(dir.join("db"))?.try_lock_shared().is_err() {
-        return Err(std::io::Error::other("another process has it open"));
+    let (database, deadline) = (File::open(dir.join("db"))?, Instant::now() + CLOSING);
+    while database.try_lock_shared().is_err() {
+        if Instant::now() >= deadline {
+            return Err(std::io::Error::other("another process has it open"));
+        }
+        std::thread::sleep(CLOSING_POLL);
     }
     for folder in ["", "blobs"] {
         let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { continue };
@@ -388,6 +392,8 @@ fn copy_of(dir: &Path) -> std::io::Result<Copy> {
 
 /// How long a database that was just closed may still hold its lock: sled's last thread lets go of it by and by.
 const CLOSING: Duration = Duration::from_secs(3);
+/// How often it is tried meanwhile.
+const CLOSING_POLL: Duration = Duration::from_millis(10);
 
 /// sled can panic on files that it did not write; that, too, is only a store that cannot be opened.
 fn open_sled(dir: &Path) -> Result<sled::Db, String> {
@@ -405,7 +411,7 @@ fn open_sled(dir: &Path) -> Result<sled::Db, String> {
         if !why.contains("could not acquire lock") || Instant::now() >= deadline {
             return Err(why);
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(CLOSING_POLL);
     }
 }
 
