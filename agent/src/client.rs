@@ -221,7 +221,7 @@ fn thin(push: &Push, known: &BTreeMap<String, String>) -> Push {
     let mut thin = push.clone();
     for (name, section) in &mut thin.sections {
         if known.get(name) == Some(&section.digest) {
-            section.body = None;
+            (section.body, section.changes) = (None, None);
         }
     }
     thin
@@ -231,8 +231,9 @@ fn thin(push: &Push, known: &BTreeMap<String, String>) -> Push {
 impl Agents for AgentClient {
     async fn put_config(&self, agent: AgentAt, push: Push) -> Result<ApplyReport, AgentProblem> {
         let known = self.known.lock().remove(&agent.address).unwrap_or_default();
-        let mut answer = self.push(agent, "/v1/config", &thin(&push, &known)).await;
-        if answer.as_ref().is_err_and(|found| found.code == AgentProblemCode::MissingSection) {
+        let thin = thin(&push, &known);
+        let mut answer = self.push(agent, "/v1/config", &thin).await;
+        if thin != push && answer.as_ref().is_err_and(|found| found.code == AgentProblemCode::MissingSection) {
             answer = self.push(agent, "/v1/config", &push).await;
         }
         if answer.is_ok() {

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, HostConfig, HostSections, LoadBalancerConfig, MetadataConfig, Push, QosConfig,
-    RouterConfig, SectionPush, Sections, digest,
+    RouterConfig, SectionPush, Sections, changes::Listed, digest,
 };
 use switchback_events::{Id, Position};
 
@@ -35,20 +35,31 @@ pub fn admit(push: &Push, own: Id, revision: Position, epoch: u64) -> Result<(),
 }
 
 /// The sections of a router's document: those that came, and those held where none came. A section that travels only
-/// where there is something in it is empty where it does not come.
-pub fn router_sections(mut push: Push, held: &Sections) -> Result<Sections, AgentProblem> {
+/// where there is something in it is empty where it does not come. `digests` are those of what is held.
+pub fn router_sections(
+    mut push: Push,
+    held: &Sections,
+    digests: &BTreeMap<String, String>,
+) -> Result<Sections, AgentProblem> {
+    let digests = Some(digests);
     let sections = Sections {
-        interfaces: take(&mut push, "interfaces", &held.interfaces)?,
-        dhcp: take(&mut push, "dhcp", &held.dhcp)?,
-        dns: take(&mut push, "dns", &held.dns)?,
-        snat: take(&mut push, "snat", &held.snat)?,
-        firewall: take(&mut push, "firewall", &held.firewall)?,
-        vips: take_or_empty(&mut push, "vips", &held.vips)?,
-        eips: take_or_empty(&mut push, "eips", &held.eips)?,
-        port_forwarding: take_or_empty(&mut push, "portForwarding", &held.port_forwarding)?,
-        qos: take_or_empty(&mut push, QosConfig::SECTION, &held.qos)?,
-        metadata: take_or_empty(&mut push, MetadataConfig::SECTION, &held.metadata)?,
-        load_balancer: take_or_empty(&mut push, LoadBalancerConfig::SECTION, &held.load_balancer)?,
+        interfaces: take(&mut push, "interfaces", &held.interfaces, digests)?,
+        dhcp: take_items(&mut push, "dhcp", &held.dhcp, digests)?,
+        dns: take_items(&mut push, "dns", &held.dns, digests)?,
+        snat: take(&mut push, "snat", &held.snat, digests)?,
+        firewall: take(&mut push, "firewall", &held.firewall, digests)?,
+        vips: or_empty(&mut push, "vips", |push, name| take_items(push, name, &held.vips, digests))?,
+        eips: or_empty(&mut push, "eips", |push, name| take_items(push, name, &held.eips, digests))?,
+        port_forwarding: or_empty(&mut push, "portForwarding", |push, name| {
+            take_items(push, name, &held.port_forwarding, digests)
+        })?,
+        qos: or_empty(&mut push, QosConfig::SECTION, |push, name| take(push, name, &held.qos, digests))?,
+        metadata: or_empty(&mut push, MetadataConfig::SECTION, |push, name| {
+            take_items(push, name, &held.metadata, digests)
+        })?,
+        load_balancer: or_empty(&mut push, LoadBalancerConfig::SECTION, |push, name| {
+            take(push, name, &held.load_balancer, digests)
+        })?,
     };
     nothing_left(&push)?;
     Ok(sections)
@@ -57,23 +68,32 @@ pub fn router_sections(mut push: Push, held: &Sections) -> Result<Sections, Agen
 /// The same for a host's document.
 pub fn host_sections(mut push: Push, held: &HostSections) -> Result<HostSections, AgentProblem> {
     let sections = HostSections {
-        bridges: take(&mut push, "bridges", &held.bridges)?,
-        appliances: take(&mut push, "appliances", &held.appliances)?,
-        vms: take(&mut push, "vms", &held.vms)?,
-        security: take(&mut push, "security", &held.security)?,
+        bridges: take(&mut push, "bridges", &held.bridges, None)?,
+        appliances: take(&mut push, "appliances", &held.appliances, None)?,
+        vms: take(&mut push, "vms", &held.vms, None)?,
+        security: take(&mut push, "security", &held.security, None)?,
     };
     nothing_left(&push)?;
     Ok(sections)
 }
 
-fn take<T: Serialize + DeserializeOwned + Clone>(push: &mut Push, name: &str, held: &T) -> Result<T, AgentProblem> {
+/// One section. Where the digests of what is held are not known, they are made.
+fn take<T: Serialize + DeserializeOwned + Clone>(
+    push: &mut Push,
+    name: &str,
+    held: &T,
+    digests: Option<&BTreeMap<String, String>>,
+) -> Result<T, AgentProblem> {
     let Some(sent) = push.sections.remove(name) else { return Ok(held.clone()) };
+    if sent.changes.is_some() {
+        return Err(invalid(name, "it has no items that could change"));
+    }
     let Some(body) = sent.body else {
-        if digest(held) == sent.digest {
-            return Ok(held.clone());
-        }
-        let detail = format!("section {name} came without body, and the one held has another digest");
-        return Err(AgentProblem { code: AgentProblemCode::MissingSection, section: Some(name.to_string()), detail });
+        let same = match digests {
+            Some(digests) => digests.get(name) == Some(&sent.digest),
+            None => digest(held) == sent.digest,
+        };
+        return if same { Ok(held.clone()) } else { Err(missing(name, "came without body")) };
     };
     let section: T = serde_json::from_value(body).map_err(|error| invalid(name, error.to_string()))?;
     if digest(&section) != sent.digest {
@@ -82,11 +102,39 @@ fn take<T: Serialize + DeserializeOwned + Clone>(push: &mut Push, name: &str, he
     Ok(section)
 }
 
-fn take_or_empty<T>(push: &mut Push, name: &str, held: &T) -> Result<T, AgentProblem>
-where
-    T: Serialize + DeserializeOwned + Clone + Default,
-{
-    if push.sections.contains_key(name) { take(push, name, held) } else { Ok(T::default()) }
+/// The same of a section with items, which may come as changes to the one held.
+fn take_items<T: Listed + Clone>(
+    push: &mut Push,
+    name: &str,
+    held: &T,
+    digests: Option<&BTreeMap<String, String>>,
+) -> Result<T, AgentProblem> {
+    let sent = push.sections.get_mut(name);
+    let Some((changes, wanted)) = sent.and_then(|sent| Some((sent.changes.take()?, sent.digest.clone()))) else {
+        return take(push, name, held, digests);
+    };
+    push.sections.remove(name);
+    if digests.and_then(|digests| digests.get(name)) != Some(&changes.from) {
+        return Err(missing(name, "came as changes to another one"));
+    }
+    let section = changes.apply(held).map_err(|detail| invalid(name, detail))?;
+    if digest(&section) != wanted {
+        return Err(missing(name, "came as changes that lead elsewhere"));
+    }
+    Ok(section)
+}
+
+fn or_empty<T: Default>(
+    push: &mut Push,
+    name: &str,
+    take: impl FnOnce(&mut Push, &str) -> Result<T, AgentProblem>,
+) -> Result<T, AgentProblem> {
+    if push.sections.contains_key(name) { take(push, name) } else { Ok(T::default()) }
+}
+
+fn missing(name: &str, how: &str) -> AgentProblem {
+    let detail = format!("section {name} {how}, and the one held has another digest: it is wanted whole");
+    AgentProblem { code: AgentProblemCode::MissingSection, section: Some(name.to_string()), detail }
 }
 
 fn nothing_left(push: &Push) -> Result<(), AgentProblem> {
@@ -105,17 +153,13 @@ pub fn push_of_router(config: &RouterConfig, epoch: u64) -> Push {
 pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
     let sections = &config.sections;
     let parts = [
-        ("bridges", part(&sections.bridges)),
-        ("appliances", part(&sections.appliances)),
-        ("vms", part(&sections.vms)),
-        ("security", part(&sections.security)),
+        ("bridges", SectionPush::whole(&sections.bridges)),
+        ("appliances", SectionPush::whole(&sections.appliances)),
+        ("vms", SectionPush::whole(&sections.vms)),
+        ("security", SectionPush::whole(&sections.security)),
     ];
     let parts = parts.map(|(name, part)| (name.to_string(), part)).into();
     push(config.host.into(), config.revision, epoch, parts)
-}
-
-fn part<T: Serialize>(section: &T) -> SectionPush {
-    SectionPush { digest: digest(section), body: serde_json::to_value(section).ok() }
 }
 
 fn push(id: Id, revision: Position, epoch: u64, sections: BTreeMap<String, SectionPush>) -> Push {

@@ -10,41 +10,39 @@
 //! **Invariant:** at no instant is the firewall open: the table is in place before the first address and before
 //! packets are passed on, and whatever changes it is one transaction.
 
+mod asked;
+mod items;
+pub(crate) mod last_good;
+
 use crate::{
-    bootstrap::Started,
-    check,
-    document::{self, problem},
-    kernel::{Kernel, KernelError, ProcessId},
+    check, document,
+    kernel::{Kernel, KernelError},
     services::{
         dnsmasq, eip, haproxy,
         interfaces::{self, FORWARDING, FORWARDING6},
-        load_balancer, metadata, nftables, port_forwarding,
+        metadata, nftables, port_forwarding,
         translations::Translations,
         udp_balancer::{self, Unwell},
         vip, vip_qos,
     },
     version::Build,
 };
+use last_good::LastGood;
+pub(crate) use last_good::{CHANGES, LAST_GOOD};
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, ApplyReport, Drift, DriftItem, Health, Held, ListenerConfig, ListenerCounters,
-    ListenerProtocol, LoadBalancerConfig, MetadataConfig, Observed, Push, QosConfig, SectionReport, Sections,
-    ServiceCounters, ServiceHealth, Traffic, digest,
+    AgentProblem, AgentProblemCode, ApplyReport, LoadBalancerConfig, MetadataConfig, Push, QosConfig, SectionPush,
+    SectionReport, Sections, digest,
 };
-use switchback_events::{Position, RouterId};
+use switchback_events::RouterId;
 
-pub(crate) const LAST_GOOD: &str = "last-good.json";
-/// What changes while it is asked is asked again so many times.
-const ASKED_AGAIN: usize = 2;
 /// Since when its table counts.
 const COUNTING: &str = "counting-since";
 /// The highest epoch seen, also where its document could not be applied.
@@ -67,18 +65,6 @@ pub struct RouterSettings {
 pub(crate) const DNSMASQ: &str = "dnsmasq";
 pub(crate) const HAPROXY: &str = "haproxy";
 
-/// A document in force, as it is kept on disk.
-#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LastGood {
-    revision: Position,
-    epoch: u64,
-    sections: Sections,
-    /// Those of the sections.
-    #[serde(skip)]
-    digests: BTreeMap<String, String>,
-}
-
 /// The engine behind a router's agent.
 pub struct RouterEngine {
     kernel: Arc<dyn Kernel>,
@@ -93,7 +79,9 @@ pub struct RouterEngine {
 #[derive(Default)]
 struct State {
     /// In force; `None` before the first document.
-    good: Option<LastGood>,
+    good: Option<Arc<LastGood>>,
+    /// So many changes are kept beside it. At first nobody knows: then it is written anew.
+    changes: u32,
     epoch: u64,
     applied: Applied,
     dnsmasq_dead_since: Option<Instant>,
@@ -118,6 +106,7 @@ struct Applied {
 }
 
 /// All that has to change for a configuration.
+#[derive(Default)]
 struct Plan {
     interfaces: interfaces::InterfacesPlan,
     table: nftables::TablePlan,
@@ -153,24 +142,14 @@ fn in_section(section: &'static str) -> impl Fn(KernelError) -> Failure {
 impl RouterEngine {
     /// An engine that has the last good document of its state directory, but has not applied it yet.
     pub fn open(kernel: Arc<dyn Kernel>, settings: RouterSettings, build: Arc<Build>) -> Result<Self, KernelError> {
-        let text = kernel.read(&settings.state_dir.join(LAST_GOOD))?;
-        let mut good: Option<LastGood> = match text {
-            // One of an earlier agent may have another form: the server sends a whole one anyhow.
-            Some(text) => serde_json::from_str(&text)
-                .inspect_err(|error| tracing::warn!(%error, "the last good configuration cannot be read"))
-                .ok(),
-            None => None,
-        };
-        if let Some(good) = &mut good {
-            good.digests = good.sections.digests();
-        }
+        let good = last_good::read(kernel.as_ref(), &settings.state_dir)?.map(Arc::new);
         let seen = kernel.read(&settings.state_dir.join(EPOCH))?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let epoch = good.as_ref().map_or(0, |good| good.epoch).max(seen);
         let table = format!("vr_{}", settings.router.0.tail());
         // It may still run, and serve.
         let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join(HAPROXY))?;
         let applied = Applied { haproxy, ..Applied::default() };
-        let state = Mutex::new(State { good, epoch, applied, ..State::default() });
+        let state = Mutex::new(State { good, changes: last_good::CHANGES_MAX, epoch, applied, ..State::default() });
         Ok(Self { kernel, settings, build, table, checks: Arc::default(), state, told: RwLock::default() })
     }
 
@@ -198,14 +177,17 @@ impl RouterEngine {
     /// Applies a document, or says what applying it would do.
     pub fn put(&self, push: Push, dry_run: bool) -> Result<ApplyReport, AgentProblem> {
         let started = Instant::now();
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         let nothing = LastGood::default();
-        let held = state.good.as_ref().unwrap_or(&nothing);
+        let held = state.good.as_deref().unwrap_or(&nothing);
         document::admit(&push, self.settings.router.into(), held.revision, state.epoch)?;
         let (revision, epoch) = (push.revision, push.epoch);
+        // What came as changes is kept as changes.
+        let whole = |section: &SectionPush| section.body.is_some();
+        let changes = (!push.sections.values().any(whole) && !dry_run).then(|| push.clone());
         let mut digests = held.digests.clone();
         digests.extend(push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())));
-        let sections = document::router_sections(push, &held.sections)?;
+        let sections = document::router_sections(push, &held.sections, &held.digests)?;
         let digests = sections.digests_from(&digests);
         check::router(&sections)?;
         if haproxy::missing(self.kernel.as_ref(), &self.balancer(), &sections.load_balancer) {
@@ -222,9 +204,15 @@ impl RouterEngine {
             state.epoch = epoch;
         }
         let good = LastGood { revision, epoch, sections, digests };
-        let applied = self.apply(&mut state.applied, &good.sections, Removals::Last).and_then(|plan| {
-            if state.good.as_ref() != Some(&good) {
-                self.persist(&good)?;
+        let few = state.good.as_deref().filter(|_| changes.is_some() && state.changes < last_good::CHANGES_MAX);
+        let few = few.and_then(|held| self.apply_items(&mut state.applied, held, &good));
+        let applied = match few {
+            Some(plan) => Ok(plan),
+            None => self.apply(&mut state.applied, &good.sections, Removals::Last),
+        };
+        let applied = applied.and_then(|plan| {
+            if state.good.as_deref() != Some(&good) {
+                self.persist(state, &good, changes.as_ref())?;
             }
             Ok(plan)
         });
@@ -232,12 +220,12 @@ impl RouterEngine {
         match applied {
             Ok(plan) => {
                 let report = report(&good, &plan, started);
-                state.good = Some(good);
+                state.good = Some(Arc::new(good));
                 Ok(report)
             }
             Err(failure) => {
                 tracing::warn!(section = failure.section, detail = failure.detail, revision, "apply failed");
-                let rolled_back = self.roll_back(&mut state);
+                let rolled_back = self.roll_back(state);
                 Err(failed(failure, rolled_back.err()))
             }
         }
@@ -417,230 +405,21 @@ impl RouterEngine {
         self.kernel.write(&path, epoch.to_string().as_bytes(), 0o600).map_err(in_section("interfaces"))
     }
 
-    fn persist(&self, good: &LastGood) -> Result<(), Failure> {
-        let failed = in_section("interfaces");
-        let text = serde_json::to_vec(good)
-            .map_err(|error| failed(KernelError::new("write the last good configuration", error)))?;
-        self.kernel.write(&self.settings.state_dir.join(LAST_GOOD), &text, 0o600).map_err(failed)
-    }
-
-    /// What is held.
-    pub fn held(&self) -> Held {
-        let state = self.state.lock();
-        let good = state.good.clone().unwrap_or_default();
-        let digests = good.digests;
-        let sections = serde_json::to_value(&good.sections).unwrap_or_default();
-        Held { revision: good.revision, epoch: state.epoch, digests, sections }
-    }
-
-    /// How it came up, to be said before anybody asks.
-    pub fn found(&self) -> Started {
-        let (health, _) = self.ask_services();
-        let unwell = health.services.into_iter().filter(|(_, service)| !service.healthy);
-        let unwell = unwell.map(|(name, service)| format!("{name}: {}", service.detail)).collect();
-        Started { revision: health.revision, unwell }
-    }
-
-    /// Whether the services answer, and for what is in force. dnsmasq is asked without holding up changes: those ask again.
-    pub fn health(&self) -> Health {
-        let mut asked = self.ask_services();
-        for _ in 0..ASKED_AGAIN {
-            if asked.0.healthy || self.state.lock().applied.times == asked.1 {
-                break;
+    fn persist(&self, state: &mut State, good: &LastGood, changes: Option<&Push>) -> Result<(), Failure> {
+        let (kernel, directory, failed) = (self.kernel.as_ref(), &self.settings.state_dir, in_section("interfaces"));
+        match changes.filter(|_| state.good.is_some() && state.changes < last_good::CHANGES_MAX) {
+            Some(changes) => {
+                // One that may be cut off is the last.
+                state.changes += last_good::CHANGES_MAX;
+                last_good::add(kernel, directory, changes).map_err(failed)?;
+                state.changes -= last_good::CHANGES_MAX - 1;
             }
-            asked = self.ask_services();
-        }
-        asked.0
-    }
-
-    /// How the services are, and after how many changes.
-    fn ask_services(&self) -> (Health, u64) {
-        let state = self.state.lock();
-        let mut services = BTreeMap::new();
-        let mut probes = Vec::new();
-        if let Some(good) = &state.good {
-            probes = dnsmasq::probes(&good.sections);
-            if let Some(wanted) = haproxy::render(&good.sections.load_balancer, &self.balancer()) {
-                services.insert("haproxy".to_string(), self.haproxy_health(&state.applied, &wanted));
+            None => {
+                last_good::write(kernel, directory, good).map_err(failed)?;
+                state.changes = 0;
             }
-            if !good.sections.qos.is_empty() {
-                services.insert(QosConfig::SECTION.to_string(), self.qos_health(&state.applied, &good.sections));
-            }
-            services.insert("nftables".to_string(), self.table_health(&state.applied));
         }
-        let (revision, epoch) = (state.good.as_ref().map_or(0, |good| good.revision), state.epoch);
-        let served = state.applied.dnsmasq.as_ref().map(|running| (running.process, running.serves.canary));
-        let times = state.applied.times;
-        drop(state);
-        if !probes.is_empty() {
-            services.insert("dnsmasq".to_string(), self.dnsmasq_health(served, &probes));
-        }
-        let health = Health {
-            id: self.settings.router.into(),
-            role: "router".to_string(),
-            agent_digest: self.build.digest().to_string(),
-            agent_version: self.build.version.to_string(),
-            boot_id: self.build.boot_id.clone(),
-            revision,
-            epoch,
-            healthy: services.values().all(|service: &ServiceHealth| service.healthy),
-            services,
-            capabilities: BTreeMap::new(),
-        };
-        (health, times)
-    }
-
-    fn dnsmasq_health(&self, served: Option<(ProcessId, Ipv6Addr)>, probes: &[dnsmasq::Probe]) -> ServiceHealth {
-        let kernel = self.kernel.as_ref();
-        let Some((_, canary)) = served.filter(|(process, _)| kernel.alive(process)) else {
-            return ServiceHealth { healthy: false, detail: "the process is gone".to_string() };
-        };
-        match dnsmasq::ask(kernel, probes, canary) {
-            Ok(()) => ServiceHealth { healthy: true, detail: "answers for the configuration in force".to_string() },
-            Err(detail) => ServiceHealth { healthy: false, detail },
-        }
-    }
-
-    fn haproxy_health(&self, applied: &Applied, wanted: &haproxy::Wanted) -> ServiceHealth {
-        let kernel = self.kernel.as_ref();
-        let observed = match haproxy::observe(kernel, &self.balancer(), &applied.haproxy, Some(wanted)) {
-            Ok(observed) => observed,
-            Err(error) => return ServiceHealth { healthy: false, detail: error.to_string() },
-        };
-        let plan = haproxy::plan(Some(wanted), applied.balancing.as_ref(), &applied.haproxy, &observed);
-        match plan.drift.first() {
-            _ if plan.is_empty() => ServiceHealth { healthy: true, detail: haproxy::summary(&observed) },
-            Some(item) => ServiceHealth { healthy: false, detail: format!("{} is {}", item.item, item.observed) },
-            None => ServiceHealth { healthy: false, detail: "serves another configuration".to_string() },
-        }
-    }
-
-    fn qos_health(&self, applied: &Applied, sections: &Sections) -> ServiceHealth {
-        let healthy = |healthy, detail: String| ServiceHealth { healthy, detail };
-        if let Some(detail) = &applied.qos.refused {
-            return healthy(false, format!("the kernel does not shape: {detail}"));
-        }
-        let kernel = self.kernel.as_ref();
-        let plan = || vip_qos::plan(kernel, &self.table, &sections.qos, &kernel.links()?, &applied.qos, false);
-        match plan() {
-            Ok(plan) => match plan.drift.first() {
-                None => healthy(true, "limits as they were put in place".to_string()),
-                Some(item) => healthy(false, format!("{} is {}", item.item, item.observed)),
-            },
-            Err(error) => healthy(false, error.to_string()),
-        }
-    }
-
-    fn table_health(&self, applied: &Applied) -> ServiceHealth {
-        let healthy = |healthy, detail: &str| ServiceHealth { healthy, detail: detail.to_string() };
-        let Some(table) = &applied.table else { return healthy(false, "there is no table") };
-        match nftables::observe(self.kernel.as_ref(), &self.table, Some(table)) {
-            Ok((nftables::Seen::Absent, _)) => healthy(false, "the table is gone"),
-            Ok(seen) => match nftables::plan(&table.table, Some(table), &seen).drift.first() {
-                None => healthy(true, "as it was put in place"),
-                Some(item) => healthy(false, &format!("the table was changed: {} is {}", item.item, item.observed)),
-            },
-            Err(error) => healthy(false, &error.to_string()),
-        }
-    }
-
-    /// How much went through its services.
-    pub fn counters(&self) -> Result<ServiceCounters, AgentProblem> {
-        let state = self.state.lock();
-        let (Some(good), Some(applied)) = (&state.good, &state.applied.table) else {
-            return Ok(ServiceCounters::default());
-        };
-        let (eips, rules) = (good.sections.eips.eips.clone(), good.sections.port_forwarding.rules.clone());
-        let listeners = good.sections.load_balancer.listeners.clone();
-        let (table, running) = (applied.table.clone(), state.applied.haproxy.clone());
-        // Listing large sets takes a while, and no change waits for that.
-        drop(state);
-        let kernel = self.kernel.as_ref();
-        let failed = |error: KernelError| problem(AgentProblemCode::Failed, error.to_string());
-        let counters = nftables::counters(kernel, &self.table, &table).map_err(failed)?;
-        let proxied = listeners.iter().any(|listener| listener.protocol != ListenerProtocol::Udp);
-        let totals = if proxied { haproxy::totals(kernel, &self.balancer(), &running) } else { haproxy::Totals::new() };
-        let since = kernel.read(&self.settings.state_dir.join(COUNTING)).map_err(failed)?;
-        let count = |set: &str, key: &str| counters.get(set).and_then(|set| set.get(key)).copied().unwrap_or_default();
-        let traffic =
-            |sets: [&str; 2], key: &str| Traffic { inbound: count(sets[0], key), outbound: count(sets[1], key) };
-        let of_listener = |listener: &ListenerConfig| {
-            let counted = totals.get(&load_balancer::frontend_name(listener)).copied().unwrap_or_default();
-            let counters = ListenerCounters {
-                connections: counted.sessions,
-                requests: counted.requests,
-                denied: counted.denied,
-                inbound_bytes: counted.bytes_in,
-                outbound_bytes: counted.bytes_out,
-            };
-            (listener.listener, counters)
-        };
-        let of_proxy = listeners.iter().filter(|listener| listener.protocol != ListenerProtocol::Udp);
-        Ok(ServiceCounters {
-            since: since.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
-            eips: eips.iter().map(|eip| (eip.eip, traffic(eip::COUNTERS, &eip.vip_address.to_string()))).collect(),
-            port_forwarding: rules
-                .iter()
-                .map(|rule| (rule.rule, traffic(port_forwarding::COUNTERS, &port_forwarding::key(rule))))
-                .collect(),
-            listeners: of_proxy.map(of_listener).collect(),
-        })
-    }
-
-    /// Where the kernel and the daemons differ from the document in force.
-    pub fn drift(&self) -> Result<Drift, AgentProblem> {
-        let state = self.state.lock();
-        let Some(good) = &state.good else { return Ok(Drift::default()) };
-        let items = match self.plan(&state.applied, &good.sections) {
-            Ok(plan) => {
-                let mut items = plan.interfaces.drift;
-                items.extend(plan.dnsmasq.drift);
-                items.extend(plan.haproxy.drift);
-                items.extend(plan.table.drift);
-                items.extend(plan.qos.drift);
-                if plan.forwarding {
-                    items.push(difference("interfaces", "sysctl net/ipv4/ip_forward", "1", "0"));
-                }
-                items
-            }
-            Err(failure) => vec![difference(failure.section, "links", "present", &failure.detail)],
-        };
-        Ok(Drift { revision: good.revision, items })
-    }
-
-    /// What the kernel and the daemons have.
-    pub fn observed(&self) -> Result<Observed, AgentProblem> {
-        let state = self.state.lock();
-        let sections = state.good.as_ref().map(|good| good.sections.clone()).unwrap_or_default();
-        let kernel = self.kernel.as_ref();
-        let look = || {
-            let links = interfaces::observe(kernel, &vip::interfaces(&sections))?;
-            let table = kernel.table(&self.table)?.map(|objects| nftables::normalise(objects.into()));
-            let wanted = dnsmasq::render(&sections, &self.directory());
-            let served = dnsmasq::observe(kernel, &self.directory(), state.applied.dnsmasq.as_ref(), wanted.as_ref())?;
-            let wanted = haproxy::render(&sections.load_balancer, &self.balancer());
-            let running = &state.applied.haproxy;
-            let balanced = haproxy::observe(kernel, &self.balancer(), running, wanted.as_ref())?;
-            let unwell: Vec<String> = self.checks.unwell().iter().map(|(_, server)| server.to_string()).collect();
-            let leases = kernel.read(&self.directory().join(crate::services::dhcp::LEASES))?.unwrap_or_default();
-            let leases: Vec<&str> = leases.lines().collect();
-            Ok(json!({
-                "interfaces": links,
-                "dhcp": { "dnsmasqRuns": served.alive, "leases": leases },
-                "dns": { "dnsmasqRuns": served.alive, "files": served.files },
-                "snat": { "table": self.table, "present": table.is_some() },
-                "loadBalancer": {
-                    "haproxyRuns": balanced.alive,
-                    "servers": balanced.servers,
-                    "udpServersThatAreNotWell": unwell,
-                    "counted": haproxy::totals(kernel, &self.balancer(), running),
-                },
-                "firewall": { "table": self.table, "objects": table },
-                "qos": vip_qos::observed(kernel, &sections.qos)?,
-            }))
-        };
-        let sections = look().map_err(|error: KernelError| problem(AgentProblemCode::Failed, error.to_string()))?;
-        Ok(Observed { sections })
+        Ok(())
     }
 
     /// Starts daemons again that have been dead for a while, and asks servers whether they are well. Called every now
@@ -672,6 +451,7 @@ impl RouterEngine {
             return;
         }
         let (kernel, wanted) = (self.kernel.as_ref(), state.applied.balancing.clone());
+        state.applied.times += 1;
         let observed = haproxy::observe(kernel, &self.balancer(), &state.applied.haproxy, wanted.as_ref());
         let started = observed.and_then(|observed| {
             let running = &mut state.applied.haproxy;
@@ -686,13 +466,14 @@ impl RouterEngine {
 
     /// Servers of UDP that are no longer well, or well again, are a matter of the table.
     fn look_after_servers(&self, state: &mut State) {
-        let Some(good) = &state.good else { return };
+        let Some(good) = state.good.clone() else { return };
         self.checks.ask(&self.kernel, &good.sections.load_balancer, Instant::now());
         if state.applied.table.is_none() || self.checks.unwell() == state.applied.unwell {
             return;
         }
-        let sections = good.sections.clone();
-        let done = self.plan(&state.applied, &sections).and_then(|plan| self.apply_table(&mut state.applied, &plan));
+        state.applied.times += 1;
+        let done =
+            self.plan(&state.applied, &good.sections).and_then(|plan| self.apply_table(&mut state.applied, &plan));
         if let Err(failure) = done {
             tracing::error!(detail = failure.detail, "the servers that are well do not come into the table");
         }
@@ -703,13 +484,14 @@ impl RouterEngine {
         if !self.to_be_started(died, &mut state.dnsmasq_dead_since) {
             return;
         }
-        let Some(sections) = state.good.as_ref().map(|good| good.sections.clone()) else { return };
-        let wanted = dnsmasq::render(&sections, &self.directory());
+        let Some(good) = state.good.clone() else { return };
+        let wanted = dnsmasq::render(&good.sections, &self.directory());
         let observed = dnsmasq::Observed::default();
         let plan = dnsmasq::plan(wanted.as_ref(), state.applied.dnsmasq.as_ref(), &observed);
         state.applied.times += 1;
         let running = &mut state.applied.dnsmasq;
-        match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), &sections.dhcp, running) {
+        let clients = &good.sections.dhcp;
+        match dnsmasq::apply(self.kernel.as_ref(), &self.directory(), &plan, wanted.as_ref(), clients, running) {
             Ok(()) => tracing::warn!("dnsmasq had died and was started again"),
             Err(error) => tracing::error!(%error, "dnsmasq died and does not start"),
         }
@@ -744,11 +526,6 @@ fn close(kernel: &dyn Kernel) -> Result<(), KernelError> {
         None => Ok(()),
         Some(_) => kernel.set_sysctl(FORWARDING6, "0"),
     }
-}
-
-fn difference(section: &str, item: &str, expected: &str, observed: &str) -> DriftItem {
-    let [section, item, expected, observed] = [section, item, expected, observed].map(str::to_string);
-    DriftItem { section, item, expected, observed }
 }
 
 fn failed(failure: Failure, roll_back: Option<Failure>) -> AgentProblem {

@@ -271,6 +271,127 @@ fn an_eip_comes_and_goes_by_elements_with_its_address_and_its_connections() {
     assert!(again.sections.len() == 5 && again.sections.values().all(|section| !section.changed), "{again:?}");
 }
 
+/// What makes the document that the agent holds this one.
+fn changes(bench: &Bench, next: &RouterConfig) -> switchback_appliance::Push {
+    let (held, digests) = (&bench.config.sections, bench.config.sections.digests());
+    let sections = switchback_appliance::changes::parts_since(&next.sections, held, &digests);
+    switchback_appliance::Push { sections, ..push_of_router(next, 1) }
+}
+
+#[test]
+fn changes_of_items_come_to_what_the_whole_document_comes_to() {
+    let mut bench = bench();
+    bench.config.sections.vips.addresses = (50..60).map(vip).collect();
+    bench.config.sections.eips.eips = (50..60).map(|last| eip(last, last)).collect();
+    bench.config.sections.vips.addresses.sort();
+    bench.config.sections.eips.eips.sort();
+    bench.put().unwrap();
+    let mut sorted = |change: &dyn Fn(&mut RouterConfig)| {
+        let mut next = bench.config.clone();
+        next.revision += 1;
+        change(&mut next);
+        next.sections.vips.addresses.sort();
+        next.sections.eips.eips.sort();
+        let push = changes(&bench, &next);
+        assert!(push.sections["eips"].body.is_none() && push.sections["dhcp"].body.is_none());
+        // Told twice, with a whole document and with the changes: the same table, addresses and connections.
+        let (whole, told) = (self::bench(), &bench);
+        whole.engine.put(push_of_router(&bench.config, 1), false).unwrap();
+        for kernel in [&whole.kernel, &told.kernel] {
+            let tuple = |source: [u8; 4], destination: [u8; 4]| Tuple {
+                protocol: 6,
+                source: source.into(),
+                destination: destination.into(),
+                source_port: 4000,
+                destination_port: 80,
+            };
+            let (original, reply) =
+                (tuple([198, 51, 100, 1], [203, 0, 113, 55]), tuple([10, 0, 0, 55], [198, 51, 100, 1]));
+            kernel.track(Connection { original, reply });
+        }
+        let written = told.kernel.log().iter().filter(|line| *line == "Write").count();
+        let (by_whole, by_changes) =
+            (whole.engine.put(push_of_router(&next, 1), false).unwrap(), told.engine.put(push, false).unwrap());
+        assert_eq!(told.kernel.log().iter().filter(|line| *line == "Write").count(), written + 1);
+        assert_eq!(by_changes.sections["eips"].changed, by_whole.sections["eips"].changed);
+        assert_eq!(by_changes.config_digest, next.digest());
+        assert_eq!(told.engine.held().digests, next.sections.digests());
+        assert_eq!(told.engine.drift().unwrap().items, []);
+        let addresses = |kernel: &SimulatedKernel| {
+            let links = kernel.links().unwrap().into_iter().flat_map(|link| link.addresses);
+            links.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(addresses(&told.kernel), addresses(&whole.kernel));
+        assert_eq!(told.kernel.connections().is_empty(), whole.kernel.connections().is_empty());
+        bench.config = next;
+        // What is kept on disk is the same.
+        let again = open(&bench.kernel);
+        assert_eq!(
+            (again.held().revision, again.held().digests),
+            (bench.config.revision, bench.config.sections.digests())
+        );
+    };
+    sorted(&|next| {
+        next.sections.vips.addresses.push(vip(70));
+        next.sections.eips.eips.push(eip(70, 70));
+    });
+    sorted(&|next| {
+        next.sections.vips.addresses.retain(|held| *held != vip(50));
+        next.sections.eips.eips.retain(|held| *held != eip(50, 50));
+    });
+    sorted(&|next| {
+        next.sections
+            .eips
+            .eips
+            .iter_mut()
+            .filter(|held| held.eip == eip(55, 0).eip)
+            .for_each(|held| *held = eip(55, 99))
+    });
+    assert!(bench.kernel.connections().is_empty(), "{:?}", bench.kernel.connections());
+    // A half-written line is nothing.
+    bench.kernel.append(std::path::Path::new("/state/last-good.changes"), b"{\"id\":", 0o600).unwrap();
+    assert_eq!(open(&bench.kernel).held().revision, bench.config.revision);
+}
+
+#[test]
+fn changes_to_another_document_are_refused_and_those_to_a_changed_table_look_at_all_of_it() {
+    let mut bench = bench();
+    bench.config.sections.vips.addresses = (50..60).map(vip).collect();
+    bench.config.sections.eips.eips = (50..60).map(|last| eip(last, last)).collect();
+    bench.config.sections.vips.addresses.sort();
+    bench.config.sections.eips.eips.sort();
+    bench.put().unwrap();
+    let mut next = bench.config.clone();
+    next.revision += 1;
+    next.sections.vips.addresses.push(vip(80));
+    next.sections.vips.addresses.sort();
+    next.sections.eips.eips.push(eip(80, 80));
+    next.sections.eips.eips.sort();
+    let wanted = |change: &dyn Fn(&mut switchback_appliance::SectionPush)| {
+        let mut push = changes(&bench, &next);
+        change(push.sections.get_mut("eips").unwrap());
+        let problem = bench.engine.put(push, false).unwrap_err();
+        assert_eq!(problem.section.as_deref(), Some("eips"));
+        problem.code
+    };
+    let of = |section: &mut switchback_appliance::SectionPush| section.changes.clone().unwrap();
+    let base = |section: &mut switchback_appliance::SectionPush| {
+        section.changes = Some(switchback_appliance::changes::SectionChanges { from: "0".repeat(64), ..of(section) })
+    };
+    assert_eq!(wanted(&base), AgentProblemCode::MissingSection);
+    assert_eq!(wanted(&|section| section.digest = "0".repeat(64)), AgentProblemCode::MissingSection);
+    assert_eq!(wanted(&|section| section.changes.as_mut().unwrap().removed = vec![99]), AgentProblemCode::Invalid);
+    let mut push = changes(&bench, &next);
+    push.sections.get_mut("snat").unwrap().changes = push.sections["eips"].changes.clone();
+    assert_eq!(bench.engine.put(push, false).unwrap_err().code, AgentProblemCode::Invalid);
+
+    // Somebody was there meanwhile: the whole table is looked at, and what was lost comes back.
+    bench.kernel.lose_element("203.0.113.55 : 10.0.0.55");
+    let report = bench.engine.put(changes(&bench, &next), false).unwrap();
+    assert!(report.sections["eips"].actions.contains(&"restore nftables table".to_string()), "{report:?}");
+    assert_eq!(bench.drift(), []);
+}
+
 #[test]
 fn a_dry_run_changes_nothing_and_says_what_it_would() {
     let bench = bench();

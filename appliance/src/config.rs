@@ -471,7 +471,7 @@ impl Sections {
 
     /// The sections as they travel, with their digests.
     pub fn parts(&self) -> BTreeMap<String, SectionPush> {
-        self.each(|_, section| SectionPush { digest: section.digest(), body: section.body() })
+        self.each(|_, section| SectionPush { digest: section.digest(), body: section.body(), changes: None })
     }
 
     fn each<T>(&self, of: impl Fn(&str, &dyn Section) -> T) -> BTreeMap<String, T> {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod config;
 pub mod dhcp;
 pub mod dns;

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(digest(&with), digest(&without));
         assert!(!serde_json::to_string(&with).unwrap().contains("sesame"));
         assert!(!format!("{with:?}").contains("sesame"));
-        let section = SectionPush { digest: digest(&without), body: serde_json::to_value(&without).ok() };
+        let section = SectionPush::whole(&without);
         let sections = BTreeMap::from([(LoadBalancerConfig::SECTION.to_string(), section)]);
         let mut push = Push { id: Id::NIL, revision: 1, epoch: 1, sections };
         enclose_certificates(&mut push, |asked| (asked == id).then(|| pem.clone()));

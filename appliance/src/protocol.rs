@@ -18,11 +18,13 @@
 //!
 //! A problem is any status from 400 with an [`AgentProblem`].
 
+use crate::{changes::SectionChanges, config::digest};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 use switchback_events::{EipId, Id, L2NetworkId, LoadBalancerListenerId, Micros, PortForwardingRuleId, Position};
 
-/// One revisioned document. A section without a body is one that the agent should hold already, by its digest.
+/// One revisioned document. A section without a body is one that the agent should hold already, by its digest, or comes of
+/// the one that it holds by changes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Push {
@@ -42,9 +44,19 @@ pub struct Push {
 pub struct SectionPush {
     /// SHA-256 of the body's JSON, in hexadecimal.
     pub digest: String,
-    /// The section, or nothing where the agent holds it.
+    /// The section, or nothing where the agent holds it, or something near to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<serde_json::Value>,
+    /// What makes the section that the agent holds this one, in place of a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SectionChanges>,
+}
+
+impl SectionPush {
+    /// The whole section.
+    pub fn whole<T: Serialize>(section: &T) -> Self {
+        Self { digest: digest(section), body: serde_json::to_value(section).ok(), changes: None }
+    }
 }
 
 /// What came of a push.

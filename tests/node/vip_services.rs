@@ -4,6 +4,8 @@
 use crate::harness::{Site, World, admin, id, text, uuid};
 use crate::ownership::{Tenant, share};
 use serde_json::{Value, json};
+use switchback_agent::push_of_router;
+use switchback_appliance::{RouterConfig, Sections};
 use switchback_bus::Bus;
 use switchback_events::Id;
 
@@ -247,6 +249,33 @@ async fn of_many_clients_one_gets_the_vip_or_the_port() {
     assert!(scene.world.query("QueryPortForwardingRule", &[]).await.is_empty());
     assert_eq!(scene.world.query("QueryEip", &[]).await.len(), 1);
     scene.world.one_holder_each().await;
+}
+
+#[actix_rt::test]
+async fn a_router_is_told_what_differs_and_all_where_it_holds_something_else() {
+    let scene = Scene::new().await;
+    let (vip, nic) = (scene.vip().await, json!({"vmNicUuid": scene.nic["uuid"]}));
+    for port in 80..88 {
+        scene.rule(&vip, port, nic.clone()).await;
+    }
+    let fleet = scene.world.fleet();
+    let (router, _, engine) = fleet.router_engines().remove(0);
+    let told = || {
+        let texts = fleet.texts();
+        let changes = texts.into_iter().find(|((of, name), _)| *of == router.0 && name.ends_with("last-good.changes"));
+        changes.map_or(0, |(_, text)| text.lines().count())
+    };
+    assert!((1..8).contains(&told()), "{} differences", told());
+    let sections = || serde_json::from_value::<Sections>(engine.held().sections).unwrap();
+    // Somebody else tells it something.
+    let held = engine.held();
+    let mut other = RouterConfig { router, revision: held.revision, sections: sections() };
+    other.sections.port_forwarding.rules.remove(0);
+    engine.put(push_of_router(&other, held.epoch), false).unwrap();
+    assert_eq!(told(), 0);
+    scene.rule(&vip, 88, nic).await;
+    let ports: Vec<u16> = sections().port_forwarding.rules.iter().map(|rule| rule.vip_port_start).collect();
+    assert_eq!((ports, told()), ((80..=88).collect(), 0));
 }
 
 #[actix_rt::test]

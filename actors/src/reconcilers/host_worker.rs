@@ -267,8 +267,7 @@ fn push_of(config: &HostConfig, epoch: u64) -> Push {
 
 /// A section as it travels.
 pub(super) fn section<T: serde::Serialize>(name: &str, body: &T) -> (String, SectionPush) {
-    let push = SectionPush { digest: digest(body), body: serde_json::to_value(body).ok() };
-    (name.to_string(), push)
+    (name.to_string(), SectionPush::whole(body))
 }
 
 /// Whether what filters at nics is in place.

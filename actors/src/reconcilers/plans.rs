@@ -66,7 +66,7 @@ impl Reconcilers {
             let why = format!("it is {:?} and {:?}: nobody can be asked", state.state, state.status);
             return Some(unknown(state.name.clone(), why));
         };
-        let push = router_worker::push_of(&config, self.epoch);
+        let push = router_worker::push_of(&config, self.epoch, None);
         let _permit = self.router_permit(router).await;
         let answer = tokio::time::timeout(PATIENCE, self.agents.plan_router(&target, push)).await;
         Some(match answer {

@@ -40,6 +40,8 @@ pub(super) struct Memory {
     connected: Position,
     /// The digest and revision that the agent has.
     pub(super) applied: Option<(String, Position)>,
+    /// The document of before, with the digests of its sections: what the agent holds, as far as is known.
+    told: Option<(Sections, BTreeMap<String, String>)>,
     /// The router's history as far as it was read.
     replay: Option<RouterReplay>,
     /// The agent's process, by its own word.
@@ -316,12 +318,19 @@ async fn push(
     let config = replay.fold.config();
     memory.replay = Some(replay);
     let Some(config) = config else { return Ok(()) };
-    let push = push_of(&config, reconcilers.epoch);
+    // Where the agent was told before, and nothing has come between, it is told what is different.
+    let told = memory.told.take().filter(|_| memory.applied.is_some() && health.is_none());
+    let push = push_of(&config, reconcilers.epoch, told.as_ref());
     let digest = digest_of(&push);
     let same = memory.applied.as_ref() == Some(&(digest.clone(), config.revision));
+    let digests = push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
     if !same {
         let _permit = reconcilers.router_permit(router).await;
-        if let Err(problem) = reconcilers.agents.put_router(target, push).await {
+        let mut answer = reconcilers.agents.put_router(target, push).await;
+        if told.is_some() && answer.as_ref().is_err_and(|problem| wants_more(problem.code)) {
+            answer = reconcilers.agents.put_router(target, push_of(&config, reconcilers.epoch, None)).await;
+        }
+        if let Err(problem) = answer {
             failed(reconcilers, target, record, &config, &problem, health.is_some()).await;
             if problem.code != AgentProblemCode::Unreachable {
                 memory.refusals += 1;
@@ -347,6 +356,7 @@ async fn push(
         memory.reported = reported;
         memory.connected = record.connect_requested;
     }
+    memory.told = Some((config.sections, digests));
     reconcilers.converge(target.id.0, seen);
     Ok(())
 }
@@ -412,8 +422,17 @@ async fn fail_waiting(
     }
 }
 
-pub(super) fn push_of(config: &RouterConfig, epoch: u64) -> Push {
-    Push { id: config.router.0, revision: config.revision, epoch, sections: config.sections.parts() }
+pub(super) fn push_of(config: &RouterConfig, epoch: u64, told: Option<&(Sections, BTreeMap<String, String>)>) -> Push {
+    let sections = match told {
+        Some((before, digests)) => changes::parts_since(&config.sections, before, digests),
+        None => config.sections.parts(),
+    };
+    Push { id: config.router.0, revision: config.revision, epoch, sections }
+}
+
+/// Whether an agent that was told differences is to be told all: it holds another document, or knows no differences.
+fn wants_more(code: AgentProblemCode) -> bool {
+    matches!(code, AgentProblemCode::MissingSection | AgentProblemCode::Invalid)
 }
 
 /// The digest of the whole configuration, of the digests that its sections travel with.

@@ -11,7 +11,7 @@ use crate::{
     bootstrap::{Bootstrap, IDENTITY, Started},
     check,
     kernel::{House, Kernel, KernelError, LinkChange, ProcessId, Route, Spawn, Tell},
-    router::{DNSMASQ, LAST_GOOD},
+    router::{CHANGES, DNSMASQ, LAST_GOOD},
 };
 use ipnet::{IpNet, Ipv4Net};
 use std::{
@@ -241,7 +241,7 @@ fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) ->
     }
     kernel.remove_namespace(&namespace(site.settings, router))?;
     let files = directory(&site.settings.state_dir, router);
-    for name in [LAST_GOOD, DNSMASQ, "agent.log"] {
+    for name in [LAST_GOOD, CHANGES, DNSMASQ, "agent.log"] {
         kernel.remove(&files.join(name))?;
     }
     Ok(())

@@ -23,10 +23,9 @@ use crate::{
     bootstrap::Started,
     document::problem,
     kernel::{KernelError, Known, LinkChange, ProcessId},
-    router::{DNSMASQ, EPOCH, HAPROXY, LAST_GOOD},
+    router::{CHANGES, DNSMASQ, EPOCH, HAPROXY, LAST_GOOD, last_good},
     services::{dhcp::LEASES, haproxy::OF_A_PROCESS},
 };
-use serde::Deserialize;
 use std::time::{Duration, Instant};
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, PlugConfig, Succession, SuccessionReport, SuccessionStage, SuccessionStep,
@@ -202,19 +201,16 @@ fn start(site: &Site<'_>, router: RouterId, made: &MadeAppliance, home: &Home) -
 
 /// The revision that an appliance was made with, where that can be read.
 fn revision(site: &Site<'_>, home: &Home) -> Result<Option<Position>, String> {
-    #[derive(Deserialize)]
-    struct Revision {
-        revision: Position,
-    }
-    let text = site.kernel.read(&home.files.join(LAST_GOOD)).map_err(|error| error.to_string())?;
-    Ok(text.and_then(|text| serde_json::from_str::<Revision>(&text).ok()).map(|found| found.revision))
+    let kept = last_good::read(site.kernel, &home.files).map_err(|error| error.to_string())?;
+    Ok(kept.map(|good| good.revision))
 }
 
 /// Gives a successor's agent what it is to begin with.
 fn carry(site: &Site<'_>, router: RouterId, from: &Home, to: &Home) -> Result<(), KernelError> {
     let kernel = site.kernel;
     forget(site, router, to)?;
-    for name in [LAST_GOOD, EPOCH] {
+    // Changes that are older than the document are passed over; those that are missing could not be found again.
+    for name in [CHANGES, LAST_GOOD, EPOCH] {
         if let Some(text) = kernel.read(&from.files.join(name))? {
             kernel.write(&to.files.join(name), text.as_bytes(), 0o600)?;
         }
@@ -377,7 +373,7 @@ fn forget(site: &Site<'_>, router: RouterId, home: &Home) -> Result<(), KernelEr
     if home.files != first {
         return site.kernel.remove(&home.files);
     }
-    for name in [LAST_GOOD, EPOCH, DNSMASQ, HAPROXY, Started::FILE] {
+    for name in [LAST_GOOD, CHANGES, EPOCH, DNSMASQ, HAPROXY, Started::FILE] {
         site.kernel.remove(&first.join(name))?;
     }
     Ok(())

@@ -217,6 +217,13 @@ impl Kernel for LinuxKernel {
         written.map_err(failed)
     }
 
+    fn append(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
+        let opened = fs::OpenOptions::new().append(true).create(true).mode(mode).open(path);
+        opened
+            .and_then(|mut file| io::Write::write_all(&mut file, content))
+            .map_err(|error| KernelError::new(format!("add to `{}`", path.display()), error))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         match removed {

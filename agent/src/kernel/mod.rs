@@ -387,6 +387,8 @@ pub trait Kernel: Send + Sync + 'static {
     fn exists(&self, path: &Path) -> bool;
     /// Puts a file in place in one step, with its directories.
     fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()>;
+    /// Adds to the end of a file, which is made where it is not there.
+    fn append(&self, path: &Path, content: &[u8], mode: u32) -> Result<()>;
     /// Removes a file or a directory with all in it. Not there: nothing to do.
     fn remove(&self, path: &Path) -> Result<()>;
 

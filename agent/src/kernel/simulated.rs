@@ -620,6 +620,14 @@ impl Kernel for SimulatedKernel {
         })
     }
 
+    fn append(&self, path: &Path, content: &[u8], _mode: u32) -> Result<()> {
+        self.change(FailKind::Write, |state| {
+            let held = state.files.entry(path.to_path_buf()).or_default();
+            held.push_str(&String::from_utf8_lossy(content));
+            Ok(())
+        })
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         self.state.lock().files.retain(|held, _| !held.starts_with(path));
         Ok(())

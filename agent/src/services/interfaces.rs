@@ -65,6 +65,11 @@ impl InterfacesPlan {
         self.drift.iter().filter(|item| item.section == section).map(line).collect()
     }
 
+    /// Something of the section of VIPs that is put in place without being looked at.
+    pub fn says(&mut self, item: String, expected: &dyn ToString, observed: &dyn ToString) {
+        self.differs_in(vip::SECTION, item, expected.to_string(), observed.to_string());
+    }
+
     fn differs(&mut self, item: String, expected: impl ToString, observed: impl ToString) {
         self.differs_in("interfaces", item, expected, observed);
     }

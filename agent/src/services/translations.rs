@@ -46,11 +46,24 @@ impl Translations {
         self.eips.is_empty() && self.rules.is_empty()
     }
 
+    /// Those of `gone` go, then those of `come` come. What is balanced stays.
+    pub fn change(&mut self, gone: &Translations, come: &Translations) {
+        self.eips.retain(|vip, _| !gone.eips.contains_key(vip));
+        self.rules.retain(|ports, _| !gone.rules.contains_key(ports));
+        self.eips.extend(&come.eips);
+        self.rules.extend(come.rules.clone());
+    }
+
     /// Whether a connection was translated as it would not be now that these hold. `before` held until now.
     pub fn stale<'a>(&'a self, before: &'a Translations) -> impl Fn(&Connection) -> bool + 'a {
+        self.stale_among([self, before])
+    }
+
+    /// The same of connections by the addresses of some of them.
+    pub fn stale_among<'a>(&'a self, some: [&'a Translations; 2]) -> impl Fn(&Connection) -> bool + 'a {
         let ours = |all: &'a Translations| all.eips.keys().copied().chain(all.rules.keys().map(|(vip, _, _)| *vip));
-        let vips: BTreeSet<Ipv4Addr> = ours(self).chain(ours(before)).collect();
-        let sources: BTreeSet<Ipv4Addr> = self.eips.keys().chain(before.eips.keys()).copied().collect();
+        let vips: BTreeSet<Ipv4Addr> = some.into_iter().flat_map(ours).collect();
+        let sources: BTreeSet<Ipv4Addr> = some.into_iter().flat_map(|all| all.eips.keys()).copied().collect();
         move |connection| {
             let (original, reply) = (&connection.original, &connection.reply);
             if original.protocol == UDP

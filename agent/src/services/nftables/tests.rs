@@ -1,6 +1,7 @@
 //! What is changed and what is not, without a kernel.
 
 use super::*;
+use crate::kernel::ElementChange;
 use serde_json::json;
 
 #[test]
