@@ -20,6 +20,7 @@ pub fn decide(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         tag_set::add_common(&mut decision, facts, context)?;
     }
     load_balancer::follow(&mut decision, facts)?;
+    l3_network::dhcp_server::follow(&mut decision, facts)?;
     tag_set::follow(&mut decision, facts)?;
     resource_config::follow(&mut decision, facts)?;
     userdata::follow(&mut decision, facts)?;
@@ -91,7 +92,8 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::RemoveHostRouteFromL3Network(c) => l3_network::remove_host_route(c, facts),
         Command::SetL3NetworkMtu(c) => l3_network::set_mtu(c, facts),
         Command::SetL3NetworkRouterInterfaceIp(c) => l3_network::set_router_interface_ip(c, facts, context),
-        Command::AttachNetworkServiceToL3Network(c) => l3_network::attach_services(c, facts),
+        Command::ChangeL3NetworkDhcpIpAddress(c) => l3_network::change_dhcp_server(c, facts, context),
+        Command::AttachNetworkServiceToL3Network(c) => l3_network::attach_services(c, facts, context),
         Command::DetachNetworkServiceFromL3Network(c) => l3_network::detach_services(c, facts),
         Command::AddNetworkServiceProvider(c) => network_service_provider::add(c, facts, context),
         Command::AttachNetworkServiceProviderToL2Network(c) => network_service_provider::attach(c, facts),
@@ -279,6 +281,7 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::RemoveHostRouteFromL3Network(c) => (L3Network, c.l3_network_uuid.0),
         Command::SetL3NetworkMtu(c) => (L3Network, c.l3_network_uuid.0),
         Command::SetL3NetworkRouterInterfaceIp(c) => (L3Network, c.l3_network_uuid.0),
+        Command::ChangeL3NetworkDhcpIpAddress(c) => (L3Network, c.l3_network_uuid.0),
         Command::AttachNetworkServiceToL3Network(c) => (L3Network, c.l3_network_uuid.0),
         Command::DetachNetworkServiceFromL3Network(c) => (L3Network, c.l3_network_uuid.0),
         Command::AddNetworkServiceProvider(_) => (NetworkServiceProvider, made),

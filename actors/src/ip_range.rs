@@ -2,6 +2,7 @@
 //! ZStack's rules are checked in its order, after the texts have been read as addresses.
 
 mod allocator;
+mod for_hosts;
 mod for_vip;
 mod ipv6;
 mod on_network;
@@ -11,9 +12,10 @@ mod used;
 
 pub(crate) use ipv6::{add as add_ipv6, add_by_cidr as add_ipv6_by_cidr, refuse_dhcp};
 
+pub(crate) use for_hosts::{give_back as give_back_of_hosts, hold as hold_for_hosts};
 pub use for_vip::of_vips;
 pub(crate) use for_vip::{give_back, hold as hold_for_vip, network as vip_network, of_range};
-pub(crate) use on_network::{first_normal, has_room, range_with};
+pub(crate) use on_network::{first_normal, has_ipv6, has_room, range_with};
 pub(crate) use reserved::{reserve, unreserve, unreserve_some};
 
 pub use used::Used;
@@ -588,6 +590,8 @@ fn take(
     if facts.get::<L3Network>(l3)?.no_ipam {
         return Ok(required.iter().map(|ip| as_given(*ip)).collect());
     }
+    // Who serves the nic's network from its host comes first.
+    l3_network::dhcp_server::ensure(decision, facts, context, l3)?;
     let candidates = candidates(facts, l3)?;
     let mut addresses = Vec::new();
     for version in [4, 6].into_iter().filter(|version| !held.contains(version)) {

@@ -1,8 +1,11 @@
 //! L3 network: `Enabled ⇄ Disabled → deleted`, with name servers in order and services, each from one provider.
 
+pub(crate) mod dhcp_server;
 mod services;
 mod settings;
 
+pub(crate) use dhcp_server::change as change_dhcp_server;
+pub use dhcp_server::of as dhcp_server_of;
 pub(crate) use services::{attach_services, detach_services};
 pub(crate) use settings::{add_host_route, remove_host_route, router_interface_ip, set_mtu, set_router_interface_ip};
 pub use settings::{mtu_of, router_interface_ip_of};
@@ -38,6 +41,8 @@ pub struct L3Network {
     pub services: BTreeMap<NetworkServiceType, NetworkServiceProviderId>,
     /// Reserved ranges: first and last address.
     pub reserved: BTreeMap<Id, (IpAddr, IpAddr)>,
+    /// Where the hosts of its VMs serve it, if they do.
+    pub dhcp_server: Option<NicAddress>,
     pub deleted: bool,
 }
 
@@ -74,6 +79,7 @@ impl L3Network {
                 self.reserved.insert(*reserved_range, (*start, *end));
             }
             L3NetworkEvent::RangeUnreserved { reserved_range } => drop(self.reserved.remove(reserved_range)),
+            L3NetworkEvent::DhcpServerChanged { address } => self.dhcp_server = *address,
             L3NetworkEvent::Deleted {} => self.deleted = true,
         }
     }

@@ -193,6 +193,7 @@ pub(crate) fn ensure(
     l3s: &[L3NetworkId],
 ) -> Result<(), Refusal> {
     for id in l3s {
+        l3_network::dhcp_server::ensure(decision, facts, context, *id)?;
         let l3 = facts.get::<L3Network>(*id)?;
         if !l3.needs_router() {
             continue;

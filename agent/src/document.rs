@@ -72,6 +72,7 @@ pub fn host_sections(mut push: Push, held: &HostSections) -> Result<HostSections
         appliances: take(&mut push, "appliances", &held.appliances, None)?,
         vms: take(&mut push, "vms", &held.vms, None)?,
         security: take(&mut push, "security", &held.security, None)?,
+        services: or_empty(&mut push, HostSections::SERVICES, |push, name| take(push, name, &held.services, None))?,
     };
     nothing_left(&push)?;
     Ok(sections)
@@ -158,7 +159,10 @@ pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
         ("vms", SectionPush::whole(&sections.vms)),
         ("security", SectionPush::whole(&sections.security)),
     ];
-    let parts = parts.map(|(name, part)| (name.to_string(), part)).into();
+    let mut parts: BTreeMap<String, SectionPush> = parts.map(|(name, part)| (name.to_string(), part)).into();
+    if !sections.services.is_empty() {
+        parts.insert(HostSections::SERVICES.to_string(), SectionPush::whole(&sections.services));
+    }
     push(config.host.into(), config.revision, epoch, parts)
 }
 

@@ -159,6 +159,13 @@ impl SimulatedFleet {
         }
     }
 
+    /// Somebody kills what serves VMs from a host itself, and removes its tables.
+    pub fn wipe_rooms(&self, host: HostId) {
+        if let Some(host) = self.state.lock().hosts.get(&host) {
+            host.kernel.wipe_rooms();
+        }
+    }
+
     /// Kills a router's agent; its host starts it again.
     pub fn crash(&self, router: RouterId) {
         let mut state = self.state.lock();

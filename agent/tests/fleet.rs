@@ -67,6 +67,7 @@ impl Scene {
             appliances: BTreeMap::from([(router.router, appliance)]),
             vms: BTreeMap::new(),
             security: Default::default(),
+            services: Default::default(),
         };
         let host = HostConfig { host: HostId(Id::of_name("host")), revision: 1, sections };
         let options = FleetOptions { patience: Duration::from_millis(50), ..FleetOptions::default() };

@@ -39,6 +39,7 @@ pub struct HostFold {
     stirred: BTreeSet<HostId>,
     /// The position of the last event by which a host filters otherwise.
     stirred_at: BTreeMap<HostId, Position>,
+    flat: flat::FlatFold,
 }
 
 /// What the fold knows of a host.
@@ -269,6 +270,10 @@ impl HostFold {
                 let l2 = self.l3s.get(&L3NetworkId(stream.id)).map(|(l2, _)| *l2);
                 l2.into_iter().flat_map(|l2| self.l2s.clusters(l2)).flat_map(of_cluster).collect()
             }
+            Event::L3Network(event) if self.flat.heeds(L3NetworkId(stream.id), event) => {
+                let l2 = self.l3s.get(&L3NetworkId(stream.id)).map(|(l2, _)| *l2);
+                l2.into_iter().flat_map(|l2| self.l2s.clusters(l2)).flat_map(of_cluster).collect()
+            }
             Event::L2Network(
                 L2NetworkEvent::VlanChangeRequested { .. }
                 | L2NetworkEvent::VlanChanged { .. }
@@ -318,7 +323,10 @@ impl HostFold {
         match &recorded.event {
             Event::Host(event) => self.host_event(HostId(id), event, recorded.position),
             Event::L2Network(event) => self.l2s.apply(L2NetworkId(id), event),
-            Event::L3Network(event) => self.l3_event(L3NetworkId(id), event),
+            Event::L3Network(event) => {
+                self.l3_event(L3NetworkId(id), event);
+                self.flat.apply(recorded);
+            }
             Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
             Event::VmInstance(event) => {
                 let before = self.heeded(VmInstanceId(id));
@@ -700,7 +708,8 @@ impl HostFold {
             })
             .collect();
         let security = self.security_config(&vms);
-        let sections = HostSections { bridges, appliances, vms, security };
+        let services = self.services(&vms);
+        let sections = HostSections { bridges, appliances, vms, security, services };
         Some(HostConfig { host, revision: self.position, sections })
     }
 
@@ -764,6 +773,7 @@ impl HostFold {
     }
 }
 
+mod flat;
 mod security;
 #[cfg(test)]
 mod tests;

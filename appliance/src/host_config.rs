@@ -1,7 +1,10 @@
 //! What a host should carry: bridges for the L2 networks, appliances, and the VMs of the lab.
 //! Items stand alone: one that fails does not hold up the others.
 
-use crate::{config::digest, security_group::SecurityConfig};
+use crate::{
+    config::{Sections, digest},
+    security_group::SecurityConfig,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 use switchback_events::{HostId, Id, L2NetworkId, L2NetworkType, Mac, Position, RouterId, VmInstanceId};
@@ -31,6 +34,34 @@ pub struct HostSections {
     /// What is filtered at the nics of VMs.
     #[serde(default, skip_serializing_if = "SecurityConfig::is_empty")]
     pub security: SecurityConfig,
+    /// What the host serves VMs with itself, by what it is for: an L3 network. As long as there is nothing in it this
+    /// section does not travel and has no digest: such a document is that of a host which does not know it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<Id, HostServiceConfig>,
+}
+
+/// A namespace from which the host serves VMs: in it is what a router would have.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostServiceConfig {
+    /// Its interfaces.
+    pub plugs: Vec<PlugConfig>,
+    /// What is served.
+    pub sections: Sections,
+    /// What may not leave the host.
+    pub guard: Guard,
+}
+
+/// The same addresses are on every host: nothing of them is on the wire between hosts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Guard {
+    /// The host's end of the plug that has them.
+    pub plug: String,
+    /// The hardware address.
+    pub mac: Mac,
+    /// The address.
+    pub ip: Ipv4Addr,
 }
 
 /// A bridge that carries an L2 network.
@@ -132,14 +163,20 @@ pub struct VmConfig {
 }
 
 impl HostSections {
+    /// The name of the section with what the host serves itself.
+    pub const SERVICES: &str = "services";
+
     /// The digest of each section, by name.
     pub fn digests(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let filled = Some(&self.services).filter(|services| !services.is_empty());
+        let filled = filled.map(|services| (Self::SERVICES.to_string(), digest(services)));
+        let always = BTreeMap::from([
             ("bridges".to_string(), digest(&self.bridges)),
             ("appliances".to_string(), digest(&self.appliances)),
             ("vms".to_string(), digest(&self.vms)),
             ("security".to_string(), digest(&self.security)),
-        ])
+        ]);
+        always.into_iter().chain(filled).collect()
     }
 }
 

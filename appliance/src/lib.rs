@@ -12,6 +12,7 @@ pub mod dns;
 pub mod eip;
 pub mod explain;
 pub mod firewall;
+pub mod flat;
 pub mod host;
 pub mod host_config;
 pub mod interfaces;

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  events ──► Place ──► Dhcp::dhcp, Dns::dns, Snat::snat ──► Seat::Router   a router's agent, by its RouterConfig
-//!             (what the log says)                        └─► Seat::Outside  a Driver, by a ServiceDocument a network
+//!             (what the log says)                        ├─► Seat::Hosts    the agents of VMs' hosts, by their HostConfig
+//!                                                        └─► Seat::Outside  a Driver, by a ServiceDocument a network
 //! ```
 //!
 //! **Invariant:** what is to be served is a function of the log. A driver is told the whole of it each time, and may be
@@ -135,6 +136,8 @@ pub trait Provider: Send + Sync {
 pub enum Seat<'a> {
     /// A virtual router of the network, in its [`RouterConfig`].
     Router,
+    /// The hosts of the network's VMs, in their [`crate::HostConfig`].
+    Hosts,
     /// Whatever the driver drives, in a [`ServiceDocument`] for each network.
     Outside(&'a dyn Driver),
 }
@@ -205,7 +208,7 @@ pub struct Providers(Vec<Arc<dyn Provider>>);
 
 impl Default for Providers {
     fn default() -> Providers {
-        Providers(vec![Arc::new(VirtualRouter)])
+        Providers(vec![Arc::new(VirtualRouter), Arc::new(crate::flat::Flat)])
     }
 }
 

@@ -98,6 +98,16 @@ messages! {
         /// An address of the network's CIDR outside of its ranges.
         router_interface_ip: Ipv4Addr = Ipv4,
     }
+    /// Changes the address at which the hosts of VMs serve the network with DHCP and DNS (provider `Flat`). VMs that run
+    /// ask there when they next ask for their lease.
+    Command ChangeL3NetworkDhcpIpAddress "PUT" "/l3-networks/{l3NetworkUuid}/dhcp-ip" => "l3" for Account {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+        /// A free address of the network's IP ranges.
+        dhcp_server_ip: Option<Ipv4Addr> = Ipv4,
+        /// Not supported: hosts serve IPv4 only.
+        dhcpv6_server_ip: Option<IpAddr> = Ip,
+    }
     /// Attaches network services: each type from one provider.
     Command AttachNetworkServiceToL3Network "POST" "/l3-networks/{l3NetworkUuid}/network-services" => "l3" for Account {
         /// The L3 network.

@@ -71,6 +71,11 @@ messages! {
         /// The L3 network.
         l3_network_uuid: L3NetworkId = Uuid,
     }
+    /// The address at which the hosts of VMs serve an L3 network with DHCP and DNS (provider `Flat`); none where they do not.
+    Read GetL3NetworkDhcpIpAddress "GET" "/l3-networks/{l3NetworkUuid}/dhcp-ip" => "" for Account {
+        /// The L3 network.
+        l3_network_uuid: L3NetworkId = Uuid,
+    }
     /// The types of network service.
     Read GetNetworkServiceTypes "GET" "/network-services/types" => "" for Account {}
     /// The types of switches on hosts.

@@ -84,7 +84,8 @@ pub enum IpRangeEvent {
         name: Option<String>,
         description: Option<String>,
     },
-    /// The address has a holder now. `owner` is the VM or router of the nic, or a VIP, which has none: `nic` is nil.
+    /// The address has a holder now. `owner` is the VM or router of the nic, or a VIP, which has none: `nic` is nil. So it
+    /// is where the network itself is the owner: its hosts serve it there.
     AddressAllocated {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]

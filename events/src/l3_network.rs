@@ -1,6 +1,8 @@
 //! What happens to an L3 network: its settings, name servers and services. Its ranges are streams of their own.
 
-use crate::{Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, ZoneId, net::either_ip};
+use crate::{
+    Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, NicAddress, ZoneId, net::either_ip,
+};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,6 +78,11 @@ pub enum L3NetworkEvent {
     },
     RangeUnreserved {
         reserved_range: Id,
+    },
+    /// The address at which the hosts of VMs serve the network, where they do. The range that it is of holds it, with
+    /// the network as its owner; one outside of all ranges has no record.
+    DhcpServerChanged {
+        address: Option<NicAddress>,
     },
     Deleted {},
 }

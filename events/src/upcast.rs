@@ -49,6 +49,8 @@ const STEPS: &[Step] = &[
     // What was found of a router or host may differ from its configuration; a router's services may be unwell.
     (StreamKind::Router, 3, same),
     (StreamKind::Host, 2, same),
+    // Hosts may serve a network at an address of its own.
+    (StreamKind::L3Network, 3, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

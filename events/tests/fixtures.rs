@@ -521,6 +521,15 @@ fn networks(add: &mut dyn FnMut(&str, Event)) {
     let (start, end) = (ip6(3).into(), ip6(9).into());
     add("ipv6", L3NetworkEvent::RangeReserved { reserved_range: id(0x27), start, end }.into());
     add("full", L3NetworkEvent::RangeUnreserved { reserved_range: id(0x27) }.into());
+    let address = NicAddress {
+        ip: ip(2).into(),
+        prefix_length: 24,
+        gateway: ip(1).into(),
+        ip_range: id(0x24),
+        used_ip: id(0x25),
+    };
+    add("full", L3NetworkEvent::DhcpServerChanged { address: Some(address) }.into());
+    add("sparse", L3NetworkEvent::DhcpServerChanged { address: None }.into());
     add("full", L3NetworkEvent::Deleted {}.into());
 
     let range = |description, range_type| IpRangeEvent::Created {

@@ -13,6 +13,8 @@ use switchback_events::{
 const RESERVED: &str = "Reserved";
 /// What the address of a VIP is used for.
 const VIP: &str = "VIP";
+/// And that of an address at which hosts serve their VMs.
+const DHCP: &str = "DHCP";
 
 /// The record of an address, with what it has of its range.
 fn record((id, range): (Id, Option<&Row>), l3: L3NetworkId, used_ip: Id, ip: IpAddr) -> RowChange {
@@ -111,10 +113,12 @@ pub(crate) fn changes(id: Id, event: &IpRangeEvent, rows: &dyn Rows) -> Result<V
         IpRangeEvent::Updated { name, description } => vec![
             RowChange::set(&IP_RANGE, id).put_some("name", name.as_ref()).put_some("description", description.as_ref()),
         ],
-        IpRangeEvent::AddressAllocated { l3_network, ip, used_ip, nic, owner: _ } => {
+        IpRangeEvent::AddressAllocated { l3_network, ip, used_ip, nic, owner } => {
             let range = rows.get(&IP_RANGE, &id.to_string())?;
             let record = record((id, range.as_ref()), *l3_network, *used_ip, *ip);
             vec![match *nic {
+                // The network's own, at which its hosts serve it.
+                NicId(Id::NIL) if *owner == l3_network.0 => record.put("usedFor", DHCP),
                 NicId(Id::NIL) => record.put("usedFor", VIP),
                 nic => record.put("vmNicUuid", nic),
             }]

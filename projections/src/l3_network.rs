@@ -61,6 +61,8 @@ pub(crate) fn changes(id: Id, event: &L3NetworkEvent, rows: &dyn Rows) -> Result
                 .put("ipVersion", ip_version(*start))
         }
         L3NetworkEvent::RangeUnreserved { reserved_range } => RowChange::delete(&RESERVED_RANGE, reserved_range),
+        // The record of the address says it.
+        L3NetworkEvent::DhcpServerChanged { .. } => return Ok(vec![]),
         L3NetworkEvent::Deleted {} => {
             let services = rows.find(&SERVICE_REF, "l3NetworkUuid", &id.to_string())?;
             let reserved = rows.find(&RESERVED_RANGE, "l3NetworkUuid", &id.to_string())?;

@@ -247,7 +247,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
             let services = vec![NetworkServiceType::DHCP, *random.pick(NetworkServiceType::ALL)];
             let reserved_range = id("reserved", few(random));
             let prefix = "10.9.0.0/16".parse().expect("a prefix");
-            let event = match random.below(14) {
+            let event = match random.below(15) {
                 0..3 => L3NetworkEvent::Created {
                     zone,
                     l2_network: l2,
@@ -265,6 +265,7 @@ fn random_event(random: &mut Random) -> (Id, Event) {
                 10 => L3NetworkEvent::HostRouteAdded { prefix, nexthop: address(5) },
                 11 => L3NetworkEvent::HostRouteRemoved { prefix },
                 12 => L3NetworkEvent::MtuChanged { mtu: 1400 },
+                13 => L3NetworkEvent::DhcpServerChanged { address: None },
                 8 => L3NetworkEvent::RangeReserved { reserved_range, start: address(2).into(), end: address(9).into() },
                 9 => L3NetworkEvent::RangeUnreserved { reserved_range },
                 _ => L3NetworkEvent::Deleted {},

@@ -36,7 +36,7 @@ impl Node {
         let seen = || account.map(|account| ownership::seen_by(states, account, StreamKind::L3Network));
         use Read::{
             CheckIpAvailability, CheckVipPortAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic,
-            GetL3NetworkMtu, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
+            GetL3NetworkDhcpIpAddress, GetL3NetworkMtu, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
             GetResourceConfigs, GetVipAvailablePort,
         };
         if matches!(
@@ -49,6 +49,7 @@ impl Node {
                 | GetResourceConfigs(_)
                 | GetL3NetworkMtu(_)
                 | GetL3NetworkRouterInterfaceIp(_)
+                | GetL3NetworkDhcpIpAddress(_)
                 | GetNetworkServiceTypes(_)
                 | CheckVipPortAvailability(_)
                 | GetVipAvailablePort(_)
@@ -153,6 +154,10 @@ impl Node {
             Read::GetL3NetworkRouterInterfaceIp(request) => {
                 let ip = l3_network::router_interface_ip_of(states, request.l3_network_uuid)?;
                 Ok(json!({ "routerInterfaceIp": ip }))
+            }
+            Read::GetL3NetworkDhcpIpAddress(request) => {
+                let ip = l3_network::dhcp_server_of(states, request.l3_network_uuid)?;
+                Ok(json!({ "ip": ip }))
             }
             Read::CheckVipPortAvailability(request) => {
                 let taken = vip::ports_in_use(states, request.vip_uuid, &request.protocol_type)?;

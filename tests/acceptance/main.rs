@@ -2,6 +2,7 @@
 //! after it. `docs/reference/acceptance.md` shows which rows have one.
 
 mod allocation;
+mod flat;
 mod free_addresses;
 #[allow(dead_code, reason = "other tests ask the rest")]
 #[path = "../node/harness.rs"]

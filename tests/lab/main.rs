@@ -2,6 +2,7 @@
 //! root and never skip themselves. Each test has a lab of its own name; few run at once.
 
 mod crash;
+mod flat;
 mod harness;
 mod incident;
 mod ipv6;

@@ -378,10 +378,10 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
         row(ATTACH, on(&s.rangeless, "PortForwarding"), OPERATION, "", "PortForwarding"),
         row(
             ATTACH,
-            json!({"l3NetworkUuid": s.rangeless, "networkServices": {"Flat": ["DHCP"]}}),
+            json!({"l3NetworkUuid": s.rangeless, "networkServices": {"Flat": ["Userdata"]}}),
             NOT_SUPPORTED,
             "",
-            "DHCP",
+            "Userdata",
         ),
         row(ATTACH, on(&site.public, "SNAT"), ARGUMENT, "l3NetworkUuid", &site.public),
         row(ATTACH, on(&site.management, "SNAT"), ARGUMENT, "l3NetworkUuid", &site.management),

@@ -156,7 +156,8 @@ impl Agents {
         let bridges = sections.bridges.keys().map(|l2| (l2.0, done(0)));
         let appliances = sections.appliances.iter().map(|(router, config)| (router.0, done(config.generation)));
         let vms = sections.vms.iter().map(|(vm, config)| (vm.0, done(config.generation)));
-        let items = bridges.chain(appliances).chain(vms).collect();
+        let services = sections.services.keys().map(|id| (*id, done(0)));
+        let items = bridges.chain(appliances).chain(vms).chain(services).collect();
         Ok(ApplyReport { revision, items, ..ApplyReport::default() })
     }
 

@@ -96,6 +96,10 @@ fn make(
         let detail = format!("l3NetworkUuid = `{}`: the L3 network has no address management (enableIPAM)", asked.l3);
         return Err(Refusal::operation(detail));
     }
+    if l3.by_hosts(NetworkServiceType::DHCP) {
+        let what = format!("IPv6 on L3 network {}, which has DHCP by the provider Flat,", asked.l3);
+        return Err(Refusal::not_supported(what));
+    }
     let bounds = Bounds { start: start.into(), end: end.into(), prefix_length, gateway: gateway.into() };
     check(asked, &l3, &bounds, mode, named, &siblings(facts, l3.l2_network)?)?;
     let id = context.resource_id();

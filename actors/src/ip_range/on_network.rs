@@ -43,3 +43,13 @@ pub(crate) fn has_room(facts: &Facts, l3: L3NetworkId) -> Result<bool, Refusal> 
     }
     Ok(false)
 }
+
+/// Whether an L3 network has a range of IPv6.
+pub(crate) fn has_ipv6(facts: &Facts, l3: L3NetworkId) -> Result<bool, Refusal> {
+    for id in facts.members(Relation::RangesOfL3, l3) {
+        if facts.peek::<IpRange>(id)?.mode.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,7 +1,8 @@
 //! Network services: attached from providers, each type from one. All of a request is one commit: there is nothing to
 //! take back where a part of it is refused.
 
-use crate::{decision::Decision, directory::Relation, facts::Facts, rules, *};
+use super::dhcp_server;
+use crate::{context::Context, decision::Decision, directory::Relation, facts::Facts, rules, *};
 use std::collections::BTreeMap;
 use switchback_bus::*;
 use switchback_events::*;
@@ -37,7 +38,11 @@ fn asked(request: &BTreeMap<String, Vec<String>>, facts: &Facts) -> Result<Asked
     Ok(asked)
 }
 
-pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: &Facts) -> Result<Decision, Refusal> {
+pub(crate) fn attach_services(
+    command: &AttachNetworkServiceToL3Network,
+    facts: &Facts,
+    context: &Context,
+) -> Result<Decision, Refusal> {
     let id = command.l3_network_uuid;
     let l3 = rules::existing::<L3Network>(facts, "l3NetworkUuid", id)?;
     let asked = asked(&command.network_services, facts)?;
@@ -85,6 +90,10 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
         if ours {
             router::reachable(facts, "l3NetworkUuid", id)?;
         }
+        let by_hosts = *provider == dhcp_server::flat();
+        if by_hosts && services.contains(&NetworkServiceType::DHCP) && ip_range::has_ipv6(facts, id)? {
+            return Err(Refusal::not_supported(format!("DHCP by the provider Flat on L3 network {id}, which has IPv6,")));
+        }
         decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
         if ours && services.contains(&NetworkServiceType::SNAT) {
             router::become_gateway(&mut decision, facts, id)?;
@@ -98,6 +107,9 @@ pub(crate) fn attach_services(command: &AttachNetworkServiceToL3Network, facts: 
     if crowded && !ip_range::has_room(facts, id)? {
         let detail = format!("networkServices = `DHCP`: L3 network {id} has VMs and no free address for the service");
         return Err(Refusal::operation(detail).hint("add an IP range first"));
+    }
+    if let Some(services) = asked.get(&dhcp_server::flat()) {
+        dhcp_server::begin(&mut decision, facts, context, id, services)?;
     }
     Ok(decision)
 }
@@ -126,6 +138,9 @@ pub(crate) fn detach_services(command: &DetachNetworkServiceFromL3Network, facts
             unfiltered(facts, id)?;
         }
         if !services.is_empty() {
+            if provider == dhcp_server::flat() {
+                dhcp_server::end(&mut decision, facts, id, &services)?;
+            }
             decision = decision.event(L3NetworkEvent::ServicesDetached { provider, services });
         }
     }

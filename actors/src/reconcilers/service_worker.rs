@@ -24,7 +24,7 @@ pub(super) fn key((provider, network): Post) -> Id {
 fn driver(provider: &dyn Provider) -> Option<&dyn Driver> {
     match provider.seat() {
         Seat::Outside(driver) => Some(driver),
-        Seat::Router => None,
+        Seat::Router | Seat::Hosts => None,
     }
 }
 

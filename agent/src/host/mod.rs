@@ -12,6 +12,7 @@ mod bridges;
 mod plugs;
 mod realisation;
 mod record;
+mod rooms;
 mod security_group;
 mod succession;
 mod vms;
@@ -26,6 +27,7 @@ use crate::{
 use parking_lot::Mutex;
 use realisation::Ground;
 use record::Record;
+use rooms::{Rooms, Version};
 use security_group::{Applied, Tracking};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +81,7 @@ struct State {
     record: Record,
     items: BTreeMap<Id, ItemReport>,
     security: Applied,
+    rooms: Rooms,
 }
 
 /// What the workers share.
@@ -113,7 +116,8 @@ impl HostEngine {
             tracing::warn!(%error, "bridged packets pass the host's packet filter");
         }
         vms::write_scripts(kernel.as_ref(), &settings)?;
-        let state = Mutex::new(State { record, items: BTreeMap::new(), security: Applied::default() });
+        let rooms = Rooms::new(kernel.clone(), build.clone());
+        let state = Mutex::new(State { record, items: BTreeMap::new(), security: Applied::default(), rooms });
         let engine = Self { kernel, settings, build, vlan, tracking, state, health: Mutex::default() };
         // So that there is an answer from the start.
         let health = engine.health_of(&engine.state.lock());
@@ -173,6 +177,8 @@ impl HostEngine {
     fn dry_run(&self, state: &State, sections: &HostSections, started: Instant) -> ApplyReport {
         let held = &state.record.sections;
         let section = |changed: bool| SectionReport { changed, actions: Vec::new() };
+        let none = held.services.is_empty() && sections.services.is_empty();
+        let services = Some(held.services != sections.services).filter(|_| !none);
         ApplyReport {
             revision: state.record.revision,
             config_digest: digest(&held.digests()),
@@ -181,7 +187,10 @@ impl HostEngine {
                 ("appliances".to_string(), section(held.appliances != sections.appliances)),
                 ("vms".to_string(), section(held.vms != sections.vms)),
                 ("security".to_string(), section(held.security != sections.security)),
-            ]),
+            ])
+            .into_iter()
+            .chain(services.map(|changed| (HostSections::SERVICES.to_string(), section(changed))))
+            .collect(),
             items: BTreeMap::new(),
             millis: millis(started),
         }
@@ -195,7 +204,7 @@ impl HostEngine {
     ) -> Result<BTreeMap<String, SectionReport>, KernelError> {
         let kernel = self.kernel.as_ref();
         let mut actions: BTreeMap<&str, Vec<String>> =
-            ["bridges", "appliances", "vms", "security"].map(|name| (name, Vec::new())).into();
+            ["bridges", "appliances", "vms", "security", HostSections::SERVICES].map(|name| (name, Vec::new())).into();
         let mut items = BTreeMap::new();
 
         let links = self.links()?;
@@ -217,6 +226,11 @@ impl HostEngine {
         made.vms.retain(|vm, held| {
             sections.vms.contains_key(vm) || !gone("vms", &mut actions, vms::remove(&site, *vm, held))
         });
+        let rooms = &mut state.rooms;
+        made.rooms.retain(|id, held| {
+            sections.services.contains_key(id)
+                || !gone(HostSections::SERVICES, &mut actions, rooms.remove(&site, *id, held))
+        });
         site.links = self.links()?;
         // What filters a nic is there before it carries anything.
         let filtered = state.security.apply(kernel, self.tracking, &sections.security, Some(&site.links));
@@ -235,12 +249,34 @@ impl HostEngine {
             items.insert(router.0, item(generation, outcome.result));
             set(&mut made.appliances, router, outcome.made);
         }
+        let Record { revision, epoch, .. } = state.record;
+        let version = Version { host: state.record.host.unwrap_or_default(), revision, epoch };
+        let guarded = state.rooms.guard(sections, hypervisor);
+        let served = in_parallel(&sections.services, |id, config| {
+            let held = made.rooms.get(id).cloned();
+            match &guarded {
+                Ok(_) => state.rooms.ensure(&site, *id, config, held, version),
+                Err(error) => Outcome { made: held, result: Err(error.clone()), actions: vec![] },
+            }
+        });
+        actions.entry(HostSections::SERVICES).or_default().extend(guarded.unwrap_or_default());
+        // What is not served does not start, and goes on as it is where it runs.
+        let mut unserved: BTreeMap<Mac, String> = BTreeMap::new();
+        for (id, outcome) in served {
+            actions.entry(HostSections::SERVICES).or_default().extend(outcome.actions);
+            if let (Err(error), Some(service)) = (&outcome.result, sections.services.get(&id)) {
+                unserved.extend(service.sections.dhcp.hosts.iter().map(|host| (host.mac, error.clone())));
+            }
+            items.insert(id, item(0, outcome.result));
+            set(&mut made.rooms, id, outcome.made);
+        }
         let outcomes = in_parallel(&sections.vms, |vm, config| {
             let held = made.vms.get(vm).cloned();
             let secured = config.plugs.iter().any(|plug| sections.security.nics.contains_key(&plug.internal_name));
-            match &unfiltered {
+            let unserved = config.plugs.iter().find_map(|plug| unserved.get(&plug.mac));
+            match unfiltered.as_ref().filter(|_| secured).or(unserved) {
                 // What cannot be filtered goes on as it is, or does not start.
-                Some(error) if secured => Outcome { made: held, result: Err(error.clone()), actions: vec![] },
+                Some(error) => Outcome { made: held, result: Err(error.clone()), actions: vec![] },
                 _ => vms::ensure(&site, *vm, config, held),
             }
         });
@@ -262,6 +298,7 @@ impl HostEngine {
         actions.entry("bridges").or_default().extend(removed);
         state.record.write(kernel, &self.settings.state_dir)?;
         state.items = items;
+        actions.retain(|name, lines| *name != HostSections::SERVICES || !lines.is_empty() || !sections.services.is_empty());
         let report = |(name, actions): (&str, Vec<String>)| {
             (name.to_string(), SectionReport { changed: !actions.is_empty(), actions })
         };
@@ -320,6 +357,10 @@ impl HostEngine {
             ("vms".to_string(), counted(vms, sections.vms.len())),
             ("security".to_string(), self.security_health(state)),
         ]);
+        let mut services: BTreeMap<String, ServiceHealth> = services;
+        if !sections.services.is_empty() {
+            services.insert(HostSections::SERVICES.to_string(), state.rooms.health(&sections.services));
+        }
         Health {
             id: state.record.host.unwrap_or_default(),
             role: "host".to_string(),
@@ -352,13 +393,14 @@ impl HostEngine {
     /// What filters at the nics of VMs otherwise than it was put in place.
     pub fn drift(&self) -> Result<Drift, AgentProblem> {
         let state = self.state.lock();
-        let items = match state.record.sections.security.nics.is_empty() {
+        let mut items = match state.record.sections.security.nics.is_empty() {
             true => Vec::new(),
             false => state
                 .security
                 .drift(self.kernel.as_ref(), self.tracking)
                 .map_err(|error| problem(AgentProblemCode::Failed, error.to_string()))?,
         };
+        items.extend(state.rooms.drift());
         Ok(Drift { revision: state.record.revision, items })
     }
 
@@ -403,6 +445,7 @@ impl HostEngine {
         for router in dead {
             self.revive(&mut state, router);
         }
+        state.rooms.supervise();
         for (vm, held) in &mut state.record.made.vms {
             vms::note_addresses(self.kernel.as_ref(), &self.settings, *vm, held);
         }
@@ -509,6 +552,7 @@ pub fn clean_up(kernel: &dyn Kernel, prefix: &str, state_dir: &Path) -> Result<(
         }
     }
     errors.extend(security_group::remove(kernel).err());
+    errors.extend(rooms::remove_guards(kernel).err());
     errors.extend(kernel.remove(state_dir).err());
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }

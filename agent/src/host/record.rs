@@ -4,7 +4,7 @@ use crate::kernel::{Kernel, KernelError, ProcessId};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
-use switchback_appliance::{ApplianceConfig, HostSections, SuccessionReport, VmConfig};
+use switchback_appliance::{ApplianceConfig, HostSections, PlugConfig, SuccessionReport, VmConfig};
 use switchback_events::{Id, Position, RouterId, VmInstanceId};
 
 const FILE: &str = "host.json";
@@ -35,6 +35,9 @@ pub struct Made {
     pub appliances: BTreeMap<RouterId, MadeAppliance>,
     /// The VMs of the lab.
     pub vms: BTreeMap<VmInstanceId, MadeVm>,
+    /// The rooms from which it serves VMs.
+    #[serde(default)]
+    pub rooms: BTreeMap<Id, MadeRoom>,
     /// Binaries put in place, by digest.
     pub binaries: std::collections::BTreeSet<String>,
 }
@@ -100,6 +103,16 @@ pub enum Stage {
     Serving,
     /// The other one goes.
     Finishing,
+}
+
+/// A namespace from which the host serves VMs itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeRoom {
+    /// Its name.
+    pub namespace: String,
+    /// Its interfaces.
+    pub plugs: Vec<PlugConfig>,
 }
 
 /// A VM of the lab.

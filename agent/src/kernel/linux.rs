@@ -15,7 +15,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use switchback_appliance::Protocol;
@@ -112,6 +115,12 @@ impl Kernel for LinuxKernel {
 
     fn remove_namespace(&self, name: &str) -> Result<()> {
         namespace::remove(name)
+    }
+
+    fn enter(&self, name: &str) -> Result<Arc<dyn Kernel>> {
+        namespace::enter(name)?;
+        // Its children are started by a thread of its own, which is where this one is.
+        Ok(Arc::new(LinuxKernel::new()))
     }
 
     fn rename_namespace(&self, from: &str, to: &str) -> Result<()> {

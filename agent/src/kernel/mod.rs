@@ -23,6 +23,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use switchback_appliance::{Counter, Protocol};
@@ -350,6 +351,9 @@ pub trait Kernel: Send + Sync + 'static {
     fn add_namespace(&self, name: &str) -> Result<()>;
     /// Kills every process in a namespace, waits for them and removes it. No such namespace: nothing to do.
     fn remove_namespace(&self, name: &str) -> Result<()>;
+
+    /// Moves the calling thread into a namespace for good, and gives the kernel as it is seen from there.
+    fn enter(&self, name: &str) -> Result<Arc<dyn Kernel>>;
 
     /// Puts the namespace `from` in the place of `to`: whatever runs in that is killed. Asked again after it was cut
     /// off, it goes on.

@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use switchback_appliance::Protocol;
@@ -63,6 +64,10 @@ struct State {
     files: BTreeMap<PathBuf, String>,
     processes: BTreeMap<u32, Process>,
     namespaces: BTreeSet<String>,
+    /// Links in those that nobody has entered.
+    inside: BTreeMap<String, Vec<Link>>,
+    /// What is seen from within the others.
+    rooms: BTreeMap<String, Arc<SimulatedKernel>>,
     failures: BTreeSet<FailKind>,
     neighbours: BTreeMap<Ipv4Addr, Mac>,
     closed: BTreeSet<SocketAddr>,
@@ -170,6 +175,11 @@ impl SimulatedKernel {
         state.processes.clear();
     }
 
+    /// The same in its namespaces.
+    pub fn wipe_rooms(&self) {
+        self.state.lock().rooms.values().for_each(|room| room.wipe());
+    }
+
     /// All that it was told in words: files by their paths, tables, and command lines.
     pub fn texts(&self) -> BTreeMap<String, String> {
         let state = self.state.lock();
@@ -180,7 +190,10 @@ impl SimulatedKernel {
             let Spawn { program, args, env, .. } = &process.spawn;
             (format!("process {pid}"), format!("{} {args:?} {env:?}", program.display()))
         };
-        files.chain(tables).chain(filters).chain(state.processes.iter().map(command)).collect()
+        let rooms = state.rooms.iter().flat_map(|(namespace, room)| {
+            room.texts().into_iter().map(move |(name, text)| (format!("{namespace}: {name}"), text))
+        });
+        files.chain(tables).chain(filters).chain(state.processes.iter().map(command)).chain(rooms).collect()
     }
 
     /// Makes processes read their files again, by the name of their program.
@@ -261,9 +274,15 @@ impl State {
                 self.link(parent)?;
                 self.create(name, "vlan")?;
             }
-            LinkChange::CreatePair { name, mtu, .. } => {
+            LinkChange::CreatePair { name, mtu, namespace, inside, mac } => {
                 self.create(name, "veth")?;
                 self.link(name)?.mtu = *mtu;
+                let (name, mac, kind) = (inside.clone(), Some(*mac), Some("veth".to_string()));
+                let link = Link { name, mac, mtu: *mtu, kind, ..Link::default() };
+                match self.rooms.get(namespace) {
+                    Some(room) => room.plug(link),
+                    None => self.inside.entry(namespace.clone()).or_default().push(link),
+                }
             }
             LinkChange::Delete(name) => {
                 self.shapers.remove(name);
@@ -492,8 +511,21 @@ impl Kernel for SimulatedKernel {
     fn remove_namespace(&self, name: &str) -> Result<()> {
         let mut state = self.state.lock();
         state.namespaces.remove(name);
+        state.rooms.remove(name);
+        state.inside.remove(name);
         state.processes.retain(|_, process| process.spawn.house.as_ref().is_none_or(|house| house.namespace != name));
         Ok(())
+    }
+
+    fn enter(&self, name: &str) -> Result<Arc<dyn Kernel>> {
+        let mut state = self.state.lock();
+        if !state.namespaces.contains(name) {
+            return Err(KernelError::new(format!("enter namespace {name}"), "no such file or directory"));
+        }
+        let links = state.inside.remove(name).unwrap_or_default();
+        let room = state.rooms.entry(name.to_string()).or_default().clone();
+        links.into_iter().for_each(|link| room.plug(link));
+        Ok(room)
     }
 
     fn rename_namespace(&self, from: &str, to: &str) -> Result<()> {
@@ -501,6 +533,9 @@ impl Kernel for SimulatedKernel {
         let mut state = self.state.lock();
         state.namespaces.remove(from);
         state.namespaces.insert(to.to_string());
+        if let Some(links) = state.inside.remove(from) {
+            state.inside.insert(to.to_string(), links);
+        }
         for house in state.processes.values_mut().filter_map(|process| process.spawn.house.as_mut()) {
             if house.namespace == from {
                 house.namespace = to.to_string();

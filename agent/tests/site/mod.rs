@@ -183,6 +183,7 @@ impl Site {
             appliances: BTreeMap::from([(self.router.router, appliance)]),
             vms: (1..=vms).map(|number| (self.vm_id(number), vm(number))).collect(),
             security: Default::default(),
+            services: Default::default(),
         };
     }
 
