@@ -35,9 +35,9 @@ impl Node {
         let states = &states;
         let seen = || account.map(|account| ownership::seen_by(states, account, StreamKind::L3Network));
         use Read::{
-            CheckIpAvailability, CheckVipPortAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkIpStatistic,
-            GetL3NetworkDhcpIpAddress, GetL3NetworkMtu, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes, GetResourceConfig,
-            GetResourceConfigs, GetVipAvailablePort,
+            CheckIpAvailability, CheckVipPortAvailability, GetFreeIp, GetIpAddressCapacity, GetL3NetworkDhcpIpAddress,
+            GetL3NetworkIpStatistic, GetL3NetworkMtu, GetL3NetworkRouterInterfaceIp, GetNetworkServiceTypes,
+            GetResourceConfig, GetResourceConfigs, GetVipAvailablePort,
         };
         if matches!(
             asked,

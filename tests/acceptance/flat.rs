@@ -198,7 +198,8 @@ async fn c11_a_host_that_serves_and_one_vm_share_two_addresses() {
     world.done("AddIpRange", crate::scene::range(&l3, "10.0.0.10", "10.0.0.11")).await;
     let vm = |n: usize| json!({"name": format!("vm-{n}"), "l3NetworkUuids": [l3]});
     let answers = world.at_once((0..3).map(|n| ("CreateVmInstance", vm(n))).collect()).await;
-    let refused: Vec<String> = answers.iter().filter_map(|one| one.as_ref().err()).map(|one| one.code.to_string()).collect();
+    let refused: Vec<String> =
+        answers.iter().filter_map(|one| one.as_ref().err()).map(|one| one.code.to_string()).collect();
     assert_eq!(refused, ["L3.1000"; 2]);
     let used = world.query("QueryIpAddress", &[&format!("l3NetworkUuid={l3}")]).await;
     let mut of: Vec<&Value> = used.iter().map(|one| &one["usedFor"]).collect();
@@ -211,7 +212,8 @@ async fn c11_a_host_that_serves_and_one_vm_share_two_addresses() {
 async fn f10_hosts_serve_ipv4_only() {
     let flat = Flat::new().await;
     let world = &flat.world;
-    let six = |l3: &str| json!({"l3NetworkUuid": l3, "name": "r", "networkCidr": "fd00:1::/64", "addressMode": "SLAAC"});
+    let six =
+        |l3: &str| json!({"l3NetworkUuid": l3, "name": "r", "networkCidr": "fd00:1::/64", "addressMode": "SLAAC"});
     let refusal = world.refused("AddIpv6RangeByNetworkCidr", six(&flat.l3)).await;
     assert!(refusal.code == "SYS.1104" && refusal.detail.contains("Flat"), "{refusal}");
     let other = flat.site.network("other", "10.8.0.0/24").await;

@@ -68,8 +68,9 @@ fn hosts_give_their_vms_addresses_and_names() {
         ensure!(seen[0] == seen[1], "expected one hardware address, got {seen:?}");
         // Nothing of that was on the wire between the hosts.
         let (ok, known) = bench.lab.run_in("fabric", &["bridge", "fdb", "show"])?;
-        let of_vm = bench.lab.run_in(&here, &["cat", "/sys/class/net/eth0/address"])?.1;
-        ensure!(ok && known.contains(of_vm.trim()), "expected the VMs on the wire, got: {known}");
+        let of_vms = bench.api.query("QueryVmNic", &[format!("l3NetworkUuid={l3}")])?;
+        let mut of_vms = of_vms.iter().map(|nic| nic["mac"].as_str().unwrap_or("no MAC"));
+        ensure!(ok && of_vms.all(|mac| known.contains(mac)), "expected the VMs on the wire, got: {known}");
         ensure!(!known.contains(&seen[0]), "expected {} nowhere on the wire, got: {known}", seen[0]);
         Ok(())
     });

@@ -92,7 +92,9 @@ pub(crate) fn attach_services(
         }
         let by_hosts = *provider == dhcp_server::flat();
         if by_hosts && services.contains(&NetworkServiceType::DHCP) && ip_range::has_ipv6(facts, id)? {
-            return Err(Refusal::not_supported(format!("DHCP by the provider Flat on L3 network {id}, which has IPv6,")));
+            return Err(Refusal::not_supported(format!(
+                "DHCP by the provider Flat on L3 network {id}, which has IPv6,"
+            )));
         }
         decision = decision.event(L3NetworkEvent::ServicesAttached { provider: *provider, services: services.clone() });
         if ours && services.contains(&NetworkServiceType::SNAT) {

@@ -298,7 +298,9 @@ impl HostEngine {
         actions.entry("bridges").or_default().extend(removed);
         state.record.write(kernel, &self.settings.state_dir)?;
         state.items = items;
-        actions.retain(|name, lines| *name != HostSections::SERVICES || !lines.is_empty() || !sections.services.is_empty());
+        actions.retain(|name, lines| {
+            *name != HostSections::SERVICES || !lines.is_empty() || !sections.services.is_empty()
+        });
         let report = |(name, actions): (&str, Vec<String>)| {
             (name.to_string(), SectionReport { changed: !actions.is_empty(), actions })
         };

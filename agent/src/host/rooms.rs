@@ -16,7 +16,7 @@ use super::{HostSettings, Outcome, Site, plugs, record::MadeRoom};
 use crate::{
     check,
     document::push_of_router,
-    kernel::{Kernel, KernelError},
+    kernel::{Kernel, KernelError, LinkChange},
     router::{RouterEngine, RouterSettings},
     services::nftables::normalise,
     version::Build,
@@ -30,9 +30,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use switchback_appliance::{
-    DriftItem, HostSections, HostServiceConfig, RouterConfig, ServiceHealth, digest,
-};
+use switchback_appliance::{DriftItem, HostSections, HostServiceConfig, RouterConfig, ServiceHealth, digest};
 use switchback_events::{HypervisorType, Id, Mac, Position, RouterId};
 
 /// A daemon of a room that died is started again after so long.
@@ -76,7 +74,8 @@ impl Room {
             engine.stop();
         };
         let failed = |error: &dyn std::fmt::Display| KernelError::new("start the thread of a room", error);
-        let thread = std::thread::Builder::new().name("room".to_string()).spawn(work).map_err(|error| failed(&error))?;
+        let thread =
+            std::thread::Builder::new().name("room".to_string()).spawn(work).map_err(|error| failed(&error))?;
         match said.recv() {
             Ok(Ok(())) => Ok(Room { orders, thread }),
             Ok(Err(error)) => Err(error),
@@ -175,6 +174,7 @@ impl Rooms {
             }
             kernel.remove_namespace(&name).map_err(text)?;
             kernel.add_namespace(&name).map_err(text)?;
+            kernel.change_links(Some(&name), &[LinkChange::Up("lo".to_string())]).map_err(text)?;
             actions.push(format!("make room {name}"));
         }
         *made = Some(MadeRoom { namespace: name.clone(), plugs: config.plugs.clone() });
@@ -257,7 +257,9 @@ impl Rooms {
         let mut items = Vec::new();
         for (id, room) in &*self.open.lock() {
             if let Some(Ok(drift)) = room.ask(RouterEngine::drift) {
-                items.extend(drift.items.into_iter().map(|item| DriftItem { item: format!("{id}: {}", item.item), ..item }));
+                items.extend(
+                    drift.items.into_iter().map(|item| DriftItem { item: format!("{id}: {}", item.item), ..item }),
+                );
             }
         }
         if !self.guards.intact(self.kernel.as_ref()) {
@@ -338,7 +340,9 @@ fn render(sections: &HostSections, hypervisor: HypervisorType) -> String {
         }
     }
     let (family, name) = GUARDS;
-    format!("table {family} {name} {{\n  chain wire {{\n    type filter hook forward priority -20; policy accept;\n{rules}  }}\n}}\n")
+    format!(
+        "table {family} {name} {{\n  chain wire {{\n    type filter hook forward priority -20; policy accept;\n{rules}  }}\n}}\n"
+    )
 }
 
 /// Removes the guards, whoever put them in place.
