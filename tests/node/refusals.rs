@@ -246,6 +246,7 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
     let route = |l3: &str, to: &str, nexthop: &str| with(&prefix(l3, to), "nexthop", json!(nexthop));
     let mtu = |l3: &str, mtu: u16| json!({"l3NetworkUuid": l3, "mtu": mtu});
     let own = |l3: &str, ip: &str| json!({"l3NetworkUuid": l3, "routerInterfaceIp": ip});
+    let by_hosts = |l3: &str, ip: &str| json!({"l3NetworkUuid": l3, "dhcpServerIp": ip});
     let provider = |provider_type: &str, service: &str| json!({"name": "p", "description": "", "type": provider_type, "networkServiceTypes": [service]});
     let pair = |provider: &str, l2: &str| json!({"networkServiceProviderUuid": provider, "l2NetworkUuid": l2});
     let router = built_in_provider("VirtualRouter").to_string();
@@ -312,6 +313,9 @@ fn l3_networks(s: &Scene) -> Vec<Row> {
         row("SetL3NetworkRouterInterfaceIp", own(&s.guest, "192.0.2.9"), ARGUMENT, "routerInterfaceIp", "192.0.2.9"),
         row("SetL3NetworkRouterInterfaceIp", own(&s.guest, &s.taken_ip), ARGUMENT, "routerInterfaceIp", &s.taken_ip),
         row("SetL3NetworkRouterInterfaceIp", own(&s.guest, "fd00::1"), ARGUMENT, "routerInterfaceIp", "fd00::1"),
+        row("ChangeL3NetworkDhcpIpAddress", by_hosts(&nobody, "10.0.0.9"), NOT_FOUND, "l3NetworkUuid", &nobody),
+        row("ChangeL3NetworkDhcpIpAddress", by_hosts(&s.guest, "x"), ARGUMENT, "dhcpServerIp", "x"),
+        row("ChangeL3NetworkDhcpIpAddress", by_hosts(&s.guest, "10.0.0.9"), OPERATION, "", &s.guest),
         row("AddNetworkServiceProvider", provider("VirtualRouter", "DHCP"), ARGUMENT, "type", "VirtualRouter"),
         row("AddNetworkServiceProvider", provider("Box", "Foo"), ARGUMENT, "networkServiceTypes", "Foo"),
         row(

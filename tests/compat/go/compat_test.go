@@ -216,6 +216,9 @@ func TestNetworks(t *testing.T) {
 	mtu, err := cli.GetL3NetworkMtu(network)
 	done(t, "GetL3NetworkMtu", err)
 	equal(t, "its MTU", int(mtu.Mtu), 1400)
+	server, err := cli.GetL3NetworkDhcpIpAddress(network)
+	done(t, "GetL3NetworkDhcpIpAddress", err)
+	equal(t, "nobody's address", server.Ip, "")
 	free, err := cli.GetFreeIp(network, param.NewQueryParam())
 	done(t, "GetFreeIp", err)
 	equal(t, "free addresses", len(free), 99)
@@ -459,6 +462,4 @@ func TestWhatIsNotThere(t *testing.T) {
 	cli := loggedIn(t)
 	_, err := cli.QuerySdnController(param.NewQueryParam())
 	refused(t, "QuerySdnController", "SYS.1104", err)
-	_, err = cli.GetL3NetworkDhcpIpAddress(given(t, "ZONE"))
-	refused(t, "GetL3NetworkDhcpIpAddress", "SYS.1104", err)
 }
