@@ -79,7 +79,7 @@ async fn f10_dhcp_is_applied_at_a_start_and_released_at_a_stop() {
     }
     let vm = flat.vm("web", 0).await;
     let ip = text(&vm["vmNics"][0], "ip");
-    assert_eq!(flat.clients(0), [ip.clone()]);
+    assert_eq!(flat.clients(0), std::slice::from_ref(&ip));
     let told = &flat.served(0)["sections"]["dhcp"]["networks"][0];
     assert_eq!((&told["server"], &told["gateway"]), (&server, &json!("10.7.0.1")));
     // The host first, which knows the VMs' names, and then the network's own: it asks nobody for them.
