@@ -306,10 +306,9 @@ fn read(
     Ok(())
 }
 
-/// A member of a JSON object: its key with quotes and colon, and where its value comes from.
+/// A member of a JSON object: what stands before its value (brace or comma, key, colon), and where that comes from.
 struct Entry {
-    name: &'static str,
-    key: String,
+    before: String,
     source: Source,
 }
 
@@ -324,13 +323,12 @@ enum Source {
 fn entries(fields: &[&'static Field], embedded: &[&'static Relation]) -> Vec<Entry> {
     let columns = fields.iter().zip(1..).map(|(field, at)| (field.name, Source::Column(at, field.ty)));
     let embedded = embedded.iter().enumerate().map(|(at, relation)| (relation.name, Source::Embedded(at)));
-    let mut entries: Vec<Entry> = columns
-        .chain(embedded)
-        .map(|(name, source)| Entry { name, key: format!("{}:", Value::from(name)), source })
-        .collect();
-    entries.sort_by_key(|entry| entry.name);
-    entries.dedup_by_key(|entry| entry.name);
-    entries
+    let mut sources: Vec<_> = columns.chain(embedded).collect();
+    sources.sort_by_key(|(name, _)| *name);
+    sources.dedup_by_key(|(name, _)| *name);
+    let before = |place| if place == 0 { '{' } else { ',' };
+    let entry = |(place, (name, source))| Entry { before: format!("{}{}:", before(place), Value::from(name)), source };
+    sources.into_iter().enumerate().map(entry).collect()
 }
 
 /// Writes a row as a JSON object. Where an embedded relation belongs is told to `gap`, by place and number.
@@ -340,12 +338,8 @@ fn write_object(
     text: &mut Vec<u8>,
     mut gap: impl FnMut(usize, usize),
 ) -> rusqlite::Result<()> {
-    text.push(b'{');
-    for (place, Entry { key, source, .. }) in entries.iter().enumerate() {
-        if place > 0 {
-            text.push(b',');
-        }
-        text.extend_from_slice(key.as_bytes());
+    for Entry { before, source } in entries {
+        text.extend_from_slice(before.as_bytes());
         match *source {
             Source::Column(at, ty) => write_value(ty, row.get_ref(at)?, text),
             Source::Embedded(relation) => gap(text.len(), relation),
@@ -370,6 +364,14 @@ fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
         (_, ValueRef::Integer(number)) => write!(text, "{number}"),
         // The fold wrote the list as JSON.
         (ty, ValueRef::Text(list)) if ty.is_list() => text.write_all(if list.is_empty() { b"[]" } else { list }),
+        // Nearly every text: nothing in it is escaped.
+        (_, ValueRef::Text(given))
+            if given.iter().all(|byte| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\')) =>
+        {
+            text.push(b'"');
+            text.extend_from_slice(given);
+            text.write_all(b"\"")
+        }
         (_, ValueRef::Text(given)) => match std::str::from_utf8(given) {
             Ok(given) => serde_json::to_writer(text, given).map_err(Into::into),
             Err(_) => serde_json::to_writer(text, &String::from_utf8_lossy(given)).map_err(Into::into),

@@ -20,6 +20,8 @@ use switchback_events::{LoadBalancerListenerId, Nic};
 pub const PREFIX: &str = "balanced";
 /// An address that nobody has is known after this long.
 const NOBODY: Duration = Duration::from_millis(3500);
+/// Of the hash that sends a source to always the same server.
+const SEED: u32 = 0x5b;
 /// So many servers are asked at a time.
 const QUESTIONS: usize = 64;
 
@@ -122,23 +124,24 @@ fn rules(text: &mut String, listener: &ListenerConfig, address: IpAddr, unwell: 
         let end = SocketAddr::new(server.ip, server.port);
         server.ip.is_ipv4() == address.is_ipv4() && !unwell.contains(&(listener.listener, end))
     });
-    let mut shares = 0u32;
-    let mut map = Vec::new();
-    for server in well {
-        let weight = if weighs { u32::from(server.weight) } else { 1 };
-        if weight > 0 {
-            let last = shares + weight - 1;
-            let range = if weight == 1 { shares.to_string() } else { format!("{shares}-{last}") };
-            map.push(format!("{range} : {} . {}", server.ip, server.port));
-            shares += weight;
-        }
-    }
-    if map.is_empty() {
-        return;
-    }
+    let share = |server: &BackendServer| if weighs { u32::from(server.weight) } else { 1 };
+    let servers: Vec<_> = well.filter(|server| share(server) > 0).collect();
+    let all: u32 = servers.iter().map(|server| share(server)).sum();
     let by_source = listener.algorithm == BalancerAlgorithm::Source || !listener.persistence.is_off();
-    let next = if by_source { format!("jhash {family} saddr") } else { "numgen inc".to_string() };
-    let _ = writeln!(text, "{what} dnat {family} to {next} mod {shares} map {{ {} }}", map.join(", "));
+    // One rule a server and no map: a map's elements go while packets are still among the rules that look there.
+    let mut before = 0;
+    for server in servers {
+        let own = share(server);
+        let chosen = match (before + own == all, by_source) {
+            (true, _) => String::new(),
+            // The same number at each rule.
+            (false, true) => format!("jhash {family} saddr mod {all} seed {SEED:#x} < {} ", before + own),
+            // Those that come here were passed over by the rules before.
+            (false, false) => format!("numgen inc mod {} < {own} ", all - before),
+        };
+        let _ = writeln!(text, "{what} {chosen}dnat {family} to {}", SocketAddr::new(server.ip, server.port));
+        before += own;
+    }
 }
 
 /// What the agent knows of the health of servers of UDP.
