@@ -1,5 +1,5 @@
 //! EIP: one VIP for one nic. It leads to a nic or to none, and is a fact about both: the router that serves it follows from
-//! the nic's network.
+//! the nic's network, and where hosts give EIPs there ([`crate::vip::by_host`]) the host is that of the VM.
 //!
 //! ```text
 //!  Created ─► unattached ──AttachEip──► attached: Enabled ⇄ Disabled
@@ -62,7 +62,7 @@ pub(crate) fn create(command: &CreateEip, facts: &Facts, context: &Context) -> R
     if let Some(nic) = command.vm_nic_uuid {
         let to = may_lead(facts, &at, nic, command.used_ip_uuid)?;
         decision.add(id, EipEvent::Attached { at, to });
-        vip::routed(&mut decision, facts, context, &to)?;
+        served(&mut decision, facts, context, &to)?;
     }
     Ok(decision)
 }
@@ -80,8 +80,16 @@ pub(crate) fn attach(command: &AttachEip, facts: &Facts, context: &Context) -> R
     unattached(&eip, id)?;
     let to = may_lead(facts, &at, command.vm_nic_uuid, command.used_ip_uuid)?;
     let mut decision = Decision::about(StreamKind::Eip, id).show("eip").event(EipEvent::Attached { at, to });
-    vip::routed(&mut decision, facts, context, &to)?;
+    served(&mut decision, facts, context, &to)?;
     Ok(decision)
+}
+
+/// Sees to it that there is who serves it: a router, where it is not the VM's host.
+fn served(decision: &mut Decision, facts: &Facts, context: &Context, to: &ServedNic) -> Result<(), Refusal> {
+    match vip::by_host::serves(facts, to.l3_network)? {
+        true => Ok(()),
+        false => vip::routed(decision, facts, context, to),
+    }
 }
 
 /// Whether it can be attached at all.
@@ -165,10 +173,8 @@ pub fn attachable_nics(states: &States, request: &GetEipAttachableVmNics) -> Res
         }
         (None, None) => return Err(Refusal::missing("eipUuid", "the EIP, or vipUuid")),
     };
-    if request.network_service_provider.as_ref().is_some_and(|provider| provider != "VirtualRouter") {
-        return Ok(vec![]);
-    }
-    vip::candidates(&facts, VipUse::Eip, |vm, name, nic| {
+    let provider = request.network_service_provider.as_deref();
+    vip::candidates(&facts, VipUse::Eip, provider, |vm, name, nic| {
         request.vm_uuid.is_none_or(|asked| asked == vm)
             && request.vm_name.as_ref().is_none_or(|asked| asked == name)
             && may_lead(&facts, &at, nic, None).is_ok()

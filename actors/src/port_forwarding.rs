@@ -243,5 +243,5 @@ pub fn attachable_nics(states: &States, id: PortForwardingRuleId) -> Result<Vec<
     if unattached(&rule, id).is_err() {
         return Ok(vec![]);
     }
-    vip::candidates(&facts, VipUse::PortForwarding, |_, _, nic| may_lead(&facts, &at, &ports, nic).is_ok())
+    vip::candidates(&facts, VipUse::PortForwarding, None, |_, _, nic| may_lead(&facts, &at, &ports, nic).is_ok())
 }

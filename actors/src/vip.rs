@@ -10,6 +10,7 @@
 //! so no event is about it and nothing can be done to it. It takes no services: it goes with the router, and services do
 //! not.
 
+pub(crate) mod by_host;
 pub mod qos;
 
 use crate::{
@@ -178,6 +179,11 @@ pub(crate) fn may_serve(
         return Err(Refusal::operation(detail));
     }
     let l3 = facts.get::<L3Network>(guest)?;
+    let to = ServedNic { nic, vm: VmInstanceId(vm_id), l3_network: guest };
+    if service == VipUse::Eip && by_host::serves(facts, guest)? {
+        by_host::may_serve(facts, FIELD, at, (nic, address), (vm_id, &vm))?;
+        return Ok((to, own));
+    }
     if !l3.routed(service.service()) {
         let detail = format!(
             "{FIELD} = `{nic}`: L3 network {guest} of the nic has no {} by a virtual router",
@@ -185,7 +191,6 @@ pub(crate) fn may_serve(
         );
         return Err(Refusal::operation(detail).hint("attach the service with AttachNetworkServiceToL3Network"));
     }
-    let to = ServedNic { nic, vm: VmInstanceId(vm_id), l3_network: guest };
     one_router(facts, at, &to, &l3)?;
     Ok((to, own))
 }
@@ -248,15 +253,23 @@ pub(crate) fn routed(decision: &mut Decision, facts: &Facts, context: &Context, 
     router::ensure(decision, facts, context, &[to.l3_network])
 }
 
-/// The nics of VMs that pass, of networks that have the service.
+/// The nics of VMs that pass, of networks that have the service, from this provider where one is named.
 pub(crate) fn candidates(
     facts: &Facts,
     service: VipUse,
+    provider: Option<&str>,
     pass: impl Fn(VmInstanceId, &str, NicId) -> bool,
 ) -> Result<Vec<Id>, Refusal> {
     let mut found = Vec::new();
     for l3 in facts.peek_members(Relation::All(StreamKind::L3Network), Id::NIL) {
-        if !facts.peek::<L3Network>(l3)?.routed(service.service()) {
+        let network = facts.peek::<L3Network>(l3)?;
+        let by_hosts = service == VipUse::Eip && network.by_hosts(service.service());
+        let wanted = |provider: &str| match provider {
+            "VirtualRouter" => network.routed(service.service()),
+            "Flat" => by_hosts,
+            _ => false,
+        };
+        if !provider.map_or(by_hosts || network.routed(service.service()), wanted) {
             continue;
         }
         for id in facts.peek_members(Relation::VmsOnL3, l3) {
@@ -324,6 +337,9 @@ pub(crate) fn unserved(
             let vm = facts.get::<VmInstance>(vm)?;
             for nic in vm.nics.iter().filter(|nic| nic.l3_network == guest.l3_network) {
                 for service in VipUse::ALL {
+                    if service == VipUse::Eip && by_host::serves(facts, nic.l3_network)? {
+                        continue;
+                    }
                     for id in facts.members(Relation::ServicesOfNic(service), nic.nic) {
                         let there = leads(facts, (service, id))?.is_some_and(|(at, _)| at.l3_network == public);
                         if there {

@@ -370,7 +370,8 @@ fn wrong_state(vm: &VmInstance, id: Id, wanted: &str) -> Refusal {
 }
 
 fn place_again(vm: &VmInstance, facts: &Facts) -> Result<placement::Place, Refusal> {
-    let l2s: Vec<L2NetworkId> = vm.nics.iter().map(|nic| nic.l2_network).collect();
+    let mut l2s: Vec<L2NetworkId> = vm.nics.iter().map(|nic| nic.l2_network).collect();
+    l2s.extend(vip::by_host::networks(facts, vm)?);
     let wish = Wish { last: Some(vm.host), ..Wish::default() };
     placement::choose(facts, vm.zone, &l2s, &wish)
 }

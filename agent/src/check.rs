@@ -259,7 +259,10 @@ fn translated(sections: &Sections) -> Result<(), AgentProblem> {
     let mut taken = BTreeSet::new();
     for eip in &sections.eips.eips {
         nic_of("eips", &eip.guest_interface)?;
-        if !has_vip(&eip.public_interface, eip.vip_address) {
+        let public = nic_of("eips", &eip.public_interface)?;
+        // From a host a VIP is served that has its interface to itself.
+        let own = public.ipv4().is_some_and(|net| net.addr() == eip.vip_address);
+        if !own && !has_vip(&eip.public_interface, eip.vip_address) {
             let detail = format!("{} of EIP {} is no VIP on {}", eip.vip_address, eip.eip, eip.public_interface);
             return Err(invalid("eips", detail));
         }

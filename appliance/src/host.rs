@@ -10,6 +10,7 @@ use crate::{
     firewall::AGENT_PORT,
     host_config::*,
     l2_network::{L2Networks, Realisation},
+    router::SNAT_INBOUND_TRAFFIC,
     security_group::{CLEAN_TRAFFIC, SecurityFold},
 };
 use std::{
@@ -279,6 +280,10 @@ impl HostFold {
                 | L2NetworkEvent::VlanChanged { .. }
                 | L2NetworkEvent::VlanChangeFailed { .. },
             ) => self.l2s.clusters(L2NetworkId(stream.id)).flat_map(of_cluster).collect(),
+            Event::Eip(event) => {
+                let vm = self.flat.served(EipId(stream.id), event).and_then(|vm| self.vms.get(&vm));
+                vm.map(|vm| vm.host).into_iter().collect()
+            }
             Event::Router(RouterEvent::Created { host, .. }) => vec![*host],
             Event::VmInstance(VmInstanceEvent::Created { host, .. } | VmInstanceEvent::Started { host }) => vec![*host],
             Event::VmInstance(event) => {
@@ -327,6 +332,7 @@ impl HostFold {
                 self.l3_event(L3NetworkId(id), event);
                 self.flat.apply(recorded);
             }
+            Event::Vip(_) | Event::Eip(_) => self.flat.apply(recorded),
             Event::Router(event) => self.router_event(RouterId(id), event, recorded.position, at),
             Event::VmInstance(event) => {
                 let before = self.heeded(VmInstanceId(id));
@@ -344,6 +350,14 @@ impl HostFold {
                 self.stirred.extend(self.hosts.keys());
             }
             Event::ResourceConfig(event) => self.vm_config_event(VmInstanceId(id), event),
+            Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, .. })
+                if (category.as_str(), name.as_str()) == ("eip", SNAT_INBOUND_TRAFFIC) =>
+            {
+                self.flat.apply(recorded);
+                if self.flat.has_eips() {
+                    self.stirred.extend(self.hosts.keys());
+                }
+            }
             Event::GlobalConfig(GlobalConfigEvent::Changed { category, name, value })
                 if (category.as_str(), name.as_str()) == ("l2Network", "deleteL2.bridge") =>
             {
@@ -708,7 +722,7 @@ impl HostFold {
             })
             .collect();
         let security = self.security_config(&vms);
-        let services = self.services(&vms);
+        let services = self.services(cluster, &vms);
         let sections = HostSections { bridges, appliances, vms, security, services };
         Some(HostConfig { host, revision: self.position, sections })
     }

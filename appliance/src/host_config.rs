@@ -34,7 +34,7 @@ pub struct HostSections {
     /// What is filtered at the nics of VMs.
     #[serde(default, skip_serializing_if = "SecurityConfig::is_empty")]
     pub security: SecurityConfig,
-    /// What the host serves VMs with itself, by what it is for: an L3 network. As long as there is nothing in it this
+    /// What the host serves VMs with itself, by what it is for: an L3 network, or an EIP. As long as there is nothing in it this
     /// section does not travel and has no digest: such a document is that of a host which does not know it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<Id, HostServiceConfig>,
@@ -52,16 +52,28 @@ pub struct HostServiceConfig {
     pub guard: Guard,
 }
 
-/// The same addresses are on every host: nothing of them is on the wire between hosts.
+/// What has to do with whom, where addresses are not what everybody else on the network thinks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Guard {
-    /// The host's end of the plug that has them.
-    pub plug: String,
-    /// The hardware address.
-    pub mac: Mac,
-    /// The address.
-    pub ip: Ipv4Addr,
+#[serde(tag = "of", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Guard {
+    /// The same addresses are on every host: nothing of them is on the wire between hosts.
+    Network {
+        /// The host's end of the plug that has them.
+        plug: String,
+        /// The hardware address.
+        mac: Mac,
+        /// The address.
+        ip: Ipv4Addr,
+    },
+    /// One nic alone has its gateway here: it hears of no other, and nobody else hears of this one.
+    Nic {
+        /// The host's end of the plug that has the gateway's address.
+        plug: String,
+        /// The host's end of the nic.
+        nic: String,
+        /// The gateway's address.
+        gateway: Ipv4Addr,
+    },
 }
 
 /// A bridge that carries an L2 network.

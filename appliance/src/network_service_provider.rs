@@ -103,7 +103,7 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// How it gives EIPs, if it does. Only a router can.
+    /// How it gives EIPs, if it does. Only a router and hosts can.
     fn eips(&self) -> Option<&dyn Eips> {
         None
     }

@@ -223,3 +223,170 @@ async fn f10_hosts_serve_ipv4_only() {
     let refusal = world.refused(ATTACH, of(&flat.l3, &["Userdata"])).await;
     assert!(refusal.code == "SYS.1104" && refusal.detail.contains("Userdata"), "{refusal}");
 }
+
+/// The same network with EIPs by hosts.
+struct WithEips {
+    flat: Flat,
+    world: World,
+}
+
+impl WithEips {
+    async fn new() -> WithEips {
+        let flat = Flat::new().await;
+        let world = flat.world.clone();
+        world.done(ATTACH, of(&flat.l3, &["Eip"])).await;
+        WithEips { flat, world }
+    }
+
+    async fn vip(&self, l3: &str) -> Value {
+        self.world.make("CreateVip", json!({"name": "vip", "l3NetworkUuid": l3})).await
+    }
+
+    /// An EIP that leads nowhere yet, and its address.
+    async fn eip(&self, l3: &str) -> (String, String) {
+        let vip = self.vip(l3).await;
+        let eip = self.world.make("CreateEip", json!({"name": "eip", "vipUuid": vip["uuid"]})).await;
+        (uuid(&eip), text(&vip, "ip"))
+    }
+
+    async fn refused(&self, name: &str, parameters: Value, code: &str, words: &str) {
+        let refusal = self.world.refused(name, parameters).await;
+        assert!(refusal.code == code && refusal.detail.contains(words), "{words}: {refusal}");
+    }
+
+    /// What a host serves an EIP with.
+    fn served(&self, host: usize, eip: &str) -> Value {
+        self.flat.sections(host)["services"][eip].clone()
+    }
+}
+
+fn lead(eip: &str, vm: &Value) -> Value {
+    json!({"eipUuid": eip, "vmNicUuid": vm["vmNics"][0]["uuid"]})
+}
+
+#[actix_rt::test]
+async fn h10_the_subnets_of_an_eip_of_a_host_do_not_overlap() {
+    let with = WithEips::new().await;
+    let (public, world) = (with.flat.site.public.clone(), &with.world);
+    for (net, words) in [("203.0.113.128/26", "overlaps"), ("203.0.0.0/16", "lies in the guest subnet")] {
+        let guest = with.flat.site.network("guest", net).await;
+        world.done(ATTACH, of(&guest, &["Eip"])).await;
+        let vm = world.make("CreateVmInstance", json!({"name": "vm", "l3NetworkUuids": [guest]})).await;
+        let vip = json!({"name": "vip", "l3NetworkUuid": public, "requiredIp": "203.0.113.9"});
+        let vip = uuid(&world.make("CreateVip", vip).await);
+        let eip = json!({"name": "eip", "vipUuid": vip, "vmNicUuid": vm["vmNics"][0]["uuid"]});
+        with.refused("CreateEip", eip, "SYS.1006", words).await;
+        world.done("DeleteVip", json!({"uuid": vip})).await;
+    }
+}
+
+#[actix_rt::test]
+async fn h11_an_eip_of_a_host_follows_its_vm_and_is_detached_while_that_is_stopped() {
+    let with = WithEips::new().await;
+    let (flat, world) = (&with.flat, &with.world);
+    let vm = flat.vm("web", 0).await;
+    let (eip, vip) = with.eip(&flat.site.public).await;
+    world.done("AttachEip", lead(&eip, &vm)).await;
+    let ip = text(&vm["vmNics"][0], "ip");
+    let served = with.served(0, &eip);
+    let (config, nics) = (&served["sections"]["eips"]["eips"][0], &served["sections"]["interfaces"]["nics"]);
+    assert_eq!((&config["vipAddress"], &config["guestAddress"]), (&json!(vip), &json!(ip)));
+    assert_eq!(
+        (&nics[0]["addresses"], &nics[1]["addresses"]),
+        (&json!(["10.7.0.1/24"]), &json!([format!("{vip}/24")]))
+    );
+    assert_eq!(served["sections"]["interfaces"]["defaultGateway"], "203.0.113.1");
+    assert_eq!(with.served(1, &eip), Value::Null);
+    // It is between this nic and its gateway only.
+    let guards = flat.texts(0, "switchback_rooms").concat();
+    let nic = text(&served["guard"], "nic");
+    assert!(guards.contains(&format!("iifname \"{nic}\" oifname != ")), "{guards}");
+    let tables = flat.texts(0, "table inet").concat();
+    assert!(tables.contains(&vip) && tables.contains(&ip), "{tables}");
+
+    world.done("ChangeEipState", json!({"uuid": eip, "stateEvent": "disable"})).await;
+    assert_eq!(with.served(0, &eip), Value::Null);
+    world.done("ChangeEipState", json!({"uuid": eip, "stateEvent": "enable"})).await;
+    assert_eq!(with.served(0, &eip), served);
+    world.configure("eip", "snatInboundTraffic", "true").await;
+    world
+        .until("what comes in to carry the gateway's address", async || {
+            let said = &with.served(0, &eip)["sections"]["eips"]["eips"][0]["snatInboundTraffic"];
+            (*said == json!(true)).then_some(())
+        })
+        .await;
+    world.configure("eip", "snatInboundTraffic", "false").await;
+    world.done("StopVmInstance", json!({"uuid": uuid(&vm)})).await;
+    assert_eq!(with.served(0, &eip), Value::Null);
+    world.done("StartVmInstance", json!({"uuid": uuid(&vm)})).await;
+    assert_eq!(with.served(0, &eip), served);
+    world.done("StopVmInstance", json!({"uuid": uuid(&vm)})).await;
+    world.done("DetachEip", json!({"uuid": eip})).await;
+    world.done("StartVmInstance", json!({"uuid": uuid(&vm)})).await;
+    assert_eq!(with.served(0, &eip), Value::Null);
+    world.done("AttachEip", lead(&eip, &vm)).await;
+    world.done("DeleteEip", json!({"uuid": eip})).await;
+    assert_eq!((with.served(0, &eip), flat.clients(0)), (Value::Null, vec![ip]));
+}
+
+#[actix_rt::test]
+async fn h13_an_eip_of_a_host_needs_its_network_in_the_vms_cluster() {
+    let with = WithEips::new().await;
+    let (flat, world) = (&with.flat, &with.world);
+    let vm = flat.vm("web", 0).await;
+    let l2 = json!({"zoneUuid": flat.site.zone, "name": "far", "physicalInterface": "eth1", "vlan": 900});
+    let l2 = uuid(&world.make("CreateL2VlanNetwork", l2).await);
+    let l3 = json!({"name": "far", "l2NetworkUuid": l2, "category": "Public"});
+    let l3 = uuid(&world.make("CreateL3Network", l3).await);
+    let range = json!({"l3NetworkUuid": l3, "name": "r", "networkCidr": "198.51.100.0/24"});
+    world.done("AddIpRangeByNetworkCidr", range).await;
+    let (eip, _) = with.eip(&l3).await;
+    with.refused("AttachEip", lead(&eip, &vm), "SYS.1006", "is not attached to cluster").await;
+    world.done("AttachL2NetworkToCluster", json!({"l2NetworkUuid": l2, "clusterUuid": flat.site.cluster})).await;
+    let nics = |provider: &str| json!({"eipUuid": eip, "networkServiceProvider": provider});
+    let found = async |provider: &str| {
+        world.read("GetEipAttachableVmNics", nics(provider)).await["inventories"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((found("Flat").await, found("VirtualRouter").await, found("vrouter").await), (1, 0, 0));
+    world.done("AttachEip", lead(&eip, &vm)).await;
+    assert_ne!(with.served(0, &eip), Value::Null);
+    // What a host does not do is not taken silently.
+    let vip = text(&world.get("QueryEip", &eip).await, "vipUuid");
+    with.refused("SetVipQos", json!({"uuid": vip, "inboundBandwidth": 8_000_000}), "SYS.1104", "limits").await;
+    let limited = with.vip(&l3).await;
+    world.done("SetVipQos", json!({"uuid": limited["uuid"], "inboundBandwidth": 8_000_000})).await;
+    let other = flat.vm("other", 0).await;
+    let nic = &other["vmNics"][0]["uuid"];
+    let create = |vip: &Value| json!({"name": "eip", "vipUuid": vip["uuid"], "vmNicUuid": nic});
+    with.refused("CreateEip", create(&limited), "SYS.1104", "limits").await;
+    let pool = json!({
+        "l3NetworkUuid": l3, "name": "pool", "networkCidr": "192.0.2.0/24", "ipRangeType": "AddressPool",
+    });
+    let pool = uuid(&world.make("AddIpRangeByNetworkCidr", pool).await);
+    let pooled = json!({"name": "vip", "l3NetworkUuid": l3, "ipRangeUuid": pool});
+    let pooled = world.make("CreateVip", pooled).await;
+    with.refused("CreateEip", create(&pooled), "SYS.1104", "AddressPool").await;
+}
+
+#[actix_rt::test]
+async fn h14_a_nic_has_one_eip_of_a_host() {
+    let with = WithEips::new().await;
+    let (flat, world) = (&with.flat, &with.world);
+    let vm = flat.vm("web", 0).await;
+    let (first, _) = with.eip(&flat.site.public).await;
+    world.done("AttachEip", lead(&first, &vm)).await;
+    let other = flat.site.network("other", "198.51.100.0/24").await;
+    let (second, _) = with.eip(&other).await;
+    with.refused("AttachEip", lead(&second, &vm), "SYS.1006", "already").await;
+    // One of IPv6 beside it nobody gives yet.
+    let six =
+        json!({"l3NetworkUuid": other, "name": "r", "networkCidr": "2001:db8::/64", "addressMode": "Stateful-DHCP"});
+    world.done("AddIpv6RangeByNetworkCidr", six).await;
+    let vip = json!({"name": "vip", "l3NetworkUuid": other, "ipVersion": 6});
+    let vip = uuid(&world.make("CreateVip", vip).await);
+    let eip = json!({"name": "eip", "vipUuid": vip, "vmNicUuid": vm["vmNics"][0]["uuid"]});
+    with.refused("CreateEip", eip, "SYS.1104", "IPv6").await;
+    world.done("DetachEip", json!({"uuid": first})).await;
+    world.done("AttachEip", lead(&second, &vm)).await;
+    assert_ne!(with.served(0, &second), Value::Null);
+}

@@ -4,7 +4,7 @@ use crate::harness::Bench;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use std::net::Ipv4Addr;
-use switchback::lab::{Topology, check};
+use switchback::lab::{Deadline, INTERNET_WEB, Topology, check, poll};
 
 /// A network with DHCP and DNS by hosts; the internet is nobody's way there.
 fn network(bench: &Bench) -> String {
@@ -91,4 +91,47 @@ fn hosts_give_their_vms_addresses_and_names() {
     let detach = json!({"l3NetworkUuid": l3, "networkServices": {"Flat": ["DHCP", "DNS"]}});
     bench.ask("DetachNetworkServiceFromL3Network", detach);
     assert_eq!(rooms(&bench), 0);
+}
+
+#[test]
+fn eips_of_hosts_lead_in_and_out() {
+    let bench = Bench::new("fleip", Topology::Separate);
+    let l3 = network(&bench);
+    let services = json!({"l3NetworkUuid": l3, "networkServices": {"Flat": ["Eip"]}});
+    bench.ask("AttachNetworkServiceToL3Network", services);
+    let mut eips = Vec::new();
+    for (host, name) in ["here", "there"].into_iter().enumerate() {
+        let (vm, _) = vm(&bench, &l3, name, host);
+        let vip = bench.ask("CreateVip", json!({"name": name, "l3NetworkUuid": bench.site.public}));
+        let vip = vip.reply.inventory.unwrap_or_default();
+        let nic = bench.must(|bench| Ok(bench.api.query("QueryVmNic", &[format!("vmInstanceUuid={vm}")])?.remove(0)));
+        let eip = json!({"name": name, "vipUuid": vip["uuid"], "vmNicUuid": nic["uuid"]});
+        let eip = bench.must(|bench| bench.ask("CreateEip", eip.clone()).uuid());
+        let ip: Ipv4Addr = bench.must(|_| Ok(vip["ip"].as_str().context("a VIP has an address")?.parse()?));
+        eips.push((vm, eip, ip));
+    }
+    let reached = |bench: &Bench, from: &str, ip: Ipv4Addr, answers: bool| {
+        poll(&format!("{ip} to answer {from}: {answers}"), Deadline::seconds(20), || {
+            let (ok, said) = bench.lab.run_in(from, &["ping", "-c", "1", "-W", "1", &ip.to_string()])?;
+            Ok(if ok == answers { Ok(()) } else { Err(said) })
+        })
+    };
+    let web = format!("http://{INTERNET_WEB}/");
+    bench.must(|bench| {
+        for (vm, _, ip) in &eips {
+            check::web_sees(&bench.lab, vm, &web, *ip)?;
+            reached(bench, "inet", *ip, true)?;
+        }
+        // From one host to the other, by the wire of the public.
+        reached(bench, &eips[0].0, eips[1].2, true)
+    });
+    bench.ask("StopVmInstance", json!({"uuid": eips[0].0}));
+    bench.must(|bench| reached(bench, "inet", eips[0].2, false));
+    bench.ask("StartVmInstance", json!({"uuid": eips[0].0}));
+    bench.must(|bench| check::web_sees(&bench.lab, &eips[0].0, &web, eips[0].2));
+    bench.ask("DetachEip", json!({"uuid": eips[0].1}));
+    bench.must(|bench| {
+        reached(bench, "inet", eips[0].2, false)?;
+        reached(bench, "inet", eips[1].2, true)
+    });
 }

@@ -26,6 +26,7 @@ pub(crate) fn set(command: &SetVipQos, facts: &Facts) -> Result<Decision, Refusa
     {
         return Err(Refusal::not_supported(format!("uuid = `{id}`: limits of the IPv6 VIP {}", address.ip)));
     }
+    super::by_host::unlimited(facts, id)?;
     if command.inbound_bandwidth.is_none() && command.outbound_bandwidth.is_none() {
         let right = "a limit for at least one direction, inboundBandwidth or outboundBandwidth";
         return Err(Refusal::argument("inboundBandwidth", "none", right));

@@ -25,12 +25,13 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
-use switchback_appliance::{DriftItem, HostSections, HostServiceConfig, RouterConfig, ServiceHealth, digest};
+use switchback_appliance::{DriftItem, Guard, HostSections, HostServiceConfig, RouterConfig, ServiceHealth, digest};
 use switchback_events::{HypervisorType, Id, Mac, Position, RouterId};
 
 /// A daemon of a room that died is started again after so long.
@@ -320,29 +321,57 @@ fn render(sections: &HostSections, hypervisor: HypervisorType) -> String {
     }
     let mut rules = String::new();
     for service in sections.services.values() {
-        let (mac, ip) = (service.guard.mac, service.guard.ip);
-        let plug = service.plugs.iter().find(|plug| plug.internal_name == service.guard.plug);
-        let bridge = plug.and_then(|plug| sections.bridges.values().find(|bridge| bridge.name == plug.bridge));
-        let Some(bridge) = bridge.filter(|bridge| check::is_interface(&bridge.physical_interface)) else { continue };
-        let realisation = super::realisation::realisation(bridge.network_type(), hypervisor);
-        let port = realisation.port_name(&bridge.physical_interface, bridge.vlan);
-        for way in ["iifname", "oifname"] {
-            let _ = writeln!(rules, "    {way} \"{port}\" ether saddr {mac} drop");
-            let _ = writeln!(rules, "    {way} \"{port}\" arp daddr ip {ip} drop");
-        }
-        let _ = writeln!(rules, "    oifname \"{port}\" ether daddr {mac} drop");
-        let clients: BTreeSet<Mac> = service.sections.dhcp.hosts.iter().map(|host| host.mac).collect();
-        if !clients.is_empty() {
-            // Nobody else is asked for the addresses of those that the host serves.
-            let clients: Vec<String> = clients.iter().map(ToString::to_string).collect();
-            let clients = clients.join(", ");
-            let _ = writeln!(rules, "    oifname \"{port}\" ether saddr {{ {clients} }} udp dport 67 drop");
+        match &service.guard {
+            Guard::Network { plug, mac, ip } => {
+                if let Some(port) = port_of(sections, hypervisor, service, plug) {
+                    apart(&mut rules, &port, (*mac, *ip), service);
+                }
+            }
+            Guard::Nic { plug, nic, gateway } => {
+                if ![plug, nic].into_iter().all(|name| check::is_interface(name)) {
+                    continue;
+                }
+                let _ = writeln!(rules, "    iifname != \"{nic}\" oifname \"{plug}\" drop");
+                let _ = writeln!(rules, "    iifname \"{plug}\" oifname != \"{nic}\" drop");
+                let _ = writeln!(rules, "    iifname \"{nic}\" oifname != \"{plug}\" arp daddr ip {gateway} drop");
+                let _ = writeln!(rules, "    iifname != \"{plug}\" oifname \"{nic}\" arp saddr ip {gateway} drop");
+            }
         }
     }
     let (family, name) = GUARDS;
     format!(
         "table {family} {name} {{\n  chain wire {{\n    type filter hook forward priority -20; policy accept;\n{rules}  }}\n}}\n"
     )
+}
+
+/// The port to the other hosts of the bridge that a plug of a service is in.
+fn port_of(
+    sections: &HostSections,
+    hypervisor: HypervisorType,
+    service: &HostServiceConfig,
+    plug: &str,
+) -> Option<String> {
+    let plug = service.plugs.iter().find(|one| one.internal_name == plug)?;
+    let bridge = sections.bridges.values().find(|bridge| bridge.name == plug.bridge)?;
+    let interface = Some(&bridge.physical_interface).filter(|interface| check::is_interface(interface))?;
+    let realisation = super::realisation::realisation(bridge.network_type(), hypervisor);
+    Some(realisation.port_name(interface, bridge.vlan))
+}
+
+/// Nothing of these addresses passes the port.
+fn apart(rules: &mut String, port: &str, (mac, ip): (Mac, Ipv4Addr), service: &HostServiceConfig) {
+    for way in ["iifname", "oifname"] {
+        let _ = writeln!(rules, "    {way} \"{port}\" ether saddr {mac} drop");
+        let _ = writeln!(rules, "    {way} \"{port}\" arp daddr ip {ip} drop");
+    }
+    let _ = writeln!(rules, "    oifname \"{port}\" ether daddr {mac} drop");
+    let clients: BTreeSet<Mac> = service.sections.dhcp.hosts.iter().map(|host| host.mac).collect();
+    if !clients.is_empty() {
+        // Nobody else is asked for the addresses of those that the host serves.
+        let clients: Vec<String> = clients.iter().map(ToString::to_string).collect();
+        let clients = clients.join(", ");
+        let _ = writeln!(rules, "    oifname \"{port}\" ether saddr {{ {clients} }} udp dport 67 drop");
+    }
 }
 
 /// Removes the guards, whoever put them in place.
