@@ -21,6 +21,7 @@ pub fn explanation(reply: &Value, output: &mut Output) -> Result<(), Failure> {
                 "  server {ip} port {port}: {}",
                 verdict(&candidate["verdict"], &candidate["packet"])
             ))?;
+            steps(&candidate["steps"], "    ", output)?;
         }
         answer(&reply["answer"], output)
     })?;

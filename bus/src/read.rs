@@ -132,6 +132,8 @@ messages! {
         from: Option<String> = Text(64),
         /// A position or an RFC 3339 time.
         at: Option<String> = Text(64),
+        /// Whether to compare with what the router's kernel does; not supported yet.
+        live: Option<bool> = Bool,
     }
     /// Where a router's kernel and daemons differ from its configuration.
     Read GetVirtualRouterDrift "" "" => "" for Account {

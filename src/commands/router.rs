@@ -99,6 +99,9 @@ struct ExplainArguments {
     /// Where it begins: the uuid of a nic or of an L3 network, an interface such as `eth1`, or `router`; else where `--src` is.
     #[arg(long)]
     from: Option<String>,
+    /// Compare with what the router's kernel does (not supported yet).
+    #[arg(long)]
+    live: bool,
 }
 
 /// Runs it.
@@ -201,6 +204,7 @@ fn explain(client: &dyn Asked, packet: ExplainArguments, at: Option<&str>, outpu
         ("sport", packet.sport.map(|port| port.to_string())),
         ("from", packet.from),
         ("at", at.map(str::to_string)),
+        ("live", packet.live.then(|| "true".to_string())),
     ];
     let parameters: Vec<_> = given.into_iter().filter_map(|(name, value)| Some(parameter(name, value?))).collect();
     let name = "GetVirtualRouterExplanation";

@@ -29,6 +29,9 @@ pub(super) type Foreign<'f> = &'f (dyn Fn(&BTreeSet<Id>) -> Result<BTreeSet<Id>,
 impl History {
     /// What becomes of a packet at a router. What is foreign decides, and is not named.
     pub(super) fn explain(&self, asked: &GetVirtualRouterExplanation, foreign: Foreign<'_>) -> Result<Value, Refusal> {
+        if asked.live == Some(true) {
+            return Err(Refusal::not_supported("live = `true`: a comparison with what the router's kernel does"));
+        }
         let at = self.moment_or_now("at", asked.at.as_ref())?;
         let (protocol, source_port, destination_port) = ports(asked)?;
         check_addresses(asked)?;

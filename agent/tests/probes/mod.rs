@@ -3,13 +3,14 @@
 use super::PORTS;
 use crate::site::{Site, talk::within};
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, recv, sendto,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6,
+    SockaddrStorage, bind, listen, recv, recvmsg, sendto, setsockopt, socket, sockopt,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket},
+    io::IoSliceMut,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::fd::{AsRawFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -98,8 +99,8 @@ const SETTLED: Duration = Duration::from_millis(80);
 /// What is sent again has another number, and another port.
 const AGAIN: u32 = 1 << 28;
 const AGAIN_PORTS: u16 = 20_000;
-/// `EHOSTUNREACH`: what a sender hears of packets that are refused by rule.
-const REFUSED: i32 = 113;
+/// `EHOSTUNREACH`, and `EACCES` of IPv6: what a sender hears of packets that are refused by rule.
+const REFUSED: [i32; 2] = [113, 13];
 /// `ECONNRESET`: a connection that is closed before its maker has looked at it.
 const RESET: i32 = 104;
 const MARK: [u8; 4] = *b"sbxp";
@@ -108,10 +109,6 @@ const MARK: [u8; 4] = *b"sbxp";
 pub struct Places {
     places: BTreeMap<String, PathBuf>,
     seen: Shared,
-}
-
-fn v4(ip: [u8; 4], port: u16) -> SockaddrIn {
-    SocketAddrV4::new(ip.into(), port).into()
 }
 
 fn text(number: u32) -> [u8; 8] {
@@ -127,11 +124,15 @@ fn number(text: &[u8]) -> Option<u32> {
 }
 
 fn sysctl(name: &str, value: &str) {
-    fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap();
+    fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
 }
 
-fn open(kind: SockType) -> OwnedFd {
-    socket(AddressFamily::Inet, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None).unwrap()
+fn family(v4: bool) -> AddressFamily {
+    if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn open(kind: SockType, v4: bool) -> OwnedFd {
+    socket(family(v4), kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None).unwrap()
 }
 
 impl Places {
@@ -144,22 +145,30 @@ impl Places {
         ]
         .into();
         places.extend((1..=vms).map(|number| (format!("vm{number}"), site.vm_place(number))));
-        let ways =
-            "ip addr add 203.0.113.200/24 dev eth0; ip addr add 198.51.100.7/32 dev lo; ip addr add 192.0.2.9/32 dev lo
-            for to in 10.0.0.0/8 172.20.0.0/24 169.254.169.254; do ip route replace $to via 203.0.113.1; done";
+        // What stands for the public has ends among the guests too, which are to stay strangers.
+        let ways = "set -e
+            ip addr add 203.0.113.200/24 dev eth0; ip addr add 198.51.100.7/32 dev lo; ip addr add 192.0.2.9/32 dev lo
+            for to in 10.0.0.0/8 172.20.0.0/24 169.254.169.254; do ip route replace $to via 203.0.113.1; done
+            for own in eth1 eth1.10; do echo 1 >/proc/sys/net/ipv6/conf/$own/disable_ipv6; done
+            for ip in fe c8; do ip -6 addr add 2001:db8::$ip/64 dev eth0 nodad; done
+            for ip in 7::7 9::9; do ip -6 addr add 2001:db8:$ip/128 dev lo; done
+            for to in fd00::/8 2001:db8:bad::/48; do ip -6 route replace $to via 2001:db8::1; done";
         assert!(site.in_net(ways) && site.in_mgmt("ip route replace default via 172.20.0.2"));
         let seen = Shared::default();
         for (name, path) in &places {
             let of_router = name == "router";
             within(path, move || {
                 // Whoever is refused hears of it, however often.
-                sysctl("icmp_ratemask", "0");
+                sysctl("ipv4/icmp_ratemask", "0");
+                sysctl("ipv6/icmp/ratelimit", "0");
                 if !of_router {
-                    ["all", "default", "eth0"].iter().for_each(|name| sysctl(&format!("conf/{name}/rp_filter"), "0"));
+                    let names = ["all", "default", "eth0"];
+                    names.iter().for_each(|name| sysctl(&format!("ipv4/conf/{name}/rp_filter"), "0"));
                 }
             });
             serve(name, path, addresses(name), &seen);
             hear(name, path, &seen);
+            hear6(name, path, &seen);
         }
         Places { places, seen }
     }
@@ -270,7 +279,8 @@ impl Seen {
             }
             Expected::Refused => {
                 let icmp = probe.packet.protocol == PacketProtocol::Icmp;
-                got.is_empty() && (icmp || self.errors.get(&number) == Some(&REFUSED))
+                let refused = REFUSED[usize::from(probe.packet.destination.is_ipv6())];
+                got.is_empty() && (icmp || self.errors.get(&number) == Some(&refused))
             }
             Expected::Nothing => {
                 got.is_empty() && !self.connected.contains(&number) && !self.answered.contains(&number)
@@ -281,33 +291,30 @@ impl Seen {
 
 /// What servers listen at in a place: all of the router's addresses there may ever be, since an answer comes from the one
 /// that was asked.
-fn addresses(place: &str) -> Vec<[u8; 4]> {
+fn addresses(place: &str) -> Vec<IpAddr> {
     match place {
-        "net" => super::INTERNET.to_vec(),
-        "router" => {
-            let vips = [1, 50, 51, 52, 53, 55, 56, 60, 61].map(|last| [203, 0, 113, last]);
-            vips.into_iter().chain([[10, 0, 0, 1], [10, 1, 0, 1], [172, 20, 0, 2]]).collect()
-        }
-        "mgmt" => vec![super::MANAGER],
-        vm => vec![super::vm_address(vm[2..].parse().unwrap())],
+        "net" => [true, false].into_iter().flat_map(super::internet).collect(),
+        "router" => super::of_router(),
+        "mgmt" => vec![super::v4(super::MANAGER)],
+        vm => super::vm_addresses(vm[2..].parse().unwrap()).into(),
     }
 }
 
-fn serve(place: &str, path: &std::path::Path, addresses: Vec<[u8; 4]>, seen: &Shared) {
+fn serve(place: &str, path: &std::path::Path, addresses: Vec<IpAddr>, seen: &Shared) {
     let opened = within(path, move || {
         let mut opened = Vec::new();
         for ip in addresses {
             for port in PORTS {
-                let at = v4(ip, port);
+                let at = SocketAddr::new(ip, port);
                 let bound = |kind| {
-                    let fd = open(kind);
+                    let fd = open(kind, ip.is_ipv4());
                     setsockopt(&fd, sockopt::IpFreebind, &true).unwrap();
-                    bind(fd.as_raw_fd(), &at).unwrap();
+                    bind(fd.as_raw_fd(), &SockaddrStorage::from(at)).unwrap();
                     fd
                 };
                 let (udp, tcp) = (bound(SockType::Datagram), bound(SockType::Stream));
                 listen(&tcp, Backlog::new(64).unwrap()).unwrap();
-                opened.push((SocketAddr::new(Ipv4Addr::from(ip).into(), port), udp, tcp));
+                opened.push((at, udp, tcp));
             }
         }
         opened
@@ -372,6 +379,41 @@ fn hear(place: &str, path: &std::path::Path, seen: &Shared) {
     });
 }
 
+/// The same of IPv6, where the header is not told.
+fn hear6(place: &str, path: &std::path::Path, seen: &Shared) {
+    let fd = within(path, || {
+        let fd = socket(AddressFamily::Inet6, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6).unwrap();
+        setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true).unwrap();
+        fd
+    });
+    let (name, seen) = (place.to_string(), seen.clone());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 256];
+        let mut space = nix::cmsg_space!(nix::libc::in6_pktinfo);
+        loop {
+            let mut parts = [IoSliceMut::new(&mut buffer)];
+            let heard = recvmsg::<SockaddrIn6>(fd.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
+            let Ok(heard) = heard else { break };
+            let to = heard.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|one| match one {
+                    ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
+                    _ => None,
+                })
+            });
+            let (Some(to), Some(from), length) = (to, heard.address, heard.bytes) else { continue };
+            let Some(number) = buffer[..length].get(8..).and_then(number) else { continue };
+            match buffer[0] {
+                128 => {
+                    let ends = [to, from.ip()].map(|ip| SocketAddr::new(ip.into(), 0));
+                    note(&seen, number, &name, ends[0], ends[1]);
+                }
+                129 => seen.lock().unwrap().answers(number),
+                _ => {}
+            }
+        }
+    });
+}
+
 enum Client {
     Udp(UdpSocket),
     Tcp(OwnedFd, SocketAddr),
@@ -382,24 +424,26 @@ enum Client {
 /// Opens what sends a packet, in the namespace that this thread is in.
 fn client(probe: &Probe) -> Client {
     let packet = probe.packet;
-    let (IpAddr::V4(source), IpAddr::V4(to)) = (packet.source, packet.destination) else { return Client::Sent };
+    let v4 = packet.destination.is_ipv4();
     // The router chooses by itself.
-    let source = if probe.place == "router" { Ipv4Addr::UNSPECIFIED } else { source };
-    let (own, to) = (
-        SockaddrIn::from(SocketAddrV4::new(source, packet.source_port)),
-        SocketAddrV4::new(to, packet.destination_port),
-    );
+    let source = match probe.place == "router" {
+        true if v4 => Ipv4Addr::UNSPECIFIED.into(),
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => packet.source,
+    };
+    let own = SockaddrStorage::from(SocketAddr::new(source, packet.source_port));
+    let to = SocketAddr::new(packet.destination, packet.destination_port);
     let failed = |error: std::io::Error| Client::Failed(error.raw_os_error().unwrap_or(0));
     match packet.protocol {
         PacketProtocol::Tcp => {
-            let fd = open(SockType::Stream);
+            let fd = open(SockType::Stream, v4);
             match bind(fd.as_raw_fd(), &own) {
-                Ok(()) => Client::Tcp(fd, to.into()),
+                Ok(()) => Client::Tcp(fd, to),
                 Err(error) => failed(error.into()),
             }
         }
         PacketProtocol::Udp => {
-            let fd = open(SockType::Datagram);
+            let fd = open(SockType::Datagram, v4);
             if probe.spoofed {
                 setsockopt(&fd, sockopt::IpTransparent, &true).unwrap();
             }
@@ -413,18 +457,22 @@ fn client(probe: &Probe) -> Client {
             }
         }
         PacketProtocol::Icmp => {
-            let fd = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp).unwrap();
+            let of = if v4 { SockProtocol::Icmp } else { SockProtocol::IcmpV6 };
+            let fd = socket(family(v4), SockType::Raw, SockFlag::SOCK_CLOEXEC, of).unwrap();
             bind(fd.as_raw_fd(), &own).unwrap();
-            let sent = sendto(fd.as_raw_fd(), &ping(probe.number), &SockaddrIn::from(to), MsgFlags::empty());
+            let (line, to) = (ping(probe.number, v4), SockaddrStorage::from(to));
+            let sent = sendto(fd.as_raw_fd(), &line, &to, MsgFlags::empty());
             sent.map_or_else(|error| failed(error.into()), |_| Client::Sent)
         }
     }
 }
 
-/// An echo request with a number.
-fn ping(number: u32) -> Vec<u8> {
+/// An echo request with a number. The sum of IPv6 is the kernel's.
+fn ping(number: u32, v4: bool) -> Vec<u8> {
     let [_, _, high, low] = number.to_be_bytes();
-    let mut text = [vec![8, 0, 0, 0, high, low, (number >> 24) as u8, 1], self::text(number).to_vec()].concat();
+    let mut text =
+        [vec![if v4 { 8 } else { 128 }, 0, 0, 0, high, low, (number >> 24) as u8, 1], self::text(number).to_vec()]
+            .concat();
     let mut sum: u32 = text.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

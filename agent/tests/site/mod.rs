@@ -46,9 +46,9 @@ pub fn sha256(bytes: &[u8]) -> String {
     switchback_appliance::hex(&sha2::Sha256::digest(bytes))
 }
 
-/// Polls until it is so, or fails.
+/// Polls until it is so, or fails: the limit is one for a machine that has other things to do.
 pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "not so in time: {what}");
         std::thread::sleep(Duration::from_millis(5));

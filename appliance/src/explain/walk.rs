@@ -350,9 +350,19 @@ impl<'a> Walk<'a> {
             return self.answers(Some(nic));
         }
         let name = if protocol == PacketProtocol::Tcp { "TCP" } else { "UDP" };
-        let what = format!("rejected: {name} port {port} is not open on {}", nic.name);
+        let mut what = format!("rejected: {name} port {port} is not open on {}", nic.name);
+        let told = !self.is_unheard();
+        if !told {
+            what = format!("{what}; there is no way back to tell {}", self.packet.source);
+        }
         self.chain("input", "firewall", "input", what, vec![]);
-        Verdict::Rejected
+        if told { Verdict::Rejected } else { Verdict::Dropped }
+    }
+
+    /// The router has no way to the sender, and takes its packet all the same: of IPv6 it looks at sources of what it
+    /// forwards for guests only.
+    fn is_unheard(&self) -> bool {
+        !self.is_v4() && !self.straight && self.scene.route(self.packet.source) == Route::None
     }
 
     /// What listens at the router.
@@ -376,7 +386,7 @@ impl<'a> Walk<'a> {
         {
             let records = guest.map(|nic| of_service(nic, NetworkServiceType::DHCP)).into_iter().collect();
             (Service::Dhcp, "dhcp", "the DHCP server answers".to_string(), records)
-        } else if tcp && port == METADATA_PORT && !sections.metadata.is_empty() {
+        } else if tcp && self.is_v4() && port == METADATA_PORT && !sections.metadata.is_empty() {
             let known = sections.metadata.clients.iter().any(|client| source == client.ip);
             let what = match known {
                 true => format!("the agent tells the VM that has {source} of itself, if it asks from its own MAC"),
@@ -560,6 +570,9 @@ impl<'a> Walk<'a> {
                 }
             }
             Verdict::Forwarded { .. } => {}
+        }
+        if self.is_unheard() {
+            lost = Some(format!("the router knows no way to {}", ended.source));
         }
         if (ended.destination, ended.destination_port) != (began.destination, began.destination_port)
             && !matches!(verdict, Verdict::Answered { .. })
