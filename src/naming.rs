@@ -342,7 +342,13 @@ mod tests {
                 let is_uuid = matches!(known.check, Check::Uuid | Check::List(Check::Uuid));
                 assert!(is_uuid || kinds.is_empty(), "{}.{}", message.name, known.field);
                 let any = OF_ANY_KIND.contains(&known.field)
-                    || ["DeleteReservedIpRange", "ReplayResource"].contains(&message.name);
+                    || [
+                        "DeleteReservedIpRange",
+                        "ReplayResource",
+                        "RemoveAccessControlListEntry",
+                        "ChangeAccessControlListRedirectRule",
+                    ]
+                    .contains(&message.name);
                 assert!(
                     !is_uuid || any || !kinds.is_empty(),
                     "{}.{}: add its type to uuids!",

@@ -42,6 +42,7 @@ pub(crate) fn deletes(event: &Event) -> bool {
             | Event::Offering(OfferingEvent::Deleted {})
             | Event::LoadBalancer(LoadBalancerEvent::Deleted { .. })
             | Event::Certificate(CertificateEvent::Deleted {})
+            | Event::AccessControlList(AccessControlListEvent::Deleted {})
             | Event::Vip(VipEvent::Deleted { .. })
             | Event::Eip(EipEvent::Deleted { .. })
             | Event::PortForwarding(PortForwardingEvent::Deleted { .. })
@@ -160,6 +161,15 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::DeleteCertificate(c) => certificate::delete(c, facts),
         Command::AddCertificateToLoadBalancerListener(c) => load_balancer::add_certificate(c, facts),
         Command::RemoveCertificateFromLoadBalancerListener(c) => load_balancer::remove_certificate(c, facts),
+        Command::CreateAccessControlList(c) => access_control_list::create(c, facts, context),
+        Command::DeleteAccessControlList(c) => access_control_list::delete(c, facts),
+        Command::AddAccessControlListEntry(c) => access_control_list::add_entry(c, facts, context),
+        Command::RemoveAccessControlListEntry(c) => access_control_list::remove_entry(c, facts),
+        Command::AddAccessControlListRedirectRule(c) => access_control_list::add_rule(c, facts, context),
+        Command::ChangeAccessControlListRedirectRule(c) => access_control_list::change_rule(c, facts),
+        Command::AddAccessControlListToLoadBalancer(c) => listener_access::add(c, facts),
+        Command::RemoveAccessControlListFromLoadBalancer(c) => listener_access::remove(c, facts),
+        Command::ChangeAccessControlListServerGroup(c) => listener_access::change_groups(c, facts),
         Command::CreateLoadBalancerServerGroup(c) => server_group::create(c, facts, context),
         Command::UpdateLoadBalancerServerGroup(c) => server_group::update(c, facts),
         Command::DeleteLoadBalancerServerGroup(c) => server_group::delete(c, facts),
@@ -342,6 +352,15 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::DeleteCertificate(c) => (Certificate, c.uuid.0),
         Command::AddCertificateToLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
         Command::RemoveCertificateFromLoadBalancerListener(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::CreateAccessControlList(_) => (AccessControlList, made),
+        Command::DeleteAccessControlList(c) => (AccessControlList, c.uuid.0),
+        Command::AddAccessControlListEntry(c) => (AccessControlList, c.acl_uuid.0),
+        Command::RemoveAccessControlListEntry(c) => (AccessControlList, c.acl_uuid.0),
+        Command::AddAccessControlListRedirectRule(c) => (AccessControlList, c.acl_uuid.0),
+        Command::ChangeAccessControlListRedirectRule(c) => (AccessControlList, c.uuid.0),
+        Command::AddAccessControlListToLoadBalancer(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::RemoveAccessControlListFromLoadBalancer(c) => (LoadBalancer, c.listener_uuid.0),
+        Command::ChangeAccessControlListServerGroup(c) => (LoadBalancer, c.listener_uuid.0),
         Command::CreateLoadBalancerServerGroup(c) => (LoadBalancer, c.load_balancer_uuid.0),
         Command::UpdateLoadBalancerServerGroup(c) => (LoadBalancer, c.uuid.0),
         Command::DeleteLoadBalancerServerGroup(c) => (LoadBalancer, c.uuid.0),

@@ -45,6 +45,9 @@ pub enum Relation {
     ServerGroupsOfNic,
     /// Those that show it.
     ListenersOfCertificate,
+    AccessListOfEntry,
+    /// Those that go by it.
+    ListenersOfAccessList,
     /// The router whose own address a system VIP is.
     RouterOfSystemVip,
     ServicesOfVip(VipUse),
@@ -200,7 +203,8 @@ impl Directory {
     }
 
     fn load_balancer(&mut self, id: Id, event: &LoadBalancerEvent) {
-        use Relation::{ListenersOfCertificate, LoadBalancerOfPart, PartsOfLoadBalancer, ServerGroupsOfNic};
+        use Relation::{ListenersOfAccessList, ListenersOfCertificate, ServerGroupsOfNic};
+        use Relation::{LoadBalancerOfPart, PartsOfLoadBalancer};
         let mut made = |part: Id| {
             self.add(LoadBalancerOfPart, part, id);
             self.add(PartsOfLoadBalancer, id, part);
@@ -227,6 +231,12 @@ impl Directory {
             }
             LoadBalancerEvent::MembersRemoved { group, nics, .. } => {
                 nics.iter().for_each(|nic| self.remove((ServerGroupsOfNic, nic.0), group.0));
+            }
+            LoadBalancerEvent::AccessListPut { listener, list, .. } => {
+                self.add(ListenersOfAccessList, *list, listener.0);
+            }
+            LoadBalancerEvent::AccessListRemoved { listener, list, .. } => {
+                self.remove((ListenersOfAccessList, list.0), listener.0);
             }
             _ => {}
         }
@@ -267,6 +277,7 @@ impl Directory {
             || match head.stream.kind {
                 StreamKind::L2Network
                 | StreamKind::LoadBalancer
+                | StreamKind::AccessControlList
                 | StreamKind::TagSet
                 | StreamKind::Ownership
                 | StreamKind::Role
@@ -384,6 +395,12 @@ impl Directory {
                 self.add(ServicesOfVip(VipUse::LoadBalancer), at.vip, id);
             }
             Event::LoadBalancer(event) => self.load_balancer(id, event),
+            Event::AccessControlList(
+                AccessControlListEvent::EntryAdded { entry, .. } | AccessControlListEvent::RuleAdded { entry, .. },
+            ) => self.add(AccessListOfEntry, *entry, id),
+            Event::AccessControlList(AccessControlListEvent::EntryRemoved { entry }) => {
+                self.remove((AccessListOfEntry, entry.0), id);
+            }
             Event::Vip(VipEvent::Created { l3_network, .. }) => self.add(VipsOnL3, *l3_network, id),
             Event::Eip(EipEvent::Created { at, .. }) => self.add(ServicesOfVip(VipUse::Eip), at.vip, id),
             Event::Eip(EipEvent::Attached { to, .. }) => self.add(ServicesOfNic(VipUse::Eip), to.nic, id),

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_control_list;
 pub mod access_key;
 pub mod account;
 pub mod agents;
@@ -29,6 +30,7 @@ pub mod image;
 pub mod ip_range;
 pub mod l2_network;
 pub mod l3_network;
+pub mod listener_access;
 pub mod load_balancer;
 pub mod mac_block;
 pub mod network_service_provider;
@@ -53,6 +55,7 @@ pub mod vip;
 pub mod vm_instance;
 pub mod zone;
 
+pub use access_control_list::AccessControlList;
 pub use access_key::AccessKey;
 pub use account::Account;
 pub use api_token::ApiToken;

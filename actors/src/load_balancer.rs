@@ -10,6 +10,7 @@ use crate::{
     decision::Decision,
     directory::Relation,
     facts::Facts,
+    listener_access::{self, Listed},
     rules::{self, Exists},
     server_group,
     vip::{self, VipUse},
@@ -54,6 +55,8 @@ pub struct Listener {
     pub groups: BTreeSet<ServerGroupId>,
     /// What it shows, of https.
     pub certificate: Option<CertificateId>,
+    /// What it goes by.
+    pub lists: BTreeMap<AccessControlListId, Listed>,
 }
 
 /// Nics that listeners hand on to.
@@ -68,6 +71,12 @@ pub struct ServerGroup {
 
 rules::exists!(LoadBalancer, "load balancer");
 
+impl Listener {
+    fn new(name: String, options: ListenerOptions, own: ServerGroupId) -> Listener {
+        Listener { name, options, own, groups: BTreeSet::from([own]), certificate: None, lists: BTreeMap::new() }
+    }
+}
+
 impl LoadBalancer {
     /// Takes the next event.
     pub fn evolve(&mut self, event: &LoadBalancerEvent, _version: Version) {
@@ -80,9 +89,8 @@ impl LoadBalancer {
                 self.groups.clear();
             }
             LoadBalancerEvent::ListenerCreated { listener, name, options, group, .. } => {
-                let (options, groups) = (options.clone(), BTreeSet::from([*group]));
-                let held = Listener { name: name.clone(), options, own: *group, groups, certificate: None };
-                self.listeners.insert(*listener, held);
+                let options = options.clone();
+                self.listeners.insert(*listener, Listener::new(name.clone(), options, *group));
                 let (name, own_of) = (name.clone(), Some(*listener));
                 self.groups.insert(*group, ServerGroup { name, own_of, members: BTreeMap::new() });
             }
@@ -138,6 +146,17 @@ impl LoadBalancer {
             LoadBalancerEvent::MembersRemoved { group, nics, .. } => {
                 if let Some(held) = self.groups.get_mut(group) {
                     held.members.retain(|nic, _| !nics.contains(nic));
+                }
+            }
+            LoadBalancerEvent::AccessListPut { listener, list, access, .. } => {
+                if let Some(held) = self.listeners.get_mut(listener) {
+                    held.lists.insert(*list, Listed::of(access));
+                }
+            }
+            LoadBalancerEvent::AccessListChanged { .. } => {}
+            LoadBalancerEvent::AccessListRemoved { listener, list, .. } => {
+                if let Some(held) = self.listeners.get_mut(listener) {
+                    held.lists.remove(list);
                 }
             }
         }
@@ -221,20 +240,25 @@ pub(crate) fn create_listener(
         to_https: None,
         tls: TlsPolicy::Default,
         h2: false,
+        lists_off: false,
     };
     let wishes = wishes(command)?;
     change_options(&mut options, &wishes)?;
     listeners_within_quota(facts, id)?;
-    let listener = LoadBalancerListenerId(context.id());
+    let (listener, group) = (LoadBalancerListenerId(context.id()), ServerGroupId(context.id()));
+    let held = Listener::new(command.name.clone(), options.clone(), group);
     let created = LoadBalancerEvent::ListenerCreated {
         listener,
         name: command.name.clone(),
         description: command.description.clone(),
         options,
-        group: ServerGroupId(context.id()),
+        group,
         l3_networks: balancer.networks(&[]),
     };
     let decision = about_listener(id.0, listener).event(created);
+    let kind = command.acl_type.as_deref().unwrap_or("black");
+    let lists = (kind, command.acl_uuids.as_deref().unwrap_or_default());
+    let decision = listener_access::admit(decision, facts, (listener, &held), lists, balancer.networks(&[]))?;
     match command.certificate_uuid {
         None => Ok(decision),
         Some(certificate) => shows(decision, facts, &balancer, (listener, protocol), certificate),
@@ -278,8 +302,15 @@ fn wishes(command: &CreateLoadBalancerListener) -> Result<ChangeLoadBalancerList
                 let words: Vec<&str> = value.split([',', ' ']).filter(|word| !word.is_empty()).collect();
                 told.insert(name.to_string(), words.into());
             }
-            "balancerAlgorithm" | "httpMode" | "sessionPersistence" | "cookieName" | "httpRedirectHttps"
-            | "tcpProxyProtocol" | "securityPolicyType" => {
+            "balancerAlgorithm"
+            | "httpMode"
+            | "sessionPersistence"
+            | "cookieName"
+            | "httpRedirectHttps"
+            | "tcpProxyProtocol"
+            | "securityPolicyType"
+            | "accessControlStatus" => {
+                let name = if name == "accessControlStatus" { "aclStatus" } else { name };
                 told.insert(name.to_string(), value.into());
             }
             _ => return Err(refused()),
@@ -297,6 +328,7 @@ fn wishes(command: &CreateLoadBalancerListener) -> Result<ChangeLoadBalancerList
     own("healthCheckHttpCode", text(&command.health_check_http_code));
     own("tcpProxyProtocol", text(&command.tcp_proxy_protocol));
     own("securityPolicyType", text(&command.security_policy_type));
+    own("aclStatus", text(&command.acl_status));
     own("httpVersions", command.http_versions.clone().map(Into::into));
     own("httpCompressAlgos", command.http_compress_algos.clone().map(Into::into));
     match switchback_bus::command("ChangeLoadBalancerListener", &told.into())? {
@@ -443,6 +475,7 @@ fn change_options(options: &mut ListenerOptions, wishes: &ChangeLoadBalancerList
     options.processes = wishes.nbprocess.unwrap_or(options.processes);
     options.health.healthy = wishes.healthy_threshold.unwrap_or(options.health.healthy);
     options.health.unhealthy = wishes.unhealthy_threshold.unwrap_or(options.health.unhealthy);
+    options.lists_off = wishes.acl_status.as_ref().map_or(options.lists_off, |status| status == "disable");
     options.health.interval = wishes.health_check_interval.unwrap_or(options.health.interval);
     match wishes.balancer_algorithm.as_deref() {
         None => {}

@@ -54,12 +54,13 @@ impl Ownership {
 }
 
 /// What belongs to accounts, by kind.
-const OWNED: [StreamKind; 12] = [
+const OWNED: [StreamKind; 13] = [
     StreamKind::L3Network,
     StreamKind::VmInstance,
     StreamKind::Router,
     StreamKind::LoadBalancer,
     StreamKind::Certificate,
+    StreamKind::AccessControlList,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,
@@ -69,7 +70,7 @@ const OWNED: [StreamKind; 12] = [
     StreamKind::L2Network,
 ];
 /// The kinds of what has a uuid of somebody's choice.
-const NAMED: [StreamKind; 20] = [
+const NAMED: [StreamKind; 21] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -83,6 +84,7 @@ const NAMED: [StreamKind; 20] = [
     StreamKind::Router,
     StreamKind::LoadBalancer,
     StreamKind::Certificate,
+    StreamKind::AccessControlList,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,
@@ -121,6 +123,7 @@ fn root(facts: &Facts, id: Id) -> Result<Id, Refusal> {
     let around = around.or_else(|| within(Relation::ResourceOfTag)).or_else(|| within(Relation::AccountOfCredential));
     let around = around.or_else(|| within(Relation::RouterOfSystemVip)).or_else(|| within(Relation::GroupOfRule));
     let around = around.or_else(|| within(Relation::LoadBalancerOfPart));
+    let around = around.or_else(|| within(Relation::AccessListOfEntry));
     let id = around.unwrap_or(id);
     let range = facts.get::<IpRange>(id)?;
     Ok(if range.exists() { range.l3_network.0 } else { id })
@@ -223,11 +226,12 @@ pub fn seen_by(states: &States, account: AccountId, kind: StreamKind) -> Vec<Id>
 
 /// Refuses an account the uuid of anything that there is or was: whoever makes something has what has its uuid.
 pub(crate) fn unused(facts: &Facts, context: &Context) -> Result<(), Refusal> {
-    use Relation::{AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart};
+    use Relation::{AccessListOfEntry, AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart};
     use Relation::{OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
     let Some(id) = context.common.resource_uuid.filter(|_| context.common.asking.is_some()) else { return Ok(()) };
     let streams = NAMED.iter().any(|kind| facts.known_version(StreamKey::new(*kind, id)) > 0);
     let found = [
+        AccessListOfEntry,
         AccountOfCredential,
         GroupOfRule,
         L3OfReservedRange,
@@ -255,6 +259,7 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts, context: &Context) 
             | Event::PortForwarding(PortForwardingEvent::Created { .. })
             | Event::LoadBalancer(LoadBalancerEvent::Created { .. })
             | Event::Certificate(CertificateEvent::Created { .. })
+            | Event::AccessControlList(AccessControlListEvent::Created { .. })
             | Event::SecurityGroup(SecurityGroupEvent::Created { .. }) => own(account),
             Event::VmInstance(VmInstanceEvent::Created { .. }) => {
                 own(account);
@@ -372,6 +377,7 @@ pub(crate) fn of_account(facts: &Facts, account: AccountId) -> Result<Vec<Blocke
             StreamKind::Router => rules::blockers::<Router>(facts, ids)?,
             StreamKind::LoadBalancer => rules::blockers::<LoadBalancer>(facts, ids)?,
             StreamKind::Certificate => rules::blockers::<Certificate>(facts, ids)?,
+            StreamKind::AccessControlList => rules::blockers::<AccessControlList>(facts, ids)?,
             StreamKind::Vip => rules::blockers::<Vip>(facts, ids)?,
             StreamKind::Eip => rules::blockers::<Eip>(facts, ids)?,
             StreamKind::PortForwarding => rules::blockers::<PortForwarding>(facts, ids)?,
@@ -407,7 +413,7 @@ fn kind_of(facts: &Facts, field: &str, id: Id) -> Result<StreamKind, Refusal> {
             return Ok(kind);
         }
     }
-    const RIGHT: &str = "L3 network, VM, router, VIP, EIP, port forwarding rule, load balancer, certificate, offering, image, \
+    const RIGHT: &str = "L3 network, VM, router, VIP, EIP, port forwarding rule, load balancer, certificate, access control list, offering, image, \
                          security group or L2 network";
     Err(Refusal::not_found(field, RIGHT, id))
 }

@@ -174,6 +174,7 @@ pub(crate) fn remove_from_listener(
     if !held.groups.contains(&group) {
         return Ok(decision);
     }
+    listener_access::no_redirect(listener, &held, group)?;
     let l3_networks = balancer.networks(&[]);
     Ok(decision.event(LoadBalancerEvent::GroupRemoved { listener, group, l3_networks }))
 }

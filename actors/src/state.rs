@@ -62,6 +62,7 @@ states!(
     Router,
     LoadBalancer,
     Certificate,
+    AccessControlList,
     Vip,
     Eip,
     PortForwarding,

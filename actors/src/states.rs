@@ -100,12 +100,13 @@ impl States {
     /// What is found by a name of its own; who belongs to what is absent is not asked for.
     fn hides_set(&self, (relation, id): SetKey) -> bool {
         use Relation::{
-            AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart, OwnerOfNic, ResourceOfTag,
-            RouterOfSystemVip,
+            AccessListOfEntry, AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart, OwnerOfNic,
+            ResourceOfTag, RouterOfSystemVip,
         };
         let found = matches!(
             relation,
-            AccountOfCredential
+            AccessListOfEntry
+                | AccountOfCredential
                 | GroupOfRule
                 | L3OfReservedRange
                 | LoadBalancerOfPart

@@ -104,6 +104,7 @@ pub(crate) fn resource_exists(facts: &Facts, kind: StreamKind, id: Id) -> Result
         StreamKind::VmInstance => facts.get::<VmInstance>(id)?.exists() || facts.get::<Router>(id)?.exists(),
         StreamKind::LoadBalancer => facts.get::<LoadBalancer>(id)?.exists(),
         StreamKind::Certificate => facts.get::<Certificate>(id)?.exists(),
+        StreamKind::AccessControlList => facts.get::<AccessControlList>(id)?.exists(),
         StreamKind::Vip => facts.get::<Vip>(id)?.exists(),
         StreamKind::Eip => facts.get::<Eip>(id)?.exists(),
         StreamKind::PortForwarding => facts.get::<PortForwarding>(id)?.exists(),

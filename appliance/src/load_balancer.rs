@@ -1,8 +1,15 @@
 //! The section of load balancing: the listeners on VIPs of the router's public networks, and the nics of VMs that run on
 //! its guest networks with the service. A listener without one is there all the same, and says that nobody answers.
+//!
+//! Of redirects that fit a request the first counts: a name goes before all names under one, the longer before the
+//! shorter, and a rule that asks for a name before one that does not.
 
 use crate::{config::*, load_balancer_config::*, router::RouterFold};
-use std::collections::{BTreeMap, BTreeSet};
+use ipnet::IpNet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 use switchback_events::*;
 
 /// What the fold knows of a load balancer.
@@ -19,6 +26,8 @@ struct Balanced {
     groups: BTreeSet<ServerGroupId>,
     /// What it shows, with its digest.
     certificate: Option<(CertificateId, String)>,
+    /// What it goes by.
+    lists: BTreeMap<AccessControlListId, ListenerAccess>,
 }
 
 /// Takes an event of the load balancer `id`; whether it bears on this router's configuration.
@@ -51,7 +60,8 @@ impl Balancer {
         match event {
             LoadBalancerEvent::ListenerCreated { listener, options, group, .. } => {
                 let (options, groups) = (options.clone(), BTreeSet::from([*group]));
-                self.listeners.insert(*listener, Balanced { options, groups, certificate: None });
+                let held = Balanced { options, groups, certificate: None, lists: BTreeMap::new() };
+                self.listeners.insert(*listener, held);
             }
             LoadBalancerEvent::ListenerChanged { listener, options, .. } => {
                 if let Some(held) = self.listeners.get_mut(listener) {
@@ -91,13 +101,91 @@ impl Balancer {
                     held.retain(|nic, _| !nics.contains(nic));
                 }
             }
+            LoadBalancerEvent::AccessListPut { listener, list, access, .. } => {
+                if let Some(held) = self.listeners.get_mut(listener) {
+                    held.lists.insert(*list, access.clone());
+                }
+            }
+            LoadBalancerEvent::AccessListChanged { list, listeners, sources: now, .. } => {
+                for listener in listeners {
+                    let held = self.listeners.get_mut(listener);
+                    if let Some(ListenerAccess::White { sources } | ListenerAccess::Black { sources }) =
+                        held.and_then(|held| held.lists.get_mut(list))
+                    {
+                        sources.clone_from(now);
+                    }
+                }
+            }
+            LoadBalancerEvent::AccessListRemoved { listener, list, .. } => {
+                if let Some(held) = self.listeners.get_mut(listener) {
+                    held.lists.remove(list);
+                }
+            }
             _ => {}
         }
     }
 
     /// The nics that a listener hands on to.
     fn members<'a>(&'a self, held: &'a Balanced) -> impl Iterator<Item = &'a GroupMember> {
-        held.groups.iter().filter_map(|group| self.groups.get(group)).flat_map(BTreeMap::values)
+        self.members_of(&held.groups)
+    }
+
+    fn members_of<'a>(
+        &'a self,
+        groups: impl IntoIterator<Item = &'a ServerGroupId>,
+    ) -> impl Iterator<Item = &'a GroupMember> {
+        groups.into_iter().filter_map(|group| self.groups.get(group)).flat_map(BTreeMap::values)
+    }
+}
+
+impl Balanced {
+    /// Who may come, by all of its lists.
+    fn access(&self) -> Option<Access> {
+        if self.options.lists_off {
+            return None;
+        }
+        let (mut allow, mut all) = (None, BTreeSet::new());
+        for listed in self.lists.values() {
+            let (white, sources) = match listed {
+                ListenerAccess::White { sources } => (true, sources),
+                ListenerAccess::Black { sources } => (false, sources),
+                ListenerAccess::Redirect { .. } => continue,
+            };
+            allow = Some(white);
+            all.extend(sources);
+        }
+        // A prefix comes before those that it has in it, and they say nothing more.
+        let mut sources: Vec<IpNet> = Vec::new();
+        for source in all {
+            if !sources.last().is_some_and(|last| last.contains(&source)) {
+                sources.push(source);
+            }
+        }
+        allow.map(|allow| Access { allow, sources })
+    }
+
+    /// What of its requests goes elsewhere, and to which groups; in the order in which it counts.
+    fn redirects(&self) -> Vec<(AccessControlListId, &RedirectRule, &[ServerGroupId])> {
+        let mut all = Vec::new();
+        for (list, listed) in &self.lists {
+            if let ListenerAccess::Redirect { rule, groups } = listed {
+                all.push((*list, rule, groups.as_slice()));
+            }
+        }
+        all.sort_by_cached_key(|(list, RedirectRule { domain, url }, _)| {
+            let name = domain.as_ref().map(|name| (!name.starts_with('*'), name.len()));
+            (Reverse(name), Reverse(url.as_ref().map(String::len)), *list)
+        });
+        all
+    }
+
+    /// The header `Host` of requests for a name.
+    fn host(&self, domain: &str) -> String {
+        let usual = if self.options.protocol == ListenerProtocol::Https { 443 } else { 80 };
+        match self.options.port {
+            port if port == usual => domain.to_string(),
+            port => format!("{domain}:{port}"),
+        }
     }
 }
 
@@ -153,17 +241,27 @@ fn listeners(router: &RouterFold, id: LoadBalancerId, balancer: &Balancer) -> Ve
     }
     let listener = |(listener, held): (&LoadBalancerListenerId, &Balanced)| {
         let options = &held.options;
-        let mut servers: Vec<BackendServer> = balancer
-            .members(held)
-            .filter_map(|GroupMember { to: member, weight }| {
-                let client = router.clients.get(&member.vm).filter(|client| client.served)?;
-                let nic = client.nics.iter().find(|nic| nic.nic == member.nic)?;
-                let there = nic.l3_network == member.l3_network && router.gives_balancing(nic.l3_network);
-                let ip = nic.ipv4().filter(|_| there)?.ip;
-                Some(BackendServer { ip: ip.into(), port: options.instance_port, weight: *weight })
-            })
-            .collect();
-        servers.sort();
+        let server = |GroupMember { to: member, weight }: &GroupMember| {
+            let client = router.clients.get(&member.vm).filter(|client| client.served)?;
+            let nic = client.nics.iter().find(|nic| nic.nic == member.nic)?;
+            let there = nic.l3_network == member.l3_network && router.gives_balancing(nic.l3_network);
+            let ip = nic.ipv4().filter(|_| there)?.ip;
+            Some(BackendServer { ip: ip.into(), port: options.instance_port, weight: *weight })
+        };
+        let servers = |groups: &[ServerGroupId]| {
+            let mut servers: Vec<BackendServer> = balancer.members_of(groups).filter_map(server).collect();
+            servers.sort();
+            servers
+        };
+        let rules = held.redirects();
+        let apart: BTreeSet<&ServerGroupId> = rules.iter().flat_map(|(_, _, groups)| *groups).collect();
+        let others: Vec<ServerGroupId> = held.groups.iter().filter(|group| !apart.contains(group)).copied().collect();
+        let redirect = |(list, rule, groups): &(AccessControlListId, &RedirectRule, &[ServerGroupId])| Redirect {
+            list: *list,
+            host: rule.domain.as_ref().map(|domain| held.host(domain)),
+            path: rule.url.clone(),
+            servers: servers(groups),
+        };
         let https = held.certificate.as_ref().filter(|_| options.protocol == ListenerProtocol::Https);
         let tls = https.map(|(certificate, _)| Tls { certificate: *certificate, policy: options.tls });
         ListenerConfig {
@@ -178,9 +276,9 @@ fn listeners(router: &RouterFold, id: LoadBalancerId, balancer: &Balancer) -> Ve
             processes: options.processes,
             idle_timeout: options.idle_timeout,
             health: options.health.clone(),
-            servers,
-            redirects: vec![],
-            access: None,
+            servers: servers(&others),
+            redirects: rules.iter().map(redirect).collect(),
+            access: held.access(),
             proxy_protocol: options.proxy_protocol,
             http: HttpOptions {
                 connections: options.connections,
@@ -240,6 +338,7 @@ mod tests {
             to_https: None,
             tls: TlsPolicy::Default,
             h2: false,
+            lists_off: false,
         };
         let l3_networks = vec![id("public")];
         let (name, description) = ("web".to_string(), None);
@@ -336,6 +435,99 @@ mod tests {
         let (certificate, l3_networks) = (id("two"), vec![id("guest")]);
         log.add("lb", LoadBalancerEvent::CertificateRemoved { listener: id("web"), certificate, l3_networks });
         assert!(listener(&mut log, false).certificates.is_empty());
+    }
+
+    #[test]
+    fn redirected_requests_go_to_their_groups_and_the_most_exact_rule_counts() {
+        let mut log = scene();
+        let (listener, l3_networks) = (id("web"), vec![id("guest")]);
+        let added = |group| LoadBalancerEvent::GroupAdded { listener, group, l3_networks: l3_networks.clone() };
+        log.add("lb", added(id("blue")));
+        log.add("lb", put("blue", 100));
+        let rules = [
+            ("any path", None, Some("/")),
+            ("path", None, Some("/shop")),
+            ("all names", Some("*.example.com"), None),
+            ("name", Some("a.example.com"), None),
+            ("both", Some("a.example.com"), Some("/shop")),
+        ];
+        for (name, domain, url) in rules {
+            let rule = RedirectRule { domain: domain.map(str::to_string), url: url.map(str::to_string) };
+            let access = ListenerAccess::Redirect { rule, groups: vec![id("blue")] };
+            let l3_networks = l3_networks.clone();
+            log.add("lb", LoadBalancerEvent::AccessListPut { listener, list: id(name), access, l3_networks });
+        }
+        let told = |log: &Log| fold_of(log).config().unwrap().sections.load_balancer.listeners[0].clone();
+        let listed = |log: &Log| told(log).redirects.into_iter().map(|one| (one.host, one.path)).collect::<Vec<_>>();
+        let words = |name: &str, path: &str| {
+            let word = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
+            (word(name), word(path))
+        };
+        let expected =
+            [("a.example.com", "/shop"), ("a.example.com", ""), ("*.example.com", ""), ("", "/shop"), ("", "/")];
+        assert_eq!(listed(&log), expected.map(|(name, path)| words(name, path)));
+        // What a redirect has, nothing else goes to.
+        assert!(told(&log).servers.is_empty());
+        assert!(told(&log).redirects.iter().all(|redirect| redirect.servers.len() == 1));
+        // The port is in the header where it is not the usual one.
+        for (protocol, port, host) in [
+            (ListenerProtocol::Http, 8903, "a.example.com:8903"),
+            (ListenerProtocol::Http, 443, "a.example.com:443"),
+            (ListenerProtocol::Https, 443, "a.example.com"),
+            (ListenerProtocol::Https, 80, "a.example.com:80"),
+        ] {
+            let held = fold_of(&log).balancers.values().next().unwrap().listeners[&listener].options.clone();
+            let options = ListenerOptions { protocol, port, ..held };
+            let l3_networks = l3_networks.clone();
+            log.add("lb", LoadBalancerEvent::ListenerChanged { listener, options, l3_networks });
+            let (certificate, digest, l3_networks) = (id("one"), "one".to_string(), vec![id("guest")]);
+            log.add("lb", LoadBalancerEvent::CertificateAdded { listener, certificate, digest, l3_networks });
+            assert_eq!(listed(&log)[0], words(host, "/shop"));
+        }
+        for (name, ..) in rules {
+            let l3_networks = l3_networks.clone();
+            log.add("lb", LoadBalancerEvent::AccessListRemoved { listener, list: id(name), l3_networks });
+        }
+        assert!(told(&log).redirects.is_empty() && told(&log).servers.len() == 1);
+    }
+
+    #[test]
+    fn lists_say_who_may_come_and_no_prefix_is_in_another() {
+        let mut log = scene();
+        log.add("lb", put("own", 100));
+        let listener = id("web");
+        let access = |log: &Log| {
+            let access = fold_of(log).config().unwrap().sections.load_balancer.listeners[0].access.clone();
+            access.map(|access| (access.allow, access.sources.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        };
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
+        assert_eq!(access(&log), None);
+        let mut on = |list, access| {
+            let l3_networks = vec![id("guest")];
+            log.add("lb", LoadBalancerEvent::AccessListPut { listener, list, access, l3_networks });
+        };
+        on(id("one"), ListenerAccess::White { sources: nets(&["192.0.2.7/32", "198.51.100.0/24"]) });
+        on(id("two"), ListenerAccess::White { sources: nets(&["192.0.2.0/24"]) });
+        assert_eq!(access(&log), Some((true, vec!["192.0.2.0/24".to_string(), "198.51.100.0/24".to_string()])));
+        let (listeners, l3_networks) = (vec![listener], vec![id("guest")]);
+        let sources = nets(&["203.0.113.0/24"]);
+        log.add("lb", LoadBalancerEvent::AccessListChanged { list: id("one"), listeners, sources, l3_networks });
+        assert_eq!(access(&log), Some((true, vec!["192.0.2.0/24".to_string(), "203.0.113.0/24".to_string()])));
+        let held = fold_of(&log).balancers.values().next().unwrap().listeners[&listener].options.clone();
+        for (lists_off, counts) in [(true, false), (false, true)] {
+            let (options, l3_networks) = (ListenerOptions { lists_off, ..held.clone() }, vec![id("guest")]);
+            log.add("lb", LoadBalancerEvent::ListenerChanged { listener, options, l3_networks });
+            assert_eq!(access(&log).is_some(), counts);
+        }
+        for list in [id("one"), id("two")] {
+            log.add("lb", LoadBalancerEvent::AccessListRemoved { listener, list, l3_networks: vec![id("guest")] });
+        }
+        assert_eq!(access(&log), None);
+        // Nobody is in it: nobody comes.
+        let (access, l3_networks) = (ListenerAccess::White { sources: vec![] }, vec![id("guest")]);
+        log.add("lb", LoadBalancerEvent::AccessListPut { listener, list: id("one"), access, l3_networks });
+        let listeners = fold_of(&log).config().unwrap().sections.load_balancer.listeners;
+        assert_eq!(listeners[0].access, Some(Access { allow: true, sources: vec![] }));
     }
 
     #[test]

@@ -145,6 +145,15 @@ commands!(
     RemoveBackendServerFromServerGroup,
     AddServerGroupToLoadBalancerListener,
     RemoveServerGroupFromLoadBalancerListener,
+    CreateAccessControlList,
+    DeleteAccessControlList,
+    AddAccessControlListEntry,
+    RemoveAccessControlListEntry,
+    AddAccessControlListRedirectRule,
+    ChangeAccessControlListRedirectRule,
+    AddAccessControlListToLoadBalancer,
+    RemoveAccessControlListFromLoadBalancer,
+    ChangeAccessControlListServerGroup,
     CreateVip,
     UpdateVip,
     ChangeVipState,
@@ -303,6 +312,13 @@ pub const QUERIES: &[Message] = &[
         "loadBalancerServerGroup",
         Access::Account,
         "Server groups of load balancers, with their nics.",
+    ),
+    query(
+        "QueryAccessControlList",
+        "/access-control-lists",
+        "accessControlList",
+        Access::Account,
+        "Access control lists, with their entries.",
     ),
     query("QueryCertificate", "/certificates", "certificate", Access::Account, "Certificates, without their keys."),
     query("QueryVip", "/vips", "vip", Access::Account, "Virtual IP addresses, those of routers included."),
@@ -532,8 +548,8 @@ const ENFORCED: &[&str] = &[
 /// server to an L3 network, is no resource.
 pub fn creates(message: &Message) -> bool {
     let makes = message.name.starts_with("Create") || message.name.starts_with("Add") && !message.name.contains("To");
-    // A reserved range is a part of its network, rules are of their group, listeners and server groups of their balancer, keys and tokens of
-    // their account.
+    // A reserved range is a part of its network, rules are of their group, listeners and server groups of their balancer, entries of
+    // their list, keys and tokens of their account.
     let part = matches!(
         message.name,
         "AddReservedIpRange"
@@ -542,6 +558,8 @@ pub fn creates(message: &Message) -> bool {
             | "AddSecurityGroupRule"
             | "CreateLoadBalancerListener"
             | "CreateLoadBalancerServerGroup"
+            | "AddAccessControlListEntry"
+            | "AddAccessControlListRedirectRule"
     );
     message.kind == MessageKind::Command && message.method == "POST" && makes && !part
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_control_list;
 mod access_key;
 mod account;
 mod api_token;
@@ -44,6 +45,7 @@ mod vip;
 mod vm_instance;
 mod zone;
 
+pub use access_control_list::*;
 pub use access_key::*;
 pub use account::*;
 pub use api_token::*;

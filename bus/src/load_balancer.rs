@@ -1,7 +1,7 @@
 //! What can be asked of load balancers, their listeners, and the nics that they hand on to.
 
 use crate::{Check::*, messages};
-use switchback_events::{CertificateId, LoadBalancerId, LoadBalancerListenerId, NicId, VipId};
+use switchback_events::{AccessControlListId, CertificateId, LoadBalancerId, LoadBalancerListenerId, NicId, VipId};
 
 /// What listeners speak, in ZStack's words.
 const PROTOCOLS: &[&str] = &["tcp", "udp", "http", "https"];
@@ -72,6 +72,12 @@ messages! {
         tcp_proxy_protocol: Option<String> = Enum(&["v1", "v2"]),
         /// What answers of http may be packed with.
         http_compress_algos: Option<Vec<String>> = List(&Enum(&["gzip", "deflate", "raw-deflate", "identity"])),
+        /// Access control lists by which it goes from the beginning on.
+        acl_uuids: Option<Vec<AccessControlListId>> = List(&Uuid),
+        /// What for; black when not given.
+        acl_type: Option<String> = Enum(&["white", "black"]),
+        /// Whether white and black lists count, which they do when not given.
+        acl_status: Option<String> = Enum(&["enable", "disable"]),
         /// What else ChangeLoadBalancerListener may tell it, as ZStack's tags: `maxConnection::5000`,
         /// `balancerAlgorithm::source`, `healthCheckParameter::GET:/health:http_2xx` … A parameter goes before a tag.
         system_tags: Option<Vec<String>> = List(&Text(2048)),
@@ -111,6 +117,8 @@ messages! {
         health_check_uri: Option<String> as "healthCheckURI" = Any,
         /// The statuses that are good for a health check of http, such as `http_2xx,http_3xx`.
         health_check_http_code: Option<String> = Any,
+        /// Whether white and black lists count.
+        acl_status: Option<String> = Enum(&["enable", "disable"]),
         /// Versions and ciphers of https.
         security_policy_type: Option<String> = Enum(POLICIES),
         /// The versions of HTTP that https speaks: h1, and h2 too where it is named.

@@ -157,6 +157,8 @@ uuids! {
     LoadBalancerListenerId = ["loadBalancerListener"],
     ServerGroupId = ["loadBalancerServerGroup"],
     CertificateId = ["certificate"],
+    AccessControlListId = ["accessControlList"],
+    AccessControlEntryId = [],
     VipId = ["vip"],
     EipId = ["eip"],
     PortForwardingRuleId = ["portForwarding"],

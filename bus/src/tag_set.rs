@@ -58,6 +58,7 @@ pub const RESOURCE_TYPES: &[(&str, StreamKind)] = &[
     ("VmInstanceVO", StreamKind::VmInstance),
     ("LoadBalancerVO", StreamKind::LoadBalancer),
     ("CertificateVO", StreamKind::Certificate),
+    ("AccessControlListVO", StreamKind::AccessControlList),
     ("VipVO", StreamKind::Vip),
     ("EipVO", StreamKind::Eip),
     ("PortForwardingRuleVO", StreamKind::PortForwarding),

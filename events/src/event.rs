@@ -58,6 +58,7 @@ events! {
     Router(RouterEvent) = Router,
     LoadBalancer(LoadBalancerEvent) = LoadBalancer,
     Certificate(CertificateEvent) = Certificate,
+    AccessControlList(AccessControlListEvent) = AccessControlList,
     Vip(VipEvent) = Vip,
     Eip(EipEvent) = Eip,
     PortForwarding(PortForwardingEvent) = PortForwarding,
@@ -236,6 +237,13 @@ impl Event {
                 _ => vec![],
             },
             Event::Certificate(_) => vec![],
+            Event::AccessControlList(event) => match event {
+                AccessControlListEvent::EntryAdded { entry, .. }
+                | AccessControlListEvent::RuleAdded { entry, .. }
+                | AccessControlListEvent::RuleRenamed { entry, .. }
+                | AccessControlListEvent::EntryRemoved { entry } => vec![entry.0],
+                AccessControlListEvent::Created { .. } | AccessControlListEvent::Deleted {} => vec![],
+            },
             Event::LoadBalancer(event) => match event {
                 LoadBalancerEvent::Created { at, .. } => vec![at.vip.0, at.l3_network.0],
                 LoadBalancerEvent::Deleted { vip, l3_networks } => {
@@ -277,6 +285,25 @@ impl Event {
                 LoadBalancerEvent::CertificateAdded { listener, certificate, l3_networks, .. }
                 | LoadBalancerEvent::CertificateRemoved { listener, certificate, l3_networks } => {
                     let mut ids = vec![listener.0, certificate.0];
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::AccessListPut { listener, list, access, l3_networks } => {
+                    let mut ids = vec![listener.0, list.0];
+                    if let ListenerAccess::Redirect { groups, .. } = access {
+                        ids.extend(groups.iter().map(|group| group.0));
+                    }
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::AccessListChanged { list, listeners, l3_networks, .. } => {
+                    let mut ids = vec![list.0];
+                    ids.extend(listeners.iter().map(|listener| listener.0));
+                    ids.extend(l3s(l3_networks));
+                    ids
+                }
+                LoadBalancerEvent::AccessListRemoved { listener, list, l3_networks } => {
+                    let mut ids = vec![listener.0, list.0];
                     ids.extend(l3s(l3_networks));
                     ids
                 }

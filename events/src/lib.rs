@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_control_list;
 mod account;
 mod certificate;
 mod cluster;
@@ -37,6 +38,7 @@ mod vip;
 mod vm_instance;
 mod zone;
 
+pub use access_control_list::*;
 pub use account::*;
 pub use certificate::*;
 pub use cluster::*;

@@ -1,7 +1,11 @@
 //! What happens to a load balancer: listeners on a VIP, and the server groups with the nics that they hand on to. All of
 //! one is on one stream, so a port of it has one holder.
 
-use crate::{CertificateId, Id, L3NetworkId, LoadBalancerListenerId, NicId, ServedNic, ServerGroupId, VipId, VipPlace};
+use crate::{
+    AccessControlListId, CertificateId, Id, L3NetworkId, LoadBalancerListenerId, NicId, RedirectRule, ServedNic,
+    ServerGroupId, VipId, VipPlace,
+};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Events of a load balancer. `l3_networks` are those of its VIP and of the nics concerned: their routers serve it.
@@ -101,6 +105,58 @@ pub enum LoadBalancerEvent {
         nics: Vec<NicId>,
         l3_networks: Vec<L3NetworkId>,
     },
+    /// A listener goes by an access control list, or by it otherwise than before.
+    AccessListPut {
+        listener: LoadBalancerListenerId,
+        list: AccessControlListId,
+        access: ListenerAccess,
+        l3_networks: Vec<L3NetworkId>,
+    },
+    /// Listeners go by a list whose addresses are others now.
+    AccessListChanged {
+        list: AccessControlListId,
+        listeners: Vec<LoadBalancerListenerId>,
+        sources: Vec<IpNet>,
+        l3_networks: Vec<L3NetworkId>,
+    },
+    AccessListRemoved {
+        listener: LoadBalancerListenerId,
+        list: AccessControlListId,
+        l3_networks: Vec<L3NetworkId>,
+    },
+}
+
+/// What a listener has of an access control list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ListenerAccess {
+    /// These may come, and those of other white lists; nobody else.
+    White {
+        /// The list's.
+        sources: Vec<IpNet>,
+    },
+    /// These may not come.
+    Black {
+        /// The list's.
+        sources: Vec<IpNet>,
+    },
+    /// Requests that go to some of the listener's server groups; nothing else goes there.
+    Redirect {
+        /// The list's.
+        rule: RedirectRule,
+        /// There is at least one.
+        groups: Vec<ServerGroupId>,
+    },
+}
+
+/// The uuid of the row that says that a listener goes by a list; of a redirect, to which group.
+pub fn listener_access_row(
+    listener: LoadBalancerListenerId,
+    list: AccessControlListId,
+    group: Option<ServerGroupId>,
+) -> Id {
+    let group = group.map(|group| format!(":{group}")).unwrap_or_default();
+    Id::of_name(&format!("listener-access-list:{listener}:{list}{group}"))
 }
 
 /// A nic in a server group.
@@ -152,6 +208,9 @@ pub struct ListenerOptions {
     pub tls: TlsPolicy,
     /// HTTP/2 is spoken too, by https.
     pub h2: bool,
+    /// Everybody may come, whatever its white and black lists say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lists_off: bool,
 }
 
 /// Versions and ciphers of TLS.

@@ -51,6 +51,8 @@ const STEPS: &[Step] = &[
     (StreamKind::Host, 2, same),
     // Hosts may serve a network at an address of its own.
     (StreamKind::L3Network, 3, same),
+    // A listener may go by access control lists.
+    (StreamKind::LoadBalancer, 1, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

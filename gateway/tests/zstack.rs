@@ -498,15 +498,11 @@ async fn what_zstack_knows_and_we_do_not_do_is_not_supported_by_name_and_the_res
     let world = World::new();
     let cases = [
         (send(Method::POST, "/vips/ID/x", json!({})), 404, ""),
-        (send(Method::POST, "/access-control-lists", json!({"params": {"name": "l"}})), 503, "CreateAccessControlList"),
+        (send(Method::POST, "/flowmeters", json!({"params": {"name": "l"}})), 503, "CreateFlowMeter"),
         (send(Method::PUT, "/zones/ID/nothing", json!({})), 404, ""),
         (send(Method::PUT, "/clusters/ID/actions", json!({"updateClusterOS": {}})), 503, "UpdateClusterOS"),
-        (
-            send(Method::DELETE, "/access-control-lists/ID?deleteMode=Permissive", json!({})),
-            503,
-            "DeleteAccessControlList",
-        ),
-        (TestRequest::get().uri("/zstack/v1/access-control-lists"), 503, "QueryAccessControlList"),
+        (send(Method::DELETE, "/flowmeters/ID?deleteMode=Permissive", json!({})), 503, "DeleteFlowMeter"),
+        (TestRequest::get().uri("/zstack/v1/flowmeters"), 503, "QueryFlowMeter"),
         (TestRequest::get().uri("/zstack/v1/volumes"), 404, ""),
         (TestRequest::get().uri("/zstack/v1"), 404, ""),
         (send(Method::DELETE, "/zones", json!({})), 404, ""),

@@ -7,9 +7,9 @@ use crate::catalogue::{GLOBAL_CONFIG, Kind};
 use crate::store::StoreError;
 use crate::value::Val;
 use crate::{
-    account, certificate, cluster, eip, global_config, host, image, ip_range, l2_network, l3_network, load_balancer,
-    mac_block, network_service_provider, offering, ownership, policy, port_forwarding, resource_config, role, router,
-    security_group, tag_set, vip, vm_instance, zone,
+    access_control_list, account, certificate, cluster, eip, global_config, host, image, ip_range, l2_network,
+    l3_network, load_balancer, mac_block, network_service_provider, offering, ownership, policy, port_forwarding,
+    resource_config, role, router, security_group, tag_set, vip, vm_instance, zone,
 };
 use switchback_events::{Event, Micros, Recorded};
 
@@ -117,6 +117,7 @@ pub(crate) fn changes(recorded: &Recorded, at: Micros, rows: &dyn Rows) -> Resul
         Event::Router(event) => router::changes(id, event, rows)?,
         Event::LoadBalancer(event) => load_balancer::changes(id, event, rows)?,
         Event::Certificate(event) => certificate::changes(id, event),
+        Event::AccessControlList(event) => access_control_list::changes(id, event, rows)?,
         Event::Vip(event) => vip::changes(id, event),
         Event::Eip(event) => eip::changes(id, event),
         Event::PortForwarding(event) => port_forwarding::changes(id, event),

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_control_list;
 mod account;
 #[doc(hidden)]
 pub mod bench;

@@ -1,6 +1,6 @@
 //! The rows of load balancers, of their listeners and server groups, and what VIPs are used for by them.
 
-use crate::catalogue::{Kind, LISTENER, LOAD_BALANCER, SERVER_GROUP, SERVER_GROUP_NIC, VIP_SERVICE};
+use crate::catalogue::{Kind, LISTENER, LISTENER_ACCESS, LOAD_BALANCER, SERVER_GROUP, SERVER_GROUP_NIC, VIP_SERVICE};
 use crate::fold::{RowChange, Rows};
 use crate::store::StoreError;
 use crate::value::Val;
@@ -24,8 +24,11 @@ pub(crate) fn changes(id: Id, event: &LoadBalancerEvent, rows: &dyn Rows) -> Res
         LoadBalancerEvent::Deleted { .. } => {
             let own = id.to_string();
             let listeners = rows.find(&LISTENER, "loadBalancerUuid", &own)?;
-            let mut changes: Vec<RowChange> =
-                listeners.into_iter().map(|listener| RowChange::delete(&LISTENER, listener)).collect();
+            let mut changes = Vec::new();
+            for listener in listeners {
+                changes.extend(access_gone(&listener, |_, _| true, rows)?);
+                changes.push(RowChange::delete(&LISTENER, listener));
+            }
             for group in rows.find(&SERVER_GROUP, "loadBalancerUuid", &own)? {
                 changes.extend(group_gone(&group, rows)?);
             }
@@ -50,7 +53,8 @@ pub(crate) fn changes(id: Id, event: &LoadBalancerEvent, rows: &dyn Rows) -> Res
             with(RowChange::set(&LISTENER, listener), options)
         }
         LoadBalancerEvent::ListenerDeleted { listener, group, .. } => {
-            let mut changes = vec![RowChange::delete(&LISTENER, listener)];
+            let mut changes = access_gone(&listener.to_string(), |_, _| true, rows)?;
+            changes.push(RowChange::delete(&LISTENER, listener));
             changes.extend(group_gone(&group.to_string(), rows)?);
             changes.extend(leads_nowhere(id, *group, rows)?);
             return Ok(changes);
@@ -108,7 +112,48 @@ pub(crate) fn changes(id: Id, event: &LoadBalancerEvent, rows: &dyn Rows) -> Res
             changes.extend(gone.iter().map(|nic| RowChange::delete(&SERVER_GROUP_NIC, group_member_row(*group, *nic))));
             return Ok(changes);
         }
+        LoadBalancerEvent::AccessListPut { listener, list, access, .. } => {
+            let (kind, groups) = match access {
+                ListenerAccess::White { .. } => ("white", vec![None]),
+                ListenerAccess::Black { .. } => ("black", vec![None]),
+                ListenerAccess::Redirect { groups, .. } => ("redirect", groups.iter().copied().map(Some).collect()),
+            };
+            let row = |group: &Option<ServerGroupId>| {
+                RowChange::insert(&LISTENER_ACCESS, listener_access_row(*listener, *list, *group))
+                    .put("listenerUuid", *listener)
+                    .put("loadBalancerUuid", id)
+                    .put("aclUuid", *list)
+                    .put("type", kind)
+                    .put("serverGroupUuid", *group)
+            };
+            let wanted: Vec<RowChange> = groups.iter().map(row).collect();
+            let goes = |of: &str, row: &str| of == list.to_string() && wanted.iter().all(|wanted| wanted.uuid != row);
+            let mut changes = access_gone(&listener.to_string(), goes, rows)?;
+            changes.extend(wanted);
+            return Ok(changes);
+        }
+        // Which addresses they are, the list shows.
+        LoadBalancerEvent::AccessListChanged { .. } => return Ok(vec![]),
+        LoadBalancerEvent::AccessListRemoved { listener, list, .. } => {
+            return access_gone(&listener.to_string(), |of, _| of == list.to_string(), rows);
+        }
     }])
+}
+
+/// The rows of what a listener goes by that are `goes`, by list and uuid.
+fn access_gone(
+    listener: &str,
+    goes: impl Fn(&str, &str) -> bool,
+    rows: &dyn Rows,
+) -> Result<Vec<RowChange>, StoreError> {
+    let mut changes = Vec::new();
+    for uuid in rows.find(&LISTENER_ACCESS, "listenerUuid", listener)? {
+        let Some(row) = rows.get(&LISTENER_ACCESS, &uuid)? else { continue };
+        if matches!(row.value(&LISTENER_ACCESS, "aclUuid"), Val::Text(list) if goes(list, &uuid)) {
+            changes.push(RowChange::delete(&LISTENER_ACCESS, uuid));
+        }
+    }
+    Ok(changes)
 }
 
 fn group_made(balancer: Id, group: ServerGroupId, name: &str, description: Option<&str>) -> RowChange {
@@ -259,5 +304,6 @@ fn with(row: RowChange, options: &ListenerOptions) -> RowChange {
         .put("statusCode", options.to_https.map(|to| to.status))
         .put("tcpProxyProtocol", proxy)
         .put("securityPolicyType", https.then_some(policy))
+        .put("aclStatus", if options.lists_off { "disable" } else { "enable" })
         .put("httpVersions", versions.iter().map(ToString::to_string).collect::<Vec<String>>())
 }

@@ -84,6 +84,7 @@ fn resource_type(kind: StreamKind) -> &'static str {
         StreamKind::VmInstance => "VmInstanceVO",
         StreamKind::LoadBalancer => "LoadBalancerVO",
         StreamKind::Certificate => "CertificateVO",
+        StreamKind::AccessControlList => "AccessControlListVO",
         StreamKind::Vip => "VipVO",
         StreamKind::Eip => "EipVO",
         StreamKind::PortForwarding => "PortForwardingRuleVO",

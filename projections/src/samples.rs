@@ -634,12 +634,30 @@ fn load_balancer(random: &mut Random, l3: L3NetworkId) -> (Id, Event) {
         to_https: None,
         tls: *random.pick(&[TlsPolicy::Default, TlsPolicy::Strict12]),
         h2: false,
+        lists_off: *random.pick(&[false, true]),
     };
     let nic = NicId(id("nic", random.below(4)));
     let group = ServerGroupId(id("server group", random.below(4)));
     let own = *random.pick(&[None, Some(listener)]);
     let certificate = CertificateId(id("certificate", random.below(3)));
-    let event = match random.below(20) {
+    let list = AccessControlListId(id("access list", random.below(3)));
+    let event = match random.below(26) {
+        20 | 21 => return (list.0, access_list(random)),
+        22 | 23 => {
+            let sources = vec![];
+            let rule = RedirectRule { domain: Some("a.example".to_string()), url: None };
+            let groups = vec![group, ServerGroupId(id("server group", random.below(4)))];
+            let access = random
+                .pick(&[
+                    ListenerAccess::White { sources: sources.clone() },
+                    ListenerAccess::Black { sources },
+                    ListenerAccess::Redirect { rule, groups },
+                ])
+                .clone();
+            LoadBalancerEvent::AccessListPut { listener, list, access, l3_networks }
+        }
+        24 => LoadBalancerEvent::AccessListChanged { list, listeners: vec![listener], sources: vec![], l3_networks },
+        25 => LoadBalancerEvent::AccessListRemoved { listener, list, l3_networks },
         16 => {
             let event = match random.below(4) {
                 0 | 1 => CertificateEvent::Created {
@@ -700,4 +718,26 @@ fn load_balancer(random: &mut Random, l3: L3NetworkId) -> (Id, Event) {
         _ => LoadBalancerEvent::MembersRemoved { group, listener: own, nics: vec![nic], l3_networks },
     };
     (id("balancer", random.below(3)), event.into())
+}
+
+/// An event of an access control list, which may be about an entry that is not there.
+fn access_list(random: &mut Random) -> Event {
+    let entry = AccessControlEntryId(id("access list entry", random.below(4)));
+    let description = random.pick(&[None, Some("d".to_string())]).clone();
+    let name = format!("n{}", random.below(4));
+    let event = match random.below(7) {
+        0 | 1 => AccessControlListEvent::Created { name, description },
+        2 => AccessControlListEvent::Deleted {},
+        3 => {
+            let (entries, sources) = ("192.0.2.7".to_string(), vec![]);
+            AccessControlListEvent::EntryAdded { entry, entries, sources, description }
+        }
+        4 => {
+            let rule = RedirectRule { domain: description.clone(), url: Some("/".to_string()) };
+            AccessControlListEvent::RuleAdded { entry, name: Some(name), description, rule }
+        }
+        5 => AccessControlListEvent::RuleRenamed { entry, name },
+        _ => AccessControlListEvent::EntryRemoved { entry },
+    };
+    event.into()
 }

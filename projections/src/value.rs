@@ -110,5 +110,5 @@ from_owned!(
     printed: std::net::Ipv4Addr, std::net::IpAddr, events::Mac, events::Id, events::ZoneId, events::ClusterId, events::HostId,
         events::ImageId, events::L2NetworkId, events::L3NetworkId, events::IpRangeId,
         events::NetworkServiceProviderId, events::OfferingId, events::NicId, events::VipId,
-        events::ServerGroupId, events::CertificateId,
+        events::ServerGroupId, events::CertificateId, events::AccessControlListId, events::LoadBalancerListenerId,
 );

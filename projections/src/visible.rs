@@ -24,6 +24,8 @@ pub(crate) enum Visible {
     OfVm,
     /// Listeners and server groups: of its own load balancers.
     OfBalancer,
+    /// Entries: of its own access control lists.
+    OfAccessList,
     /// VIPs: its own, and those of its routers.
     Vips,
     /// Those whose security group it sees.
@@ -56,9 +58,12 @@ pub(crate) fn of(kind: &Kind) -> Option<Visible> {
         "policy" => Visible::OfRoles,
         "policyStatement" => Visible::Statements,
         "vip" => Visible::Vips,
-        "loadBalancerListener" | "loadBalancerServerGroup" | "serverGroupVmNic" => Visible::OfBalancer,
-        "vm" | "virtualRouter" | "volume" | "loadBalancer" | "certificate" | "eip" | "portForwarding"
-        | "vipService" | "vipQos" => Visible::Own,
+        "loadBalancerListener" | "loadBalancerServerGroup" | "serverGroupVmNic" | "loadBalancerListenerAclRef" => {
+            Visible::OfBalancer
+        }
+        "accessControlListEntry" => Visible::OfAccessList,
+        "vm" | "virtualRouter" | "volume" | "loadBalancer" | "certificate" | "accessControlList" | "eip"
+        | "portForwarding" | "vipService" | "vipQos" => Visible::Own,
         "image" | "l2" | "l3" | "instanceOffering" | "virtualRouterOffering" | "securityGroup" => Visible::Shared,
         "ipRange" | "reservedIpRange" | "hostRoute" | "networkServiceL3NetworkRef" => Visible::OfL3,
         "securityGroupRule" => Visible::OfGroup,
@@ -113,6 +118,7 @@ pub(crate) fn condition(
         Visible::OfGroup => format!("{alias}.\"securityGroupUuid\" IN ({})", seen()),
         Visible::OfVm => format!("{alias}.\"vmInstanceUuid\" IN ({})", own()),
         Visible::OfBalancer => format!("{alias}.\"loadBalancerUuid\" IN ({})", own()),
+        Visible::OfAccessList => format!("{alias}.\"aclUuid\" IN ({})", own()),
         Visible::Vips => {
             let own = own();
             format!(

@@ -3,9 +3,10 @@
 use super::Node;
 use switchback_bus::Message;
 use switchback_events::{
-    AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent, L3NetworkEvent, LoadBalancerEvent,
-    OwnershipEvent, Recorded, ResourceConfigEvent, SecurityGroupEvent, StreamKind, TagSetEvent, TagType, VipEvent,
-    VipId, VmInstanceEvent, nic_policy_row, nic_security_row, ownership_row, quota_row, vip_qos_id,
+    AccessControlListEvent, AccountEvent, AccountId, Commit, Event, GlobalConfigEvent, Id, IpRangeEvent,
+    L3NetworkEvent, LoadBalancerEvent, OwnershipEvent, Recorded, ResourceConfigEvent, SecurityGroupEvent, StreamKind,
+    TagSetEvent, TagType, VipEvent, VipId, VmInstanceEvent, nic_policy_row, nic_security_row, ownership_row, quota_row,
+    vip_qos_id,
 };
 use switchback_projections::{Query, catalogue};
 
@@ -22,7 +23,9 @@ fn part(inventory: &'static str, event: &Recorded) -> Option<(&'static str, Id)>
             | CertificateAdded { listener, .. }
             | CertificateRemoved { listener, .. }
             | GroupAdded { listener, .. }
-            | GroupRemoved { listener, .. },
+            | GroupRemoved { listener, .. }
+            | AccessListPut { listener, .. }
+            | AccessListRemoved { listener, .. },
         ) => Some(listener.0),
         ("loadBalancerListener", MembersPut { listener, .. } | MembersRemoved { listener, .. }) => {
             listener.map(|listener| listener.0)
@@ -66,6 +69,17 @@ pub(super) fn shown(message: &Message, commit: &Commit) -> Vec<(&'static str, Id
         (message.inventory, &first.event)
     {
         return rules.iter().take(1).map(|rule| ("securityGroupRule", rule.rule.0)).collect();
+    }
+    if let (
+        "accessControlListEntry",
+        Event::AccessControlList(
+            AccessControlListEvent::EntryAdded { entry, .. }
+            | AccessControlListEvent::RuleAdded { entry, .. }
+            | AccessControlListEvent::RuleRenamed { entry, .. },
+        ),
+    ) = (message.inventory, &first.event)
+    {
+        return vec![("accessControlListEntry", entry.0)];
     }
     if matches!(first.event, Event::TagSet(_)) && message.inventory.ends_with("Tag") {
         let tags = commit.events.iter().filter_map(|event| match &event.event {

@@ -18,7 +18,7 @@ use switchback_projections::{
 };
 
 /// Every kind of stream: an id may have several, such as its tags.
-pub(super) const STREAMS: [StreamKind; 25] = [
+pub(super) const STREAMS: [StreamKind; 26] = [
     StreamKind::Zone,
     StreamKind::Cluster,
     StreamKind::Host,
@@ -33,6 +33,7 @@ pub(super) const STREAMS: [StreamKind; 25] = [
     StreamKind::Router,
     StreamKind::LoadBalancer,
     StreamKind::Certificate,
+    StreamKind::AccessControlList,
     StreamKind::Vip,
     StreamKind::Eip,
     StreamKind::PortForwarding,

@@ -164,3 +164,76 @@ async fn j8_listeners_outlive_their_backends() {
     assert!(world.query("QueryLoadBalancer", &[]).await.is_empty());
     assert!(world.query("QueryLoadBalancerListener", &[]).await.is_empty());
 }
+
+#[actix_rt::test]
+async fn j10_redirect_rules_match_host_and_path() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let l3 = guest(&site, "guest").await;
+    let (one, two) = (site.vm("one", &l3).await, site.vm("two", &l3).await);
+    let (first, second) = (uuid(&one["vmNics"][0]), uuid(&two["vmNics"][0]));
+    let (_, lb) = balancer(&world, &site).await;
+    let group = uuid(&world.make("CreateLoadBalancerServerGroup", json!({"loadBalancerUuid": lb, "name": "sg"})).await);
+    let into = json!({"serverGroupUuid": group, "vmNics": [{"uuid": second, "weight": "10"}]});
+    world.done("AddBackendServerToServerGroup", into).await;
+    let rules = [
+        ("both", json!({"domain": "zstack.io", "url": "/test"})),
+        ("domain", json!({"domain": "zstack.io"})),
+        ("url", json!({"url": "/test"})),
+    ];
+    let mut lists = Vec::new();
+    for (name, rule) in rules {
+        let list = uuid(&world.make("CreateAccessControlList", json!({"name": name})).await);
+        let mut asked = json!({"name": "redirect rule", "aclUuid": list});
+        asked.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        let made = world.make("AddAccessControlListRedirectRule", asked.clone()).await;
+        assert_eq!((&made["type"], &made["aclUuid"]), (&json!("RedirectRule"), &json!(list)));
+        // A list has one rule.
+        asked["url"] = json!("/other");
+        assert_eq!(world.refused("AddAccessControlListRedirectRule", asked).await.code, "SYS.1006");
+        lists.push(list);
+    }
+    let server = |vm: &Value, port: u16| json!([{"ip": vm["vmNics"][0]["ip"], "port": port, "weight": 100}]);
+    for (port, host) in [(80, "zstack.io"), (8903, "zstack.io:8903")] {
+        let web = uuid(&world.make("CreateLoadBalancerListener", listener(&lb, port, "http")).await);
+        world.done("AddVmNicToLoadBalancer", nics(&web, &[&first])).await;
+        let on = json!({"listenerUuid": web, "serverGroupUuid": group});
+        world.done("AddServerGroupToLoadBalancerListener", on).await;
+        let asked = json!({"listenerUuid": web, "aclUuids": lists, "aclType": "redirect", "serverGroupUuids": [group]});
+        let shown = world.make("AddAccessControlListToLoadBalancer", asked).await;
+        assert_eq!(shown["aclRefs"].as_array().unwrap().len(), 3, "{shown}");
+        // The router is told each rule once, with the header and the path that requests have.
+        let section = section(&world, &l3).await;
+        let told = section["listeners"].as_array().unwrap().iter().find(|told| told["listener"] == json!(web)).unwrap();
+        let mut weighed = server(&two, port);
+        weighed[0]["weight"] = json!(10);
+        assert_eq!((&told["servers"], told["redirects"].as_array().unwrap().len()), (&server(&one, port), 3));
+        for (list, (host, path)) in
+            lists.iter().zip([(Some(host), Some("/test")), (Some(host), None), (None, Some("/test"))])
+        {
+            let of = |redirect: &&Value| redirect["list"] == json!(list);
+            let redirect = told["redirects"].as_array().unwrap().iter().find(of).unwrap();
+            assert_eq!((redirect["host"].as_str(), redirect["path"].as_str()), (host, path));
+            assert_eq!(redirect["servers"], weighed);
+        }
+        // And haproxy by the router.
+        let written = world.fleet().texts();
+        let haproxy =
+            written.iter().find(|((_, name), text)| name.ends_with("haproxy.cfg") && text.contains(&web)).unwrap().1;
+        let rule = |list: &str, of: &str| format!("  use_backend servers-{web}-{list} if {of}\n");
+        for (list, of) in lists.iter().zip([
+            format!("{{ hdr(host) -i {host} }} {{ path_beg /test }}"),
+            format!("{{ hdr(host) -i {host} }}"),
+            "{ path_beg /test }".to_string(),
+        ]) {
+            assert_eq!(haproxy.matches(&rule(list, &of)).count(), 1, "{haproxy}");
+        }
+    }
+    // With the load balancer goes what listeners go by; then lists can be deleted.
+    assert_eq!(world.refused("DeleteAccessControlList", json!({"uuid": lists[0]})).await.code, "SYS.1006");
+    world.done("DeleteLoadBalancer", json!({"uuid": lb})).await;
+    for list in &lists {
+        world.done("DeleteAccessControlList", json!({"uuid": list})).await;
+    }
+    assert!(world.query("QueryAccessControlList", &[]).await.is_empty());
+}

@@ -1,6 +1,7 @@
 //! The node through its bus: an in-memory log, simulated hosts, no sleeps. A command's reply with `wait=applied` says
 //! when the world is settled; what comes without a command is polled for with a deadline.
 
+mod access_control_lists;
 mod accounts;
 mod creation;
 mod credentials;

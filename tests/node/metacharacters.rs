@@ -14,7 +14,7 @@ use switchback_bus::{Bus, Check, CommandRequest, Message, MessageKind, Parameter
 use switchback_events::Id;
 use switchback_projections::catalogue::KINDS;
 
-const SERVICES: &[&str] = &["DHCP", "DNS", "SNAT", "Eip", "PortForwarding"];
+const SERVICES: &[&str] = &["DHCP", "DNS", "SNAT", "Eip", "PortForwarding", "LoadBalancer"];
 /// Stands around what is forbidden, and in front of what it would do.
 const MARK: &str = "zqx";
 /// What no file may have between two marks.
@@ -66,6 +66,8 @@ const METACHARACTERS: &[&str] = &[
     "𝔘",
     "é",
 ];
+/// What a path may have all the same: it means nothing to haproxy.
+const OF_PATHS: &[&str] = &["~", "/../"];
 /// Whole lines of what reads files.
 const LINES: &[&str] = &[
     "\naddress=/zqx/192.0.2.66\n",
@@ -120,6 +122,8 @@ fn forms(parameter: &Parameter, text: &str) -> Vec<String> {
 struct Scene {
     world: World,
     guest: String,
+    /// Of http.
+    listener: String,
     /// Something of each kind.
     known: BTreeMap<&'static str, String>,
 }
@@ -141,6 +145,7 @@ impl Scene {
         });
         world.make("CreatePortForwardingRule", rule).await;
         world.make("SetVipQos", json!({"uuid": shared, "inboundBandwidth": 1_000_000})).await;
+        let listener = balanced(&world, &shared, &uuid(&other["vmNics"][0])).await;
         let group = uuid(&world.make("CreateSecurityGroup", json!({"name": "group"})).await);
         let attach = json!({"securityGroupUuid": group, "l3NetworkUuid": guest});
         world.done("AttachSecurityGroupToL3Network", attach).await;
@@ -158,7 +163,8 @@ impl Scene {
                 known.insert(kind.name, id.to_string());
             }
         }
-        Scene { world, guest, known }
+        known.insert("loadBalancerListener", listener.clone());
+        Scene { world, guest, listener, known }
     }
 
     fn id(&self, parameter: &Parameter) -> String {
@@ -179,6 +185,58 @@ impl Scene {
         let request = CommandRequest { wait: Wait::Durable, ..request(message.name, &Value::Object(parameters)) };
         self.world.node.command(request).await.map(drop)
     }
+}
+
+/// Listeners of all protocols at a VIP that hand on to a nic, with whatever reaches haproxy's file; the one of http.
+async fn balanced(world: &World, vip: &str, nic: &str) -> String {
+    let lb = uuid(&world.make("CreateLoadBalancer", json!({"name": "lb", "vipUuid": vip})).await);
+    let pem = rcgen::generate_simple_self_signed(vec!["lb.test".to_string()]).unwrap();
+    let pem = format!("{}{}", pem.cert.pem(), pem.signing_key.serialize_pem());
+    let certificate = uuid(&world.make("CreateCertificate", json!({"name": "lb", "certificate": pem})).await);
+    let friends = uuid(&world.make("CreateAccessControlList", json!({"name": "friends"})).await);
+    let asked = json!({"aclUuid": friends, "entries": "192.0.2.0/24,198.51.100.7"});
+    world.done("AddAccessControlListEntry", asked).await;
+    let mut first = None;
+    for (port, protocol) in [(8080, "http"), (8443, "https"), (81, "tcp"), (53, "udp")] {
+        let mut asked = json!({
+            "loadBalancerUuid": lb, "name": "web", "loadBalancerPort": port, "protocol": protocol,
+            "aclUuids": [friends], "aclType": "white",
+        });
+        if protocol == "https" {
+            asked["certificateUuid"] = json!(certificate);
+        }
+        let listener = uuid(&world.make("CreateLoadBalancerListener", asked).await);
+        if protocol.starts_with("http") {
+            let told = json!({
+                "uuid": listener, "sessionPersistence": "insert", "healthCheckProtocol": "http",
+                "healthCheckURI": "/health", "httpCompressAlgos": ["gzip"], "tcpProxyProtocol": "v2",
+            });
+            world.done("ChangeLoadBalancerListener", told).await;
+            let group = json!({"loadBalancerUuid": lb, "name": "group"});
+            let group = uuid(&world.make("CreateLoadBalancerServerGroup", group).await);
+            world
+                .done("AddBackendServerToServerGroup", json!({"serverGroupUuid": group, "vmNics": [{"uuid": nic}]}))
+                .await;
+            let on = json!({"listenerUuid": listener, "serverGroupUuid": group});
+            world.done("AddServerGroupToLoadBalancerListener", on).await;
+            redirected(world, &listener, &group, json!({"domain": "*.lb.test", "url": "/shop"})).await.unwrap();
+        } else {
+            world.done("AddVmNicToLoadBalancer", json!({"listenerUuid": listener, "vmNicUuids": [nic]})).await;
+        }
+        first.get_or_insert(listener);
+    }
+    first.unwrap()
+}
+
+/// Has a listener redirect by a rule, where the rule is taken.
+async fn redirected(world: &World, listener: &str, group: &str, rule: Value) -> Result<(), Refusal> {
+    let list = uuid(&world.make("CreateAccessControlList", json!({"name": "rule"})).await);
+    let mut asked = rule;
+    asked["aclUuid"] = json!(list);
+    world.node.command(request("AddAccessControlListRedirectRule", &asked)).await?;
+    let on = json!({"listenerUuid": listener, "aclType": "redirect", "aclUuids": [list], "serverGroupUuids": [group]});
+    world.done("AddAccessControlListToLoadBalancer", on).await;
+    Ok(())
 }
 
 /// Whether a refusal says nothing that a terminal or a log would take for more than words.
@@ -227,6 +285,26 @@ async fn no_text_means_anything_to_what_reads_the_files_of_routers_and_hosts() {
         assert!(!taken.contains(&(command.to_string(), parameter.to_string())), "{command} {parameter}");
     }
 
+    // Rules of access control lists, which are words of haproxy's own file.
+    let shown = world.get("QueryLoadBalancerListener", &scene.listener).await;
+    let group = shown["aclRefs"].as_array().unwrap().iter().find_map(|of| of["serverGroupUuid"].as_str()).unwrap();
+    let mut redirects = 0;
+    for text in texts() {
+        let rules =
+            [json!({"domain": text}), json!({"domain": format!("*.{text}.test")}), json!({"url": format!("/{text}")})];
+        for rule in rules {
+            match redirected(world, &scene.listener, group, rule.clone()).await {
+                Ok(()) => {
+                    let fits = OF_PATHS.iter().any(|inner| rule["url"] == format!("/{MARK}{inner}{MARK}"));
+                    assert!(fits, "{rule}");
+                    redirects += 1;
+                }
+                Err(refusal) => assert!(is_plain(&refusal), "{rule}: {refusal:?}"),
+            }
+        }
+    }
+    assert_eq!(redirects, OF_PATHS.len());
+
     // Some that are taken for sure, on a VM that the router serves.
     for (at, text) in texts().iter().filter(|text| text.len() < 200 && !text.contains(char::is_control)).enumerate() {
         let vm = json!({
@@ -250,7 +328,8 @@ async fn no_text_means_anything_to_what_reads_the_files_of_routers_and_hosts() {
         }
         for forbidden in METACHARACTERS.iter().filter(|forbidden| **forbidden != "\n") {
             let forbidden = format!("{MARK}{forbidden}{MARK}");
-            if text.contains(&forbidden) {
+            let of_path = name.ends_with("haproxy.cfg") && OF_PATHS.iter().any(|inner| forbidden.contains(inner));
+            if text.contains(&forbidden) && !of_path {
                 wrong.push(format!("{of} {name} has {forbidden:?}"));
             }
         }
@@ -262,12 +341,13 @@ async fn no_text_means_anything_to_what_reads_the_files_of_routers_and_hosts() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let taken_by = taken_by_the_tools(&written);
-    assert!(taken_by[0] > 0 && taken_by[1] > 0, "{taken_by:?}");
+    assert!(taken_by.iter().all(|taken| *taken > 0), "{taken_by:?} of {:?}", written.keys());
 }
 
-/// Gives the files to those who read them: how many tables and dnsmasq's, haproxy's.
-fn taken_by_the_tools(written: &BTreeMap<(Id, String), String>) -> [usize; 3] {
-    let mut taken = [0; 3];
+/// Gives the files to those who read them: how many tables of routers, dnsmasq's and haproxy's files, and tables of interfaces
+/// with limits.
+fn taken_by_the_tools(written: &BTreeMap<(Id, String), String>) -> [usize; 4] {
+    let mut taken = [0; 4];
     let ask = |program: &str, args: &[&str], input: &str, what: &str| {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -277,7 +357,7 @@ fn taken_by_the_tools(written: &BTreeMap<(Id, String), String>) -> [usize; 3] {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}: {said}\n{input}");
     };
-    for ((_, name), text) in written {
+    for ((of, name), text) in written {
         if let Some(table) = name.strip_prefix("table inet vr_") {
             // The tool wants the rights of a network's administrator, of a network of its own.
             let table = format!("table inet vr_{table} {{\n{text}}}\n");
@@ -287,8 +367,26 @@ fn taken_by_the_tools(written: &BTreeMap<(Id, String), String>) -> [usize; 3] {
             ask("dnsmasq", &["--test", "--conf-file=-"], text, name);
             taken[1] += 1;
         } else if name.ends_with("haproxy.cfg") {
-            ask("haproxy", &["-c", "-f", "/dev/stdin"], text, name);
+            // With the files that it names, in a directory that is there.
+            let (folder, there) = (name.trim_end_matches("/haproxy.cfg"), tempfile::tempdir().unwrap());
+            for ((other, path), text) in written {
+                if let Some(file) = path.strip_prefix(&format!("{folder}/")).filter(|_| other == of) {
+                    std::fs::write(there.path().join(file), text).unwrap();
+                }
+            }
+            ask("haproxy", &["-c", "-f", "/dev/stdin"], &text.replace(folder, there.path().to_str().unwrap()), name);
             taken[2] += 1;
+        } else if name.starts_with("table netdev ") {
+            // The interfaces that it names must be there. What came to the table later stands behind it.
+            let table = format!("{name} {{\n{}\n}}\n", text.split("\n}").next().unwrap_or_default());
+            let named = |before: &str| table.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            let (ports, detours): (BTreeSet<&str>, BTreeSet<&str>) = (named("device \""), named("fwd to \""));
+            let ports = ports.iter().map(|link| format!("ip link add {link} type bridge; "));
+            let links: String =
+                ports.chain(detours.iter().map(|link| format!("ip link add {link} type ifb; "))).collect();
+            let line = format!("{links}exec nft -c -f -");
+            ask("unshare", &["--net", "--map-root-user", "sh", "-c", &line], &table, name);
+            taken[3] += 1;
         }
     }
     taken

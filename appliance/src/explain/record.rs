@@ -229,12 +229,15 @@ impl Record {
     }
 }
 
-/// Whether an event says what a listener does, or what it shows.
+/// Whether an event says what a listener does, what it shows, or who may come.
 fn shapes_listener(event: &LoadBalancerEvent, of: LoadBalancerListenerId) -> bool {
     match event {
         LoadBalancerEvent::ListenerCreated { listener, .. }
         | LoadBalancerEvent::ListenerChanged { listener, .. }
-        | LoadBalancerEvent::CertificateAdded { listener, .. } => *listener == of,
+        | LoadBalancerEvent::CertificateAdded { listener, .. }
+        | LoadBalancerEvent::AccessListPut { listener, .. }
+        | LoadBalancerEvent::AccessListRemoved { listener, .. } => *listener == of,
+        LoadBalancerEvent::AccessListChanged { listeners, .. } => listeners.contains(&of),
         _ => false,
     }
 }

@@ -36,6 +36,7 @@ pub fn samples(add: &mut dyn FnMut(&str, Event)) {
         to_https: None,
         tls: TlsPolicy::Default,
         h2: false,
+        lists_off: false,
     };
     let target = HealthTarget::Http { method: HttpMethod::HEAD, uri: text("/health"), codes: vec![2, 3] };
     let full = ListenerOptions {
@@ -58,6 +59,7 @@ pub fn samples(add: &mut dyn FnMut(&str, Event)) {
     };
     let https =
         ListenerOptions { protocol: ListenerProtocol::Https, tls: TlsPolicy::Strict12And13, h2: true, ..full.clone() };
+    let unlisted = ListenerOptions { lists_off: true, ..plain.clone() };
     let rewrite = ListenerOptions { persistence: Persistence::Rewrite { cookie: text("SRV") }, ..full.clone() };
     for (case, description, options) in [
         ("full", some("d"), full.clone()),
@@ -65,6 +67,7 @@ pub fn samples(add: &mut dyn FnMut(&str, Event)) {
         ("udp", None, udp),
         ("rewrite", None, rewrite),
         ("https", None, https),
+        ("lists-off", None, unlisted),
     ] {
         let l3_networks = l3_networks.clone();
         add(case, Lb::ListenerCreated { listener, name: text("web"), description, options, group, l3_networks }.into());
@@ -90,6 +93,7 @@ pub fn samples(add: &mut dyn FnMut(&str, Event)) {
     add("full", CertificateEvent::Updated { name: some("web"), description: some("d") }.into());
     add("sparse", CertificateEvent::Updated { name: None, description: None }.into());
     add("full", CertificateEvent::Deleted {}.into());
+    access_lists(add, listener, group, &l3_networks);
     add("full", Lb::GroupCreated { group, name: text("blue"), description: some("d") }.into());
     add("sparse", Lb::GroupCreated { group, name: text("blue"), description: None }.into());
     add("full", Lb::GroupUpdated { group, name: some("blue"), description: some("d") }.into());
@@ -105,4 +109,45 @@ pub fn samples(add: &mut dyn FnMut(&str, Event)) {
     add("full", Lb::GroupDeleted { group }.into());
     add("full", Lb::ListenerDeleted { listener, group, l3_networks: l3_networks.clone() }.into());
     add("full", Lb::Deleted { vip, l3_networks }.into());
+}
+
+fn access_lists(
+    add: &mut dyn FnMut(&str, Event),
+    listener: LoadBalancerListenerId,
+    group: ServerGroupId,
+    l3_networks: &[L3NetworkId],
+) {
+    use AccessControlListEvent as List;
+    use LoadBalancerEvent as Lb;
+    let (list, entry) = (id(0x54), id(0x55));
+    let sources = || vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    let both = RedirectRule { domain: some("*.example.com"), url: some("/shop") };
+    let rules = [
+        ("domain-and-url", both.clone()),
+        ("domain", RedirectRule { url: None, ..both.clone() }),
+        ("url", RedirectRule { domain: None, ..both.clone() }),
+    ];
+    add("full", List::Created { name: text("friends"), description: some("d") }.into());
+    add("sparse", List::Created { name: text("friends"), description: None }.into());
+    add("full", List::Deleted {}.into());
+    for (case, description) in [("full", some("d")), ("sparse", None)] {
+        let (entries, sources) = (text("192.0.2.0-192.0.2.255,2001:db8::/32"), sources());
+        add(case, List::EntryAdded { entry, entries, sources, description }.into());
+    }
+    for (case, rule) in rules.clone() {
+        add(case, List::RuleAdded { entry, name: some("shop"), description: some("d"), rule }.into());
+    }
+    add("sparse", List::RuleAdded { entry, name: None, description: None, rule: both }.into());
+    add("full", List::RuleRenamed { entry, name: text("shop") }.into());
+    add("full", List::EntryRemoved { entry }.into());
+    let put = |access| Lb::AccessListPut { listener, list, access, l3_networks: l3_networks.to_vec() };
+    add("white", put(ListenerAccess::White { sources: sources() }).into());
+    add("black", put(ListenerAccess::Black { sources: sources() }).into());
+    for (case, rule) in rules {
+        add(case, put(ListenerAccess::Redirect { rule, groups: vec![group] }).into());
+    }
+    let (listeners, l3_networks) = (vec![listener], l3_networks.to_vec());
+    let changed = Lb::AccessListChanged { list, listeners, sources: sources(), l3_networks: l3_networks.clone() };
+    add("full", changed.into());
+    add("full", Lb::AccessListRemoved { listener, list, l3_networks }.into());
 }

@@ -186,6 +186,7 @@ pub static LISTENER: Kind = Kind {
         indexed("serverGroupUuid", Uuid),
         f("serverGroupUuids", Uuids),
         f("vmNicUuids", Uuids),
+        f("aclStatus", Text),
         CREATED,
         CHANGED,
     ],
@@ -195,6 +196,59 @@ pub static LISTENER: Kind = Kind {
         each("serverGroups", "loadBalancerServerGroup", "serverGroupUuids"),
         each("vmNics", "nic", "vmNicUuids"),
         each("vmNic", "nic", "vmNicUuids"),
+        shown("aclRefs", "loadBalancerListenerAclRef", "listenerUuid"),
+    ],
+};
+
+/// An access control list.
+pub static ACCESS_LIST: Kind = Kind {
+    name: "accessControlList",
+    queries: &["QueryAccessControlList"],
+    fields: &[UUID, indexed("name", Text), f("description", Text), f("ipVersion", Int), CREATED, CHANGED],
+    relations: &[
+        shown("entries", "accessControlListEntry", "aclUuid"),
+        many("listenerRefs", "loadBalancerListenerAclRef", "aclUuid"),
+    ],
+};
+
+/// An entry of an access control list: addresses, or its rule. There is no query of its own: the list shows it.
+pub static ACCESS_LIST_ENTRY: Kind = Kind {
+    name: "accessControlListEntry",
+    queries: &[],
+    fields: &[
+        UUID,
+        indexed("aclUuid", Uuid),
+        f("type", Text),
+        f("name", Text),
+        f("description", Text),
+        f("ipEntries", Text),
+        f("domain", Text),
+        f("url", Text),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[one("accessControlList", "accessControlList", "aclUuid")],
+};
+
+/// That a listener goes by an access control list; of a redirect, with each server group. There is no query of its own:
+/// the listener shows it.
+pub static LISTENER_ACCESS: Kind = Kind {
+    name: "loadBalancerListenerAclRef",
+    queries: &[],
+    fields: &[
+        UUID,
+        indexed("listenerUuid", Uuid),
+        f("loadBalancerUuid", Uuid),
+        indexed("aclUuid", Uuid),
+        f("type", Text),
+        f("serverGroupUuid", Uuid),
+        CREATED,
+        CHANGED,
+    ],
+    relations: &[
+        one("listener", "loadBalancerListener", "listenerUuid"),
+        one("accessControlList", "accessControlList", "aclUuid"),
+        one("serverGroup", "loadBalancerServerGroup", "serverGroupUuid"),
     ],
 };
 

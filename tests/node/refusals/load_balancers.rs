@@ -9,6 +9,9 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
     let balancer = |vip: &str| json!({"name": "lb", "vipUuid": vip});
     let listener = json!({"loadBalancerUuid": nobody, "name": "web", "loadBalancerPort": 80});
     let nics = json!({"listenerUuid": nobody, "vmNicUuids": [scene.running_nic]});
+    let access = json!({"listenerUuid": nobody, "aclUuids": [nobody], "aclType": "white"});
+    let grey = json!({"listenerUuid": nobody, "aclUuids": [nobody], "aclType": "grey"});
+    let lists = json!({"listenerUuid": nobody, "aclUuids": [nobody]});
     let certificate = json!({"listenerUuid": nobody, "certificateUuid": nobody});
     let group = |more: serde_json::Value| {
         let mut asked = json!({"serverGroupUuid": nobody});
@@ -57,6 +60,22 @@ pub(super) fn rows(scene: &Scene) -> Vec<Row> {
         row(
             "RemoveServerGroupFromLoadBalancerListener",
             group(json!({"listenerUuid": nobody})),
+            NOT_FOUND,
+            "listenerUuid",
+            &nobody,
+        ),
+        row("CreateAccessControlList", json!({"name": "x", "ipVersion": 5}), ARGUMENT, "ipVersion", "5"),
+        row("DeleteAccessControlList", json!({"uuid": "x"}), ARGUMENT, "uuid", "x"),
+        row("AddAccessControlListEntry", json!({"aclUuid": nobody, "entries": "x"}), NOT_FOUND, "aclUuid", &nobody),
+        row("RemoveAccessControlListEntry", json!({"aclUuid": nobody, "uuid": "x"}), ARGUMENT, "uuid", "x"),
+        row("AddAccessControlListRedirectRule", json!({"aclUuid": nobody, "url": "/"}), NOT_FOUND, "aclUuid", &nobody),
+        row("ChangeAccessControlListRedirectRule", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row("AddAccessControlListToLoadBalancer", access.clone(), NOT_FOUND, "listenerUuid", &nobody),
+        row("AddAccessControlListToLoadBalancer", grey, ARGUMENT, "aclType", "grey"),
+        row("RemoveAccessControlListFromLoadBalancer", lists, NOT_FOUND, "listenerUuid", &nobody),
+        row(
+            "ChangeAccessControlListServerGroup",
+            json!({"aclUuid": nobody, "listenerUuid": nobody, "serverGroupUuids": [nobody]}),
             NOT_FOUND,
             "listenerUuid",
             &nobody,
