@@ -158,7 +158,7 @@ impl RouterEngine {
         let mut state = self.state.lock();
         let kernel = self.kernel.as_ref();
         // A new namespace may have forwarding on, as the machine has: not before there is a firewall.
-        let closed = || match kernel.table(&self.table)? {
+        let closed = || match kernel.table_outline(&self.table)? {
             Some(_) => Ok(()),
             None => close(kernel),
         };
@@ -187,7 +187,8 @@ impl RouterEngine {
         let changes = (!push.sections.values().any(whole) && !dry_run).then(|| push.clone());
         let mut digests = held.digests.clone();
         digests.extend(push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())));
-        let sections = document::router_sections(push, &held.sections, &held.digests)?;
+        let known = document::Known { digests: &held.digests, doubted: true };
+        let sections = document::router_sections(push, &held.sections, known)?;
         let digests = sections.digests_from(&digests);
         check::router(&sections)?;
         if haproxy::missing(self.kernel.as_ref(), &self.balancer(), &sections.load_balancer) {

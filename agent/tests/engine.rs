@@ -351,6 +351,11 @@ fn changes_of_items_come_to_what_the_whole_document_comes_to() {
     // A half-written line is nothing.
     bench.kernel.append(std::path::Path::new("/state/last-good.changes"), b"{\"id\":", 0o600).unwrap();
     assert_eq!(open(&bench.kernel).held().revision, bench.config.revision);
+    // What does not lead to the digests that it names is none of it.
+    let path = std::path::Path::new("/state/last-good.changes");
+    let text = bench.kernel.read(path).unwrap().unwrap();
+    bench.kernel.write(path, text.replace("203.0.113.70", "203.0.113.71").as_bytes(), 0o600).unwrap();
+    assert_eq!(open(&bench.kernel).held().revision, bench.config.revision - 3);
 }
 
 #[test]

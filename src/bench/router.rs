@@ -8,6 +8,7 @@ use crate::lab::{Api, Deadline, Lab, LabName, LabOptions, Options, Site, Topolog
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -31,6 +32,8 @@ pub struct RouterBench {
 
 /// Clients that make entries at a time.
 const CLIENTS: u32 = 16;
+/// Hosts that the entries' VMs are on: a document of all of them would be told again for each.
+const SIMULATED: u32 = 16;
 /// The name that the VMs' domain has.
 const DOMAIN: &str = "bench.test";
 
@@ -157,12 +160,15 @@ impl Bench {
         Ok(())
     }
 
-    /// A cluster of one simulated host that carries the guest L2 network: where the entries' VMs are.
+    /// A cluster of simulated hosts that carries the guest L2 network: where the entries' VMs are.
     fn simulated_cluster(&mut self) -> anyhow::Result<()> {
         let cluster = json!({"name": "simulated", "zoneUuid": self.site.zone, "hypervisorType": "Simulator"});
         self.simulated = self.ask("CreateCluster", cluster, Wait::Applied)?.uuid()?;
-        let host = json!({"name": "simulated", "clusterUuid": self.simulated, "managementIp": "192.0.2.1"});
-        self.ask("AddSimulatorHost", host, Wait::Applied)?;
+        for end in 1..=SIMULATED {
+            let ip = format!("192.0.2.{end}");
+            let host = json!({"name": "simulated", "clusterUuid": self.simulated, "managementIp": ip});
+            self.ask("AddSimulatorHost", host, Wait::Applied)?;
+        }
         let network = self.api.one("QueryL3Network", &self.l3)?;
         let attach = json!({"l2NetworkUuid": network["l2NetworkUuid"], "clusterUuid": self.simulated});
         self.ask("AttachL2NetworkToCluster", attach, Wait::Applied)?;
@@ -189,14 +195,17 @@ impl Bench {
         for round in 0..options.rounds {
             self.create(&format!("eip-{round}"))?;
         }
-        poll("every VM to run", Deadline::seconds(120), || {
+        poll("every VM to run", Deadline::seconds(600), || {
             let waiting = self.api.query("QueryVmInstance", &["state!=Running".to_string()])?;
             Ok(if waiting.is_empty() { Ok(()) } else { Err(format!("{} do not", waiting.len())) })
         })?;
         progress(&format!("making {} EIPs", options.eips.min(options.entries)));
-        let vms = self.api.query("QueryVmInstance", &[format!("defaultL3NetworkUuid={}", self.l3)])?;
+        let every = [("limit", "100000"), ("q", &format!("defaultL3NetworkUuid={}", self.l3))];
+        let found = self.api.get("/v1/queries/QueryVmInstance", &every)?;
+        let vms = found["inventories"].as_array().context("no VMs were answered")?;
+        let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
         let nic_of = |name: &str| {
-            let vm = vms.iter().find(|vm| vm["name"] == name).with_context(|| format!("there is no VM `{name}`"))?;
+            let vm = vms.get(name).with_context(|| format!("there is no VM `{name}`"))?;
             vm["vmNics"][0]["uuid"].as_str().map(str::to_string).context("a VM without nic")
         };
         let nics: Vec<String> = (0..options.eips.min(options.entries))

@@ -112,7 +112,7 @@ enum Bench {
     /// From a command to the router that does it, in a real namespace. Needs root.
     Router {
         /// DHCP entries of the router.
-        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+        #[arg(long, visible_alias = "dhcp-hosts", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
         entries: u32,
         /// EIPs of the router.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=60_000))]

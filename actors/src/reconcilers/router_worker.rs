@@ -29,8 +29,8 @@ pub(super) const PING: (usize, Duration) = (3, Duration::from_secs(1));
 const CONNECT: (&str, &str) = ("applianceVm", "connect.timeout");
 /// How long a router may take to go.
 const DELETION: (&str, &str) = ("applianceVm", "deletion.timeout");
-/// A router that was told something new in each of its last steps rests between them: so many times as long as the
-/// telling took, one less than the steps, and never longer than this.
+/// A router that was told whole sections in each of its last steps rests between them: so many times as long as the
+/// telling took, one less than the steps, and never longer than this. Who is told a few differences does not.
 const REST_MAX: (u32, Duration) = (4, Duration::from_millis(500));
 
 /// What the worker remembers between its steps.
@@ -55,8 +55,10 @@ pub(super) struct Memory {
     impostor: bool,
     /// It was told again because of what a ping has found: what is left of that is to be looked at.
     mending: bool,
-    /// Steps in a row that told the agent something new.
+    /// Steps in a row that told the agent something new, and not by differences.
     streak: u32,
+    /// The last telling carried whole sections.
+    whole: bool,
     /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
     pub(super) reported: Position,
 }
@@ -115,9 +117,9 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
                 findings::after_mending(&reconcilers, &target).await;
             }
         }
-        // A router that changes all the time is told of many changes at once: each telling carries the whole document.
+        // A router that changes all the time is told of many changes at once where each telling carries much.
         let told = memory.applied.as_ref().map(|(_, revision)| *revision) != before;
-        memory.streak = if told { (memory.streak + 1).min(REST_MAX.0) } else { 0 };
+        memory.streak = if told && memory.whole { (memory.streak + 1).min(REST_MAX.0) } else { 0 };
         let rest = began.elapsed() * memory.streak.saturating_sub(1);
         if !rest.is_zero() {
             tokio::time::sleep(rest.min(REST_MAX.1)).await;
@@ -325,6 +327,7 @@ async fn push(
     let same = memory.applied.as_ref() == Some(&(digest.clone(), config.revision));
     let digests = push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
     if !same {
+        memory.whole = push.sections.values().any(|section| section.body.is_some());
         let _permit = reconcilers.router_permit(router).await;
         let mut answer = reconcilers.agents.put_router(target, push).await;
         if told.is_some() && answer.as_ref().is_err_and(|problem| wants_more(problem.code)) {

@@ -22,8 +22,9 @@ use std::{
 use switchback_appliance::{ApplianceConfig, Identity, ManagementAddress};
 use switchback_events::RouterId;
 
-/// How long an agent may take until it accepts connections.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an agent may take until it accepts connections: before that it puts in place what it had, which may be
+/// ten thousand EIPs. One that ends is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The namespace of a router.
 pub fn namespace(settings: &HostSettings, router: RouterId) -> String {

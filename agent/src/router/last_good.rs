@@ -17,7 +17,7 @@ pub const LAST_GOOD: &str = "last-good.json";
 /// What changed since.
 pub const CHANGES: &str = "last-good.changes";
 /// After so many changes the whole document is written again.
-pub const CHANGES_MAX: u32 = 256;
+pub const CHANGES_MAX: u32 = 64;
 
 /// A document in force.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Option<LastGood>, K
     let Ok(mut good) = serde_json::from_str::<LastGood>(&text).inspect_err(unreadable) else { return Ok(None) };
     good.digests = good.sections.digests();
     let changes = kernel.read(&directory.join(CHANGES))?.unwrap_or_default();
+    let base = (!changes.is_empty()).then(|| good.clone());
     for line in changes.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         match serde_json::from_str::<Push>(line).map_err(|error| error.to_string()).and_then(|push| after(&good, push))
         {
@@ -55,7 +56,14 @@ pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Option<LastGood>, K
             }
         }
     }
-    Ok(Some(good))
+    // Each names the digests of what comes of it: they are right all together, or not at all.
+    match base {
+        Some(base) if good.sections.digests() != good.digests => {
+            tracing::warn!(revision = base.revision, "changes to the last good configuration lead elsewhere");
+            Ok(Some(base))
+        }
+        _ => Ok(Some(good)),
+    }
 }
 
 /// The document after some changes; nothing where it is not the one that they are made to, but a later one.
@@ -66,8 +74,8 @@ fn after(good: &LastGood, push: Push) -> Result<Option<LastGood>, String> {
     }
     let digests: BTreeMap<String, String> =
         push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
-    let sections =
-        document::router_sections(push, &good.sections, &good.digests).map_err(|problem| problem.to_string())?;
+    let known = document::Known { digests: &good.digests, doubted: false };
+    let sections = document::router_sections(push, &good.sections, known).map_err(|problem| problem.to_string())?;
     Ok(Some(LastGood { revision, epoch, sections, digests }))
 }
 
