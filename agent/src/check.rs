@@ -13,6 +13,7 @@ use switchback_appliance::{
     AgentProblem, AgentProblemCode, BackendServer, BalancerAlgorithm, HealthTarget, ListenerConfig, ListenerProtocol,
     LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, QosConfig, Sections, VmConfig,
 };
+use switchback_events::Nic;
 
 /// Each port of a range that comes to other ports has an element of its own in the router's table.
 const PORTS_SHIFTED_MAX: usize = 1 << 18;
@@ -260,8 +261,9 @@ fn translated(sections: &Sections) -> Result<(), AgentProblem> {
     for eip in &sections.eips.eips {
         nic_of("eips", &eip.guest_interface)?;
         let public = nic_of("eips", &eip.public_interface)?;
-        // From a host a VIP is served that has its interface to itself.
-        let own = public.ipv4().is_some_and(|net| net.addr() == eip.vip_address);
+        // A room of a host has no VIPs: there it is the address of an interface that is for nothing else.
+        let alone = vips.is_empty() && public.meta_data == Nic::PUBLIC;
+        let own = alone && public.ipv4().is_some_and(|net| net.addr() == eip.vip_address);
         if !own && !has_vip(&eip.public_interface, eip.vip_address) {
             let detail = format!("{} of EIP {} is no VIP on {}", eip.vip_address, eip.eip, eip.public_interface);
             return Err(invalid("eips", detail));
@@ -410,6 +412,13 @@ mod tests {
         ] {
             let said = said(vips(), eips, none()).unwrap();
             assert!(said.starts_with("eips: ") && said.contains(part), "{said}");
+        }
+        // What a router has is never an EIP's; what a room of a host has for that alone is.
+        let own = json!([eip("203.0.113.1", "eth0", "10.0.0.7", "eth1")]);
+        for (roles, refused) in [(Nic::PUBLIC, false), (Nic::PUBLIC | Nic::MANAGEMENT, true), (Nic::GUEST, true)] {
+            let mut room = sections(none(), own.clone(), none());
+            room.interfaces.nics[0].meta_data = roles;
+            assert_eq!(router(&room).is_err(), refused, "{roles}");
         }
         let shifts = |from: u16| rule("203.0.113.51", "eth1", [from, from + 9999, from + 1, from + 10000]);
         for (rules, part) in [
