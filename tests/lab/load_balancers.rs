@@ -20,16 +20,16 @@ use std::{
 use switchback::lab::{Deadline, check, poll};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-const HTTP: u16 = 8080;
+pub const HTTP: u16 = 8080;
 
 /// A web server in a VM, which says the VM's name; gone when it is dropped.
-struct Web {
+pub struct Web {
     stop: Arc<AtomicBool>,
     work: Option<JoinHandle<()>>,
 }
 
 impl Web {
-    fn start(bench: &Bench, vm: &Vm) -> Web {
+    pub fn start(bench: &Bench, vm: &Vm) -> Web {
         let listener = bench.within(From::Vm(vm), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, HTTP)).unwrap());
         listener.set_nonblocking(true).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -87,15 +87,16 @@ fn get(to: SocketAddr, headers: &str) -> Option<String> {
     Some(said)
 }
 
-struct Scene {
-    bench: Bench,
-    vms: Vec<Vm>,
-    balancer: String,
-    ip: Ipv4Addr,
+/// A load balancer at a VIP, and VMs that it may hand on to.
+pub struct Scene {
+    pub bench: Bench,
+    pub vms: Vec<Vm>,
+    pub balancer: String,
+    pub ip: Ipv4Addr,
 }
 
 impl Scene {
-    fn new(name: &str, vms: &[(&str, usize)]) -> Scene {
+    pub fn new(name: &str, vms: &[(&str, usize)]) -> Scene {
         let bench = bench(name);
         let vms = vms.iter().map(|(name, host)| bench.vm(name, *host)).collect();
         let (vip, ip) = bench.vip();
@@ -104,7 +105,7 @@ impl Scene {
     }
 
     /// A listener that hands on to all VMs.
-    fn listener(&self, port: u16, instance_port: u16, protocol: &str) -> String {
+    pub fn listener(&self, port: u16, instance_port: u16, protocol: &str) -> String {
         let asked = json!({"loadBalancerUuid": self.balancer, "name": "web", "loadBalancerPort": port,
             "instancePort": instance_port, "protocol": protocol, "systemTags": ["healthCheckInterval::1"]});
         let listener = self.bench.made("CreateLoadBalancerListener", asked);
@@ -113,14 +114,14 @@ impl Scene {
         listener
     }
 
-    fn change(&self, listener: &str, more: Value) {
+    pub fn change(&self, listener: &str, more: Value) {
         let mut asked = json!({"uuid": listener});
         asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.bench.ask("ChangeLoadBalancerListener", asked);
     }
 
     /// How often each VM answers.
-    fn spread(&self, times: usize, ask: impl Fn() -> Option<String>) -> BTreeMap<String, usize> {
+    pub fn spread(&self, times: usize, ask: impl Fn() -> Option<String>) -> BTreeMap<String, usize> {
         let mut spread = BTreeMap::new();
         for _ in 0..times {
             let said = ask().unwrap_or_default();

@@ -8,6 +8,7 @@ mod incident;
 mod ipv6;
 mod l2;
 mod leftovers;
+mod listener_access;
 mod load_balancers;
 mod metadata;
 mod nics;
