@@ -153,7 +153,7 @@ fn random_queries_match_some_rows_and_not_others() {
 
 #[test]
 fn every_kind_has_rows_in_the_random_logs() {
-    let log = random_log(&mut Random(11), 2400);
+    let log = random_log(&mut Random(11), 4800);
     let states = Memory::at_each(initial_state(), &log);
     let without = ["networkServiceProvider", "volume", "vip", "eip", "portForwarding"];
     for kind in KINDS.iter().filter(|kind| !without.contains(&kind.name)) {
