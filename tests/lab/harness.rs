@@ -107,6 +107,8 @@ impl Bench {
         let router = self.router();
         self.must(|bench| {
             for vm in vms {
+                // One that was just told to start may take longer than its command's reply waits.
+                check::vm_running(&bench.api, &vm.uuid)?;
                 let machine = check::machine(&bench.lab, &vm.uuid)?;
                 check::address_inside(&bench.lab, &machine, vm.ip)?;
                 anyhow::ensure!(check::ip_addr(&bench.lab, &vm.uuid)? == [vm.ip], "{} has another address", vm.name);
