@@ -157,18 +157,7 @@ pub fn push_of_router(config: &RouterConfig, epoch: u64) -> Push {
 
 /// The whole document of a host.
 pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
-    let sections = &config.sections;
-    let parts = [
-        ("bridges", SectionPush::whole(&sections.bridges)),
-        ("appliances", SectionPush::whole(&sections.appliances)),
-        ("vms", SectionPush::whole(&sections.vms)),
-        ("security", SectionPush::whole(&sections.security)),
-    ];
-    let mut parts: BTreeMap<String, SectionPush> = parts.map(|(name, part)| (name.to_string(), part)).into();
-    if !sections.services.is_empty() {
-        parts.insert(HostSections::SERVICES.to_string(), SectionPush::whole(&sections.services));
-    }
-    push(config.host.into(), config.revision, epoch, parts)
+    push(config.host.into(), config.revision, epoch, config.sections.parts())
 }
 
 fn push(id: Id, revision: Position, epoch: u64, sections: BTreeMap<String, SectionPush>) -> Push {

@@ -267,11 +267,10 @@ impl HostFold {
                 | L2NetworkEvent::AttachFailed { cluster, .. }
                 | L2NetworkEvent::Detached { cluster },
             ) => of_cluster(*cluster),
-            Event::L3Network(L3NetworkEvent::MtuChanged { .. } | L3NetworkEvent::Deleted {}) => {
-                let l2 = self.l3s.get(&L3NetworkId(stream.id)).map(|(l2, _)| *l2);
-                l2.into_iter().flat_map(|l2| self.l2s.clusters(l2)).flat_map(of_cluster).collect()
-            }
-            Event::L3Network(event) if self.flat.heeds(L3NetworkId(stream.id), event) => {
+            Event::L3Network(event)
+                if matches!(event, L3NetworkEvent::MtuChanged { .. } | L3NetworkEvent::Deleted {})
+                    || self.flat.heeds(L3NetworkId(stream.id), event) =>
+            {
                 let l2 = self.l3s.get(&L3NetworkId(stream.id)).map(|(l2, _)| *l2);
                 l2.into_iter().flat_map(|l2| self.l2s.clusters(l2)).flat_map(of_cluster).collect()
             }

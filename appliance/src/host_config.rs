@@ -3,6 +3,7 @@
 
 use crate::{
     config::{Sections, digest},
+    protocol::SectionPush,
     security_group::SecurityConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,20 @@ pub struct VmConfig {
 impl HostSections {
     /// The name of the section with what the host serves itself.
     pub const SERVICES: &str = "services";
+
+    /// The sections as they travel, with their digests.
+    pub fn parts(&self) -> BTreeMap<String, SectionPush> {
+        let mut parts = BTreeMap::from([
+            ("bridges".to_string(), SectionPush::whole(&self.bridges)),
+            ("appliances".to_string(), SectionPush::whole(&self.appliances)),
+            ("vms".to_string(), SectionPush::whole(&self.vms)),
+            ("security".to_string(), SectionPush::whole(&self.security)),
+        ]);
+        if !self.services.is_empty() {
+            parts.insert(Self::SERVICES.to_string(), SectionPush::whole(&self.services));
+        }
+        parts
+    }
 
     /// The digest of each section, by name.
     pub fn digests(&self) -> BTreeMap<String, String> {

@@ -134,6 +134,35 @@ async fn listeners_go_by_white_and_black_lists_and_follow_them() {
     world.done("DeleteAccessControlList", json!({"uuid": foes})).await;
 }
 
+/// Lists and load balancers are decided apart; what of a list is in a load balancer's events is never of before.
+#[actix_rt::test]
+async fn a_list_that_changes_while_listeners_are_told_to_go_by_it_reaches_them_all() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let (l3, lb) = balanced(&world, &site).await;
+    let nic = uuid(&site.vm("vm", &l3).await["vmNics"][0]);
+    let friends = list(&world, "friends").await;
+    let mut listeners = Vec::new();
+    for port in 80..92 {
+        let made = uuid(&listener(&world, &lb, port, "tcp", json!({})).await);
+        world.done("AddVmNicToLoadBalancer", json!({"listenerUuid": made, "vmNicUuids": [nic]})).await;
+        listeners.push(made);
+    }
+    let (world, friends) = (&world, &friends);
+    let adding = (0..30).map(async |n| {
+        let asked = json!({"aclUuid": friends, "entries": format!("192.0.2.{}", n * 2)});
+        world.done("AddAccessControlListEntry", asked).await;
+    });
+    let admitting = listeners.iter().map(async |listener| {
+        world.done("AddAccessControlListToLoadBalancer", on(listener, "white", &[friends])).await;
+    });
+    futures_util::future::join(futures_util::future::join_all(adding), futures_util::future::join_all(admitting)).await;
+    let expected: Vec<String> = (0..30).map(|n| format!("192.0.2.{}/32", n * 2)).collect();
+    for listener in &listeners {
+        assert_eq!(told(world, &l3, listener).await["access"], json!({"allow": true, "sources": expected}));
+    }
+}
+
 #[actix_rt::test]
 async fn redirects_have_their_server_groups() {
     let world = World::new();

@@ -256,21 +256,7 @@ async fn dismiss(reconcilers: &Arc<Reconcilers>, host: HostId, target: Option<Ho
 }
 
 fn push_of(config: &HostConfig, epoch: u64) -> Push {
-    let mut sections = BTreeMap::from([
-        section("bridges", &config.sections.bridges),
-        section("appliances", &config.sections.appliances),
-        section("vms", &config.sections.vms),
-        section("security", &config.sections.security),
-    ]);
-    if !config.sections.services.is_empty() {
-        sections.extend([section(HostSections::SERVICES, &config.sections.services)]);
-    }
-    Push { id: config.host.0, revision: config.revision, epoch, sections }
-}
-
-/// A section as it travels.
-pub(super) fn section<T: serde::Serialize>(name: &str, body: &T) -> (String, SectionPush) {
-    (name.to_string(), SectionPush::whole(body))
+    Push { id: config.host.0, revision: config.revision, epoch, sections: config.sections.parts() }
 }
 
 /// Whether what filters at nics is in place.
