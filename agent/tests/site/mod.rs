@@ -20,8 +20,8 @@ use switchback_agent::{
     push_of_host, push_of_router,
 };
 use switchback_appliance::{
-    AgentProblem, ApplianceConfig, ApplyReport, BridgeConfig, HostConfig, HostSections, ManagementAddress, PlugConfig,
-    RouterConfig, VmConfig,
+    AgentProblem, AgentProblemCode, ApplianceConfig, ApplyReport, BridgeConfig, HostConfig, HostSections,
+    ManagementAddress, PlugConfig, RouterConfig, VmConfig,
 };
 use switchback_events::{HostId, Id, L2NetworkId, RouterId, VmInstanceId};
 
@@ -95,8 +95,7 @@ impl Site {
         let token = authority.token("host", "10.99.0.2".parse().unwrap()).unwrap();
         fs::write(state.path().join("token"), token).unwrap();
         let identity = authority.server_identity().unwrap();
-        let timeouts = Timeouts { connect: Duration::from_millis(500), ..Timeouts::default() };
-        let client = AgentClient::new(&identity, Some(format!("{prefix}-mgmt")), timeouts).unwrap();
+        let client = AgentClient::new(&identity, Some(format!("{prefix}-mgmt")), Timeouts::default()).unwrap();
         let router = common::router(RouterId(Id::of_name(&prefix)), 1);
         let host = HostConfig { host: HostId(Id::of_name("host")), revision: 1, sections: HostSections::default() };
         let mut site = Site { client, host, router, prefix, state, agent: None };
@@ -207,6 +206,17 @@ impl Site {
         self.client.put_config(self.router_at(), push_of_router(&self.router, 1)).await
     }
 
+    /// To a router whose links have just come up: the first packets may be lost, and whoever drives it comes again.
+    async fn push_to_new_router(&self) -> ApplyReport {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.push_router().await {
+                Err(AgentProblem { code: AgentProblemCode::Unreachable, .. }) if Instant::now() < deadline => {}
+                done => return done.unwrap(),
+            }
+        }
+    }
+
     /// Everything, up to a router that serves.
     pub async fn bring_up(&mut self, vms: u16) {
         let identity = self.authority().issue("router", &["172.20.0.2".parse().unwrap()]).unwrap();
@@ -217,7 +227,7 @@ impl Site {
         let report = self.push_host().await.unwrap();
         assert!(report.items.values().all(|item| item.ok), "{report:?}");
         println!("TIME host applied in {} ms", report.millis);
-        let report = self.push_router().await.unwrap();
+        let report = self.push_to_new_router().await;
         println!("TIME router applied in {} ms", report.millis);
     }
 
