@@ -33,8 +33,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("actors", &["events", "bus", "journal", "snapshots", "appliance"]),
     ("projections", &["events", "journal"]),
     ("agent", &["events", "appliance"]),
+    ("bus/nats", &["events", "bus"]),
     ("gateway", &["events", "bus"]),
-    (".", &["events", "bus", "journal", "snapshots", "appliance", "actors", "projections", "agent", "gateway"]),
+    (".", &["events", "bus", "nats", "journal", "snapshots", "appliance", "actors", "projections", "agent", "gateway"]),
 ];
 
 /// The layers in which a concept has a file of its stem.

@@ -481,6 +481,21 @@ pub fn message(name: &str) -> Result<&'static Message, Refusal> {
     })
 }
 
+/// The message `name` as the outside may ask for it: an internal one is as if it were not there.
+///
+/// # Errors
+/// SYS.1003 with the nearest name.
+pub fn outside(name: &str) -> Result<&'static Message, Refusal> {
+    messages().find(|message| message.name == name && !message.internal).ok_or_else(|| {
+        let shown: String = name.chars().take(120).collect();
+        let mut refusal =
+            Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("there is no message `{shown}`"));
+        let known = messages().filter(|message| !message.internal).map(|message| message.name);
+        refusal.hint = nearest(&shown, known).map(|near| format!("did you mean {near}?"));
+        refusal
+    })
+}
+
 /// What any command may carry besides its own parameters.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Common {

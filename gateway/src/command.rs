@@ -7,8 +7,6 @@ use std::time::Duration;
 use switchback_bus::{CommandReply, CommandRequest, MessageKind, Refusal, Wait};
 use switchback_events::{CommandId, Id, Origin, Version};
 
-const MAX_KEY: usize = 255;
-const MAX_REASON: usize = 1024;
 /// How the command line names itself in `User-Agent`; a user may claim it, it says the way in and gives no right.
 const CLI_AGENT: &str = "switchback-cli/";
 
@@ -120,28 +118,17 @@ pub(crate) fn origin(request: &HttpRequest) -> Origin {
 }
 
 pub(crate) fn command_id(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
-    let Some(key) = text(request, "Idempotency-Key")? else { return Ok(None) };
-    if key.is_empty() || key.len() > MAX_KEY {
-        return Err(Refusal::argument("Idempotency-Key", key, format!("text of 1 to {MAX_KEY} bytes")).into());
-    }
-    Ok(Some(CommandId(key.parse().unwrap_or_else(|_| Id::of_name(key)))))
+    let key = text(request, "Idempotency-Key")?;
+    Ok(key.map(|key| switchback_bus::command_id("Idempotency-Key", key)).transpose()?)
 }
 
 pub(crate) fn reason(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let Some(reason) = text(request, "X-Reason")?.filter(|reason| !reason.is_empty()) else { return Ok(None) };
-    if reason.len() > MAX_REASON {
-        return Err(Refusal::argument("X-Reason", reason, format!("text of at most {MAX_REASON} bytes")).into());
-    }
-    Ok(Some(reason.to_string()))
+    Ok(switchback_bus::reason("X-Reason", text(request, "X-Reason")?.unwrap_or_default())?)
 }
 
 pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Version>, Problem> {
-    let Some(given) = text(request, "If-Match")? else { return Ok(None) };
-    let bare = given.trim_start_matches("W/").trim_matches('"');
-    match bare.parse::<Version>() {
-        Ok(version) => Ok(Some(version)),
-        Err(_) => Err(Refusal::argument("If-Match", given, "the version of the target, such as 7").into()),
-    }
+    let given = text(request, "If-Match")?;
+    Ok(given.map(|given| switchback_bus::version("If-Match", given)).transpose()?)
 }
 
 pub(crate) fn prefers_async(request: &HttpRequest) -> bool {

@@ -6,7 +6,7 @@
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::{Map, Value, json};
 use std::fmt;
-use switchback_bus::{Refusal, RefusalKind, code};
+use switchback_bus::{Refusal, RefusalKind, code, problem, status, title};
 
 /// A response that says why not.
 #[derive(Debug)]
@@ -121,21 +121,7 @@ impl Problem {
 
     fn title(&self) -> &'static str {
         match self.cause {
-            Cause::Refused(kind) => match kind {
-                RefusalKind::Invalid => "Invalid argument",
-                RefusalKind::NotFound => "Not found",
-                RefusalKind::Conflict => "Wrong state or conflict",
-                RefusalKind::Unauthenticated => "Not authenticated",
-                RefusalKind::Forbidden => "Not allowed",
-                RefusalKind::StaleVersion => "Stale version",
-                RefusalKind::OtherBody => "Idempotency key used with another body",
-                RefusalKind::Busy => "Busy",
-                RefusalKind::Timeout => "Timeout",
-                RefusalKind::Backend => "Agent or backend failed",
-                RefusalKind::ReadOnly => "The log takes no writes",
-                RefusalKind::NotSupported => "Not supported yet",
-                RefusalKind::Internal => "Internal error",
-            },
+            Cause::Refused(kind) => title(kind),
             Cause::Method(_) => "Method not allowed",
             Cause::MediaType => "Unsupported media type",
             Cause::TooLarge => "Body too large",
@@ -146,21 +132,7 @@ impl Problem {
 
     fn native_status(&self) -> StatusCode {
         match self.cause {
-            Cause::Refused(kind) => match kind {
-                RefusalKind::Invalid => StatusCode::BAD_REQUEST,
-                RefusalKind::NotFound => StatusCode::NOT_FOUND,
-                RefusalKind::Conflict => StatusCode::CONFLICT,
-                RefusalKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-                RefusalKind::Forbidden => StatusCode::FORBIDDEN,
-                RefusalKind::StaleVersion => StatusCode::PRECONDITION_FAILED,
-                RefusalKind::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
-                RefusalKind::Busy => StatusCode::TOO_MANY_REQUESTS,
-                RefusalKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                RefusalKind::Backend => StatusCode::BAD_GATEWAY,
-                RefusalKind::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
-                RefusalKind::NotSupported => StatusCode::NOT_IMPLEMENTED,
-                RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            },
+            Cause::Refused(kind) => StatusCode::from_u16(status(kind)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Cause::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -190,48 +162,6 @@ impl Problem {
         }
         json!({ "error": error })
     }
-
-    fn body(&self) -> Value {
-        let refusal = &self.refusal;
-        let mut body = Map::new();
-        body.insert("type".into(), json!(format!("urn:switchback:error:{}", refusal.code)));
-        body.insert("title".into(), json!(self.title()));
-        body.insert("status".into(), json!(self.status_code().as_u16()));
-        body.insert("detail".into(), json!(refusal.detail));
-        body.insert("code".into(), json!(refusal.code));
-        if let Some(field) = &refusal.field {
-            let error = json!({"pointer": pointer(field), "field": field, "detail": refusal.detail});
-            body.insert("errors".into(), json!([error]));
-        }
-        if !refusal.blockers.is_empty() {
-            body.insert("blockers".into(), json!(refusal.blockers));
-        }
-        if let Some(hint) = &refusal.hint {
-            body.insert("hint".into(), json!(hint));
-        }
-        if let Some(id) = &refusal.command_id {
-            body.insert("commandId".into(), json!(id));
-        }
-        if let Some(version) = &refusal.current_version {
-            body.insert("currentVersion".into(), json!(version));
-        }
-        Value::Object(body)
-    }
-}
-
-/// The JSON pointer (RFC 6901) of a field: `networkServices.a/b[2]` → `/networkServices/a~1b/2`.
-fn pointer(field: &str) -> String {
-    let mut pointer = String::from("/");
-    for c in field.chars() {
-        match c {
-            '.' | '[' => pointer.push('/'),
-            ']' => {}
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            c => pointer.push(c),
-        }
-    }
-    pointer
 }
 
 impl From<Refusal> for Problem {
@@ -264,7 +194,9 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         let (form, body) = match self.form {
-            Form::Native => ("application/problem+json", self.body()),
+            Form::Native => {
+                ("application/problem+json", problem(&self.refusal, self.status_code().as_u16(), self.title()))
+            }
             Form::ZStack | Form::ZStackJob => ("application/json", self.zstack_body()),
         };
         response.insert_header((header::CONTENT_TYPE, form));
@@ -289,22 +221,5 @@ impl ResponseError for Problem {
             _ => {}
         }
         response.body(body.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_is_a_json_pointer() {
-        let cases = [
-            ("name", "/name"),
-            ("l3NetworkUuids[2]", "/l3NetworkUuids/2"),
-            ("networkServices.a/b~c", "/networkServices/a~1b~0c"),
-        ];
-        for (field, expected) in cases {
-            assert_eq!(pointer(field), expected);
-        }
     }
 }

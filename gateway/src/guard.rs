@@ -94,11 +94,7 @@ fn known(gateway: &Gateway, request: &ServiceRequest) -> Result<Caller, Problem>
         Err(_) if rules::open(request.method(), request.path()) => Ok(Caller::nobody()),
         caller => caller,
     };
-    match &caller {
-        Ok(Caller { unlimited: true, .. }) => {}
-        Ok(Caller { account: Some(account), name, .. }) => gateway.asked.of_account(*account, name)?,
-        _ => gateway.asked.of_address(request.peer_addr().map(|peer| peer.ip()))?,
-    }
+    gateway.asked.count(caller.as_ref().ok(), request.peer_addr().map(|peer| peer.ip()))?;
     caller
 }
 

@@ -2,18 +2,11 @@
 
 use crate::{Problem, parameters::with_offset};
 use serde_json::{Map, Value};
-use switchback_bus::{Check, Message, MessageKind, Refusal, RefusalKind, code, messages, nearest};
+use switchback_bus::{Check, Message, MessageKind, Refusal, RefusalKind, code, outside};
 
 /// The message `name` if the outside may send it where `kinds` go. An internal message is as if it were not there.
 pub(crate) fn find(name: &str, kinds: &[MessageKind]) -> Result<&'static Message, Problem> {
-    let Some(message) = messages().find(|message| message.name == name && !message.internal) else {
-        let shown: String = name.chars().take(120).collect();
-        let mut refusal =
-            Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("there is no message `{shown}`"));
-        let known = messages().filter(|message| !message.internal).map(|message| message.name);
-        refusal.hint = nearest(&shown, known).map(|near| format!("did you mean {near}?"));
-        return Err(refusal.into());
-    };
+    let message = outside(name)?;
     if kinds.contains(&message.kind) {
         return Ok(message);
     }

@@ -1,8 +1,8 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
 use crate::{
-    Limits, Problem, Rates, StreamTimes, Tokens, audit, command, events, guard, health, jobs, limits::InFlight,
-    metrics, metrics::Requests, openapi, query, rates::Asked, viewer, zstack,
+    Limits, Problem, StreamTimes, audit, command, events, guard, health, jobs, limits::InFlight, metrics,
+    metrics::Requests, openapi, query, viewer, zstack,
 };
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use switchback_bus::Bus;
+use switchback_bus::{Asked, Bus, Rates, Tokens};
 use tokio::sync::watch;
 
 /// The HTTP side of a bus.
@@ -106,9 +106,9 @@ impl Gateway {
         Gateway { open_metrics: open, ..self }
     }
 
-    /// The same, letting everyone ask so often.
-    pub fn with_rates(self, rates: Rates) -> Gateway {
-        Gateway { asked: Arc::new(Asked::new(rates)), ..self }
+    /// The same, counting who asks here: with the other ways in, so that two of them do not let twice as much through.
+    pub fn with_asked(self, asked: Arc<Asked>) -> Gateway {
+        Gateway { asked, ..self }
     }
 
     /// Ends all event streams: they would hold up a server that stops. Their readers come again.

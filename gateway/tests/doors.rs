@@ -15,7 +15,7 @@ use switchback_bus::{
     message,
 };
 use switchback_events::{ADMIN_ACCOUNT, Id, Position};
-use switchback_gateway::{Caller, Credentials, Gateway, Rates, Tokens};
+use switchback_gateway::{Asked, Caller, Credentials, Gateway, Rates, Tokens};
 
 /// Answers whoever may ask.
 struct Open;
@@ -103,7 +103,7 @@ struct Answer {
 impl World {
     fn new(rates: Rates) -> World {
         let doors = Arc::new(Doors::default());
-        World { gateway: Gateway::new(Arc::new(Open), doors.clone()).with_rates(rates), doors }
+        World { gateway: Gateway::new(Arc::new(Open), doors.clone()).with_asked(Arc::new(Asked::new(rates))), doors }
     }
 
     async fn ask(&self, authorization: &str, request: TestRequest) -> Answer {

@@ -8,7 +8,7 @@ use switchback::{
     config::{Flags, Settings},
     node::{DataDir, Doors, Node, NodeOptions},
 };
-use switchback_gateway::{Certificate, FixedTokens, Gateway, Limits, Options, Rates};
+use switchback_gateway::{Asked, Certificate, FixedTokens, Gateway, Limits, Options, Rates};
 
 /// How to serve. What is not said here, the environment or the file says, or it is the default.
 #[derive(Args, Default)]
@@ -80,14 +80,15 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         answer_time: Duration::from_secs(settings.limits.answer_seconds),
         requests: settings.limits.requests,
     };
-    let gateway = Gateway::new(node.clone(), Arc::new(doors)).with_limits(limits);
     let rates = Rates {
         account_per_second: settings.limits.account_per_second,
         account_burst: settings.limits.account_burst,
         address_per_second: settings.limits.address_per_second,
         address_burst: settings.limits.address_burst,
     };
-    let gateway = gateway.with_open_metrics(settings.metrics.open).with_rates(rates);
+    let asked = Arc::new(Asked::new(rates));
+    let gateway = Gateway::new(node.clone(), Arc::new(doors)).with_limits(limits);
+    let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked);
     let listen = Options {
         listen: settings.listen.address,
         workers: settings.listen.workers,

@@ -27,7 +27,7 @@ Faults of the machine or of ours, which nobody can bring about from outside.
 |---|---|---|
 ";
 /// Where refusals are made.
-const SOURCES: [&str; 4] = ["actors/src", "bus/src", "gateway/src", "src"];
+const SOURCES: [&str; 5] = ["actors/src", "bus/src", "bus/nats/src", "gateway/src", "src"];
 /// The constructors, with the code of each that has its own.
 const CONSTRUCTORS: [(&str, &str); 8] = [
     ("new", ""),

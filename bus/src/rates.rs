@@ -5,17 +5,15 @@
 //!
 //! **Invariant:** memory is bounded: there are never more than [`MOST`] such numbers; who comes when all are taken shares one.
 
-use crate::Problem;
+use crate::{Caller, Refusal, RefusalKind, code};
 use std::{
     collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use switchback_bus::{Refusal, RefusalKind, code};
 use switchback_events::AccountId;
-use tokio::time::Instant;
 
 /// How often one may ask. 0 a second: as often as he likes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,14 +38,15 @@ impl Default for Rates {
 const MOST: usize = 16_384;
 
 /// Who has asked, and how often.
-pub(crate) struct Asked {
+pub struct Asked {
     begin: Instant,
     accounts: Rate<AccountId>,
     addresses: Rate<IpAddr>,
 }
 
 impl Asked {
-    pub(crate) fn new(rates: Rates) -> Asked {
+    /// Nobody yet.
+    pub fn new(rates: Rates) -> Asked {
         Asked {
             begin: Instant::now(),
             accounts: Rate::new(rates.account_per_second, rates.account_burst),
@@ -55,14 +54,24 @@ impl Asked {
         }
     }
 
-    /// Counts a request of an account.
-    pub(crate) fn of_account(&self, account: AccountId, name: &str) -> Result<(), Problem> {
+    /// Counts a request of who asks: who has logged in as an account, anybody else by the address `peer`.
+    ///
+    /// # Errors
+    /// It is one too many, with the seconds after which the next may come.
+    pub fn count(&self, caller: Option<&Caller>, peer: Option<IpAddr>) -> Result<(), Refusal> {
+        match caller {
+            Some(Caller { unlimited: true, .. }) => Ok(()),
+            Some(Caller { account: Some(account), name, .. }) => self.of_account(*account, name),
+            _ => self.of_address(peer),
+        }
+    }
+
+    fn of_account(&self, account: AccountId, name: &str) -> Result<(), Refusal> {
         let wait = self.accounts.take(account, self.begin.elapsed());
         wait.map_err(|wait| too_many(&format!("account `{name}`"), self.accounts.per_second, wait))
     }
 
-    /// Counts a request from an address by which nobody has logged in.
-    pub(crate) fn of_address(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
+    fn of_address(&self, peer: Option<IpAddr>) -> Result<(), Refusal> {
         let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
         let wait = self.addresses.take(peer, self.begin.elapsed());
         wait.map_err(|wait| too_many(&format!("{peer}, without a log-in,"), self.addresses.per_second, wait))
@@ -77,11 +86,11 @@ fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-fn too_many(who: &str, per_second: u32, wait: Duration) -> Problem {
+fn too_many(who: &str, per_second: u32, wait: Duration) -> Refusal {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let detail = format!("{who} asks more than {per_second} times a second");
     let refusal = Refusal::new(RefusalKind::Busy, code::BUSY, detail).hint(format!("try again in {seconds} seconds"));
-    Refusal { retry_after_secs: Some(seconds), ..refusal }.into()
+    Refusal { retry_after_secs: Some(seconds), ..refusal }
 }
 
 /// The rate of each who asks.

@@ -1,8 +1,8 @@
 //! Who asks: from what a request comes with to an account.
 
+use crate::{Caller, Refusal};
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
-use switchback_bus::{Caller, Refusal};
 
 /// What a request comes with.
 #[derive(Clone, Copy)]
