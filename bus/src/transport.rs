@@ -219,6 +219,8 @@ pub trait Bus: Send + Sync {
     async fn read(&self, caller: &Caller, name: &str, parameters: Value) -> Result<Value, Refusal>;
     /// The events that match, as a stream.
     async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal>;
+    /// The last durable position.
+    async fn head(&self) -> Position;
     /// The durable log after a position, to be kept elsewhere.
     async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal>;
     /// Whether the system is ready, by component, each with what was found.

@@ -52,6 +52,10 @@ impl Bus for Open {
         Err(Refusal::not_supported("the event stream"))
     }
 
+    async fn head(&self) -> Position {
+        0
+    }
+
     async fn log(&self, caller: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         caller.in_every_scope("a copy of the log")?;
         Err(Refusal::not_supported("a copy of the log"))

@@ -70,6 +70,10 @@ impl Bus for Log {
         Ok(if request.follow { written.chain(stream::pending()).boxed() } else { written.boxed() })
     }
 
+    async fn head(&self) -> Position {
+        self.head
+    }
+
     /// A line, and then a wait without end.
     async fn log(&self, _: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         let chunks = stream::iter([Ok(b"{}\n".to_vec())]).chain(stream::pending()).boxed();

@@ -77,6 +77,10 @@ impl Bus for FakeBus {
         Err(Refusal::not_supported("the event stream"))
     }
 
+    async fn head(&self) -> Position {
+        0
+    }
+
     async fn log(&self, caller: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         caller.must_be_admin("the log")?;
         Err(Refusal::not_supported("a copy of the log"))

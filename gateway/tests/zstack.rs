@@ -67,6 +67,10 @@ impl Bus for FakeBus {
         Err(Refusal::not_supported("the event stream"))
     }
 
+    async fn head(&self) -> Position {
+        0
+    }
+
     async fn log(&self, _: &Caller, _: LogForm, _: Position) -> Result<LogCopy, Refusal> {
         Err(Refusal::not_supported("a copy of the log"))
     }

@@ -113,6 +113,10 @@ impl Bus for AtRest {
         self.history.stream(&request)
     }
 
+    async fn head(&self) -> Position {
+        self.history.journal().durable()
+    }
+
     async fn log(&self, _: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
         self.history.copy(form, after)
     }

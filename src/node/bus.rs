@@ -54,6 +54,10 @@ impl Bus for Node {
         self.history().stream(&request)
     }
 
+    async fn head(&self) -> Position {
+        self.journal.durable()
+    }
+
     async fn log(&self, caller: &Caller, form: LogForm, after: Position) -> Result<LogCopy, Refusal> {
         caller.in_every_scope("a copy of the log")?;
         caller.must_be_admin("the log")?;

@@ -19,11 +19,14 @@
 
 mod event;
 mod headers;
+mod limits;
+mod replay;
 mod service;
 mod subject;
 
 pub use event::published;
 pub use headers::Headers;
+pub use limits::Limits;
 pub use service::{Request, Service};
 pub use subject::Asked as AskedSubject;
 

@@ -1,14 +1,14 @@
 //! What a request is answered, whatever carries it: the same as over HTTP.
 
-use crate::{Headers, Outgoing, subject::Asked};
+use crate::{Headers, Limits, Outgoing, limits::InFlight, replay, subject::Asked};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::{net::IpAddr, sync::Arc};
+use std::{any::Any, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 use switchback_bus::{
-    Bus, Caller, CommandRequest, Credentials, MessageKind, QueryRequest, Refusal, RefusalKind, Tokens, Wait, code,
-    command_id, outside, problem, reason, status, title, version,
+    Access, Bus, Caller, CommandRequest, Credentials, MessageKind, QueryRequest, Refusal, RefusalKind, Tokens, Wait,
+    code, command_id, messages, outside, problem, reason, status, title, version,
 };
 use switchback_events::{Origin, Position};
 
@@ -37,12 +37,24 @@ pub struct Service {
     bus: Arc<dyn Bus>,
     tokens: Arc<dyn Tokens>,
     asked: Arc<switchback_bus::Asked>,
+    limits: Limits,
+    in_flight: InFlight,
 }
 
 impl Service {
     /// In front of `bus`, for those whom `tokens` knows, as often as `asked` lets them.
     pub fn new(bus: Arc<dyn Bus>, tokens: Arc<dyn Tokens>, asked: Arc<switchback_bus::Asked>) -> Service {
-        Service { bus, tokens, asked }
+        Service { bus, tokens, asked, limits: Limits::default(), in_flight: InFlight::default() }
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(self, limits: Limits) -> Service {
+        Service { limits, ..self }
+    }
+
+    /// How many requests are being answered.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.count()
     }
 
     /// The bus behind it.
@@ -58,24 +70,58 @@ impl Service {
         self.tokens.caller(&Credentials::Token(token))
     }
 
-    /// The replies to `request`, in order; each is made when it is polled. A command that nobody polls is not carried out.
+    /// The replies to `request`, in order; each is made when it is polled. A command that nobody polls is not carried
+    /// out; one that has begun goes on, whoever stays to hear of it.
     pub fn answer(self: Arc<Self>, request: Request) -> BoxStream<'static, Outgoing> {
+        let to = request.reply.clone().unwrap_or_default();
         stream::once(async move {
-            let to = request.reply.clone().unwrap_or_default();
-            match self.one(request).await {
-                Ok((headers, payload)) => Outgoing { subject: to, headers, payload },
-                Err(refusal) => refused(to, &refusal),
-            }
+            let answered = match self.in_flight.enter(self.limits.requests) {
+                // The place is kept as long as there is something to answer.
+                Ok(place) => {
+                    self.replies(request).await.map(|replies| replies.map(move |reply| (&place, reply).1).boxed())
+                }
+                Err(refusal) => Err(refusal),
+            };
+            answered.unwrap_or_else(|refusal| stream::iter([refused(to, &refusal)]).boxed())
         })
+        .flatten()
         .boxed()
     }
 
-    async fn one(&self, request: Request) -> Result<(Headers, Bytes), Refusal> {
-        let caller = self.known(&request)?;
-        match Asked::of(&request.subject) {
-            Some(Asked::Command(name)) => self.command(name, &request, caller).await,
-            Some(Asked::Query(name)) => self.query(name, &request, &caller).await,
-            Some(Asked::Replay) => Err(Refusal::not_supported("replay")),
+    async fn replies(&self, request: Request) -> Result<BoxStream<'static, Outgoing>, Refusal> {
+        let to = request.reply.clone().unwrap_or_default();
+        let answer = AssertUnwindSafe(self.one(request)).catch_unwind().await;
+        match answer.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))? {
+            Answer::One(headers, payload) => Ok(stream::iter([Outgoing { subject: to, headers, payload }]).boxed()),
+            Answer::Several(replies) => {
+                // What comes of a panic in the middle of a stream is the same as of any other.
+                let end = to.clone();
+                let replies = AssertUnwindSafe(replies).catch_unwind();
+                Ok(replies
+                    .map(move |reply| reply.unwrap_or_else(|panic| refused(end.clone(), &panicked(panic.as_ref()))))
+                    .boxed())
+            }
+        }
+    }
+
+    async fn one(&self, request: Request) -> Result<Answer, Refusal> {
+        let asked = Asked::of(&request.subject);
+        let caller = self.known(&request, asked)?;
+        let most = self.limits.body;
+        if request.payload.len() > most {
+            let right = format!("at most {most} bytes");
+            return Err(Refusal::argument("body", format!("{} bytes", request.payload.len()), right));
+        }
+        match asked {
+            Some(Asked::Command(name)) => self.in_time(self.command(name, &request, caller)).await,
+            Some(Asked::Query(name)) if takes_its_time(name) => self.query(name, &request, &caller).await,
+            Some(Asked::Query(name)) => self.in_time(self.query(name, &request, &caller)).await,
+            Some(Asked::Replay) => {
+                let wanted = replay::wanted(object(&request.payload)?)?;
+                let to = request.reply.unwrap_or_default();
+                let answer = replay::replay(self.bus.clone(), caller, wanted, to);
+                Ok(Answer::Several(answer.await?))
+            }
             None => {
                 let detail = format!("nothing answers at `{}`", shown(&request.subject));
                 Err(Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, detail)
@@ -84,26 +130,42 @@ impl Service {
         }
     }
 
+    /// What `answer` says, or that it did not say it in time.
+    async fn in_time(&self, answer: impl Future<Output = Result<Answer, Refusal>>) -> Result<Answer, Refusal> {
+        let within = self.limits.answer_time;
+        tokio::time::timeout(within, answer).await.unwrap_or_else(|_| {
+            let detail = format!("there was no answer within {} seconds", within.as_secs());
+            let refusal = Refusal::new(RefusalKind::Timeout, code::TIMEOUT, detail);
+            Err(refusal.hint("a command goes on: send it again with the same Nats-Msg-Id"))
+        })
+    }
+
     /// Who asks, counted.
-    fn known(&self, request: &Request) -> Result<Caller, Refusal> {
-        let caller = self.caller_of(request);
+    fn known(&self, request: &Request, asked: Option<Asked>) -> Result<Caller, Refusal> {
+        let caller = match self.caller_of(request) {
+            Err(_) if asked.is_some_and(open) => Ok(Caller::nobody()),
+            caller => caller,
+        };
         self.asked.count(caller.as_ref().ok(), request.peer)?;
         caller
     }
 
     fn caller_of(&self, request: &Request) -> Result<Caller, Refusal> {
-        let refuse = |detail: &str| Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, detail);
+        let refuse = || {
+            let refusal = Refusal::new(RefusalKind::Unauthenticated, code::INVALID_SESSION, "no token");
+            refusal.hint("send the header Authorization: Bearer <token>")
+        };
         match (one(&request.headers, "Authorization")?, &request.token) {
             (Some(given), _) => match given.split_once(' ') {
                 Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.caller(token.trim()),
-                _ => Err(refuse("no token").hint("send the header Authorization: Bearer <token>")),
+                _ => Err(refuse()),
             },
             (None, Some(token)) => self.caller(token),
-            (None, None) => Ok(Caller::nobody()),
+            (None, None) => Err(refuse()),
         }
     }
 
-    async fn command(&self, name: &str, request: &Request, caller: Caller) -> Result<(Headers, Bytes), Refusal> {
+    async fn command(&self, name: &str, request: &Request, caller: Caller) -> Result<Answer, Refusal> {
         let message = expect(name, &[MessageKind::Command])?;
         let body = Value::Object(object(&request.payload)?);
         let mut command = CommandRequest::new(message.name, body, caller, Origin::Bus);
@@ -121,24 +183,55 @@ impl Service {
             None | Some("applied") => Wait::Applied,
             Some(other) => return Err(Refusal::argument("X-Wait", other, "durable or applied")),
         };
-        let reply = self.bus.command(command).await?;
-        let payload =
-            serde_json::to_vec(&reply).map_err(|error| Refusal::internal(format!("write a reply: {error}")))?;
-        Ok((at(reply.position), payload.into()))
+        // In a task of its own: a command that has begun goes on, whether or not somebody stays for its answer.
+        let bus = self.bus.clone();
+        let carried_out = tokio::spawn(async move { bus.command(command).await });
+        let reply = carried_out.await.unwrap_or_else(|ended| Err(failed(&ended)))?;
+        // Names and values of JSON can always be written.
+        let payload = serde_json::to_vec(&reply).unwrap_or_default();
+        Ok(Answer::One(at(reply.position), payload.into()))
     }
 
-    async fn query(&self, name: &str, request: &Request, caller: &Caller) -> Result<(Headers, Bytes), Refusal> {
+    async fn query(&self, name: &str, request: &Request, caller: &Caller) -> Result<Answer, Refusal> {
         let message = expect(name, &[MessageKind::Query, MessageKind::Read])?;
         let mut body = object(&request.payload)?;
         if message.kind == MessageKind::Query {
             let reply = self.bus.query(caller, conditions(message.name, body)?).await?;
-            return Ok((at(reply.position), reply.into_json().into()));
+            return Ok(Answer::One(at(reply.position), reply.into_json().into()));
         }
         message.accept(&mut body)?;
         let reply = self.bus.read(caller, message.name, Value::Object(body)).await?;
         let headers = reply["position"].as_u64().map_or_else(Headers::new, at);
-        Ok((headers, reply.to_string().into()))
+        Ok(Answer::One(headers, reply.to_string().into()))
     }
+}
+
+/// What a request is answered.
+enum Answer {
+    One(Headers, Bytes),
+    Several(BoxStream<'static, Outgoing>),
+}
+
+/// Whether a message is for anyone: what a token that is none would have been is not asked then.
+fn open(asked: Asked) -> bool {
+    let (Asked::Command(name) | Asked::Query(name)) = asked else { return false };
+    messages().any(|message| message.name == name && message.access == Access::Anyone)
+}
+
+/// Whether the whole log is read for it, which takes as long as it takes.
+fn takes_its_time(name: &str) -> bool {
+    name == "VerifyAudit" || name.starts_with("Replay")
+}
+
+/// A panic is an answer, too.
+fn panicked(panic: &(dyn Any + Send)) -> Refusal {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    failed(&said.unwrap_or_default())
+}
+
+fn failed(why: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%why, "a request panicked");
+    Refusal::internal("the request failed by a fault of the server")
 }
 
 /// A refusal as a reply: the problem that HTTP answers, with its status as NATS' services say it.
