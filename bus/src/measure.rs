@@ -71,6 +71,10 @@ pub mod metric {
         Histogram HTTP_DURATION "switchback_http_request_duration_seconds" ["route", "method"] "Time until an answer began.";
         Gauge HTTP_IN_FLIGHT "switchback_http_requests_in_flight" [] "Requests that are being answered.";
         Gauge JOBS "switchback_jobs" [] "Commands that are polled for, those that ended within the last hour among them.";
+        Gauge NATS_UP "switchback_nats_up" ["part"] "1 while requests come from the NATS server, or events go to it.";
+        Counter NATS_CONNECTIONS "switchback_nats_connections_total" [] "Connections to the NATS server that were made.";
+        Counter NATS_REQUESTS "switchback_nats_requests_total" [] "Requests from the NATS server that were answered.";
+        Gauge NATS_POSITION "switchback_nats_events_position" [] "The last event that the NATS server has confirmed.";
         Counter COMMANDS "switchback_commands_total" ["command", "outcome"] "Commands by how they ended: done, or the code of the refusal.";
         Histogram COMMAND_DURATION "switchback_command_duration_seconds" ["command"] "Time from a command to its reply, the wait for hosts and routers among it.";
         Gauge JOURNAL_HEAD "switchback_journal_head_position" [] "The last position that was given.";

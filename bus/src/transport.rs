@@ -231,6 +231,14 @@ pub trait Bus: Send + Sync {
     }
 }
 
+/// What serves beside the bus: it is asked how it is when the system is, and measured with it.
+pub trait Beside: Send + Sync {
+    /// Whether it is ready, by part, each with what was found.
+    fn ready(&self) -> Vec<(String, Result<String, String>)>;
+    /// What is measured of it.
+    fn metrics(&self) -> Vec<Sample>;
+}
+
 /// The reply's form of a stream.
 pub fn stream_text(stream: StreamKey) -> String {
     stream.to_string()

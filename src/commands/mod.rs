@@ -4,6 +4,7 @@ pub mod agent;
 pub mod audit;
 pub mod backup;
 pub mod bench;
+pub mod bus;
 pub mod completions;
 pub mod config;
 pub mod copies;

@@ -1,5 +1,6 @@
 //! `switchback serve`: the server.
 
+use super::bus;
 use crate::{client::Environment, failure::Failure};
 use anyhow::Context;
 use clap::Args;
@@ -8,7 +9,8 @@ use switchback::{
     config::{Flags, Settings},
     node::{DataDir, Doors, Node, NodeOptions},
 };
-use switchback_gateway::{Asked, Certificate, FixedTokens, Gateway, Limits, Options, Rates};
+use switchback_gateway::{Asked, Certificate, FixedTokens, Gateway, Limits, Options, Rates, Tokens};
+use switchback_nats::{Remote, Service};
 
 /// How to serve. What is not said here, the environment or the file says, or it is the default.
 #[derive(Args, Default)]
@@ -25,6 +27,9 @@ pub struct ServeArguments {
     /// Simulate all hosts and appliances in this process: no root needed.
     #[arg(long)]
     simulate: bool,
+    /// Take commands and reads from this NATS server, too, and publish the events there.
+    #[arg(long, value_name = "ADDRESS")]
+    nats: Option<String>,
     /// The network namespace that connections to agents start from.
     #[arg(long, value_name = "NAME")]
     agent_netns: Option<String>,
@@ -41,6 +46,7 @@ impl ServeArguments {
             ("data", "directory", self.data.as_ref().map(path), "--data"),
             ("listen", "address", self.listen.map(|address| address.to_string()), "--listen"),
             ("agents", "simulate", self.simulate.then(|| "true".to_string()), "--simulate"),
+            ("bus", "nats", self.nats.clone(), "--nats"),
             ("agents", "netns", self.agent_netns.clone(), "--agent-netns"),
             ("log", "format", self.log_json.then(|| "json".to_string()), "--log-json"),
         ];
@@ -73,7 +79,7 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         ..NodeOptions::default()
     };
     let node = Arc::new(Node::open(&directory, &options)?);
-    let doors = Doors::new(FixedTokens::new([(token, "admin")]), node.clone());
+    let doors: Arc<dyn Tokens> = Arc::new(Doors::new(FixedTokens::new([(token, "admin")]), node.clone()));
     let limits = Limits {
         body: settings.limits.body_bytes,
         body_time: Duration::from_secs(settings.limits.body_seconds),
@@ -87,7 +93,9 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         address_burst: settings.limits.address_burst,
     };
     let asked = Arc::new(Asked::new(rates));
-    let gateway = Gateway::new(node.clone(), Arc::new(doors)).with_limits(limits);
+    let service = Service::new(node.clone(), doors.clone(), asked.clone()).with_limits(bus::limits(&limits));
+    let service = Arc::new(service);
+    let gateway = Gateway::new(node.clone(), doors).with_limits(limits);
     let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked);
     let listen = Options {
         listen: settings.listen.address,
@@ -104,6 +112,12 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         let (data, tls) = (settings.data.directory.display(), certificate.is_some());
         tracing::info!(%address, %data, tls, position = node.journal().durable(), "ready");
     }
+    let remote = bus::remote(&settings.bus, directory.published())?;
+    let remote = remote.map(|options| Remote::start(options, service.clone())).transpose()?;
+    if let Some(remote) = &remote {
+        node.stand_beside(remote.beside());
+    }
+    drop(service);
     let renewal = certificate.map(|certificate| actix_web::rt::spawn(renew(certificate)));
     let handle = listening.server.handle();
     let stop = async {
@@ -117,6 +131,9 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
         Ok::<(), std::io::Error>(())
     };
     let (served, stopped) = tokio::join!(listening.server, stop);
+    if let Some(remote) = remote {
+        remote.stop();
+    }
     served.and(stopped).context("serve")?;
     if let Some(renewal) = renewal {
         renewal.abort();

@@ -14,7 +14,7 @@ pub use setting::*;
 
 use std::{
     fmt::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
 };
 use switchback_bus::nearest;
@@ -173,6 +173,22 @@ impl Configuration {
             let what = format!(
                 "listen.address = `{address}`: passwords and tokens would go over the network in clear; give tls.certificate and \
                  tls.key, or listen on 127.0.0.1 behind something that encrypts, or say listen.insecure = true"
+            );
+            faults.push(Fault { source: source.clone(), what });
+        }
+        let (servers, source) = self.value("bus", "nats");
+        let encrypted = said("bus", "nats_authority") || self.value("bus", "nats_insecure").0 == "true";
+        let here = |host: &str| {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        let in_clear = |server: &&str| {
+            setting::nats_server(server).is_some_and(|(scheme, host, _)| scheme == "nats" && !here(host))
+        };
+        if let Some(server) = servers.split(',').find(in_clear).filter(|_| !encrypted) {
+            let what = format!(
+                "bus.nats = `{server}`: tokens would go over the network in clear; say tls:// or give bus.nats_authority, or say \
+                 bus.nats_insecure = true"
             );
             faults.push(Fault { source: source.clone(), what });
         }

@@ -40,6 +40,10 @@ pub enum Right {
     NameOrNone,
     /// Which lines the program's log has.
     Filter,
+    /// Addresses of NATS servers, or nothing.
+    NatsServers,
+    /// Whether a NATS server keeps the events, and in which stream.
+    Stream,
 }
 
 /// The most bytes of a path.
@@ -66,6 +70,11 @@ impl Right {
                 let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
                 text.len() <= NAME_MAX && text.bytes().all(known) && !matches!(text, "." | "..")
             }
+            Right::NatsServers => text.is_empty() || (text.len() <= PATH_MAX && text.split(',').all(is_nats_server)),
+            Right::Stream => {
+                let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+                (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(known)
+            }
             Right::Filter => text.len() <= FILTER_MAX && tracing_subscriber::EnvFilter::try_new(text).is_ok(),
         }
     }
@@ -86,6 +95,14 @@ impl Right {
             Right::NameOrNone => {
                 format!("at most {NAME_MAX} letters, digits, dots, dashes and underscores; \"\" for none")
             }
+            Right::NatsServers => {
+                "addresses such as \"nats://127.0.0.1:4222\" or \"tls://nats.example.com:4222\" of one server \
+                or cluster, with commas between them; \"\" for none. What to log in with goes into bus.nats_credentials"
+                    .to_string()
+            }
+            Right::Stream => format!(
+                "\"off\", \"auto\", or the name of a stream: 1 to {NAME_MAX} letters, digits, dashes and underscores"
+            ),
             Right::Filter => {
                 "levels (error, warn, info, debug, trace), for parts too, such as \"info,sled=warn\"".to_string()
             }
@@ -100,6 +117,24 @@ impl Right {
             _ => serde_json::Value::from(value).to_string(),
         }
     }
+}
+
+/// The scheme, host and port of a NATS server's address.
+pub(super) fn nats_server(text: &str) -> Option<(&str, &str, u16)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (host, port) = rest.rsplit_once(':')?;
+    let port = port.bytes().all(|c| c.is_ascii_digit()).then(|| port.parse().ok())?.filter(|port| *port > 0)?;
+    Some((scheme, host, port))
+}
+
+fn is_nats_server(text: &str) -> bool {
+    let Some((scheme, host, _)) = nats_server(text) else { return false };
+    let name = |host: &str| {
+        let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-');
+        !host.is_empty() && !host.starts_with(['-', '.']) && host.bytes().all(known)
+    };
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    matches!(scheme, "nats" | "tls") && v6.map_or_else(|| name(host), |v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 impl Setting {
@@ -215,6 +250,26 @@ settings! {
         simulate: bool = "false", Right::Flag, "--simulate";
         /// The network namespace that connections to agents start from; none for the server's own.
         netns: Option<String> = "", Right::NameOrNone, "--agent-netns";
+    }
+    /// The message bus through a NATS server.
+    Bus bus {
+        /// Take commands and reads from this server, and publish the events there.
+        nats: Option<String> = "", Right::NatsServers, "--nats";
+        /// What to log in to it with, in a file that nobody else may read: NATS' .creds, an nkey's seed, or lines with
+        /// token = …, or user = … and password = ….
+        nats_credentials: Option<PathBuf> = "", Right::PathOrNone;
+        /// The authorities of the server's certificate, as PEM; with it, the connection is encrypted.
+        nats_authority: Option<PathBuf> = "", Right::PathOrNone;
+        /// Go to a server on another machine without encryption, too: tokens go over the network in clear then.
+        nats_insecure: bool = "false", Right::Flag;
+        /// Whether the server keeps the events in a JetStream: "auto" in the stream SWITCHBACK where it can.
+        jetstream: String = "auto", Right::Stream;
+        /// The most bytes that a stream keeps which we make; 0 for no bound.
+        jetstream_bytes: u64 = "0", Right::Number(0, 1 << 50);
+        /// Days that such a stream keeps an event; 0 for ever.
+        jetstream_days: u64 = "0", Right::Number(0, 36500);
+        /// Servers that such a stream is kept on.
+        jetstream_replicas: usize = "1", Right::Number(1, 5);
     }
     /// What one client may cost.
     Limits limits {

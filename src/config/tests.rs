@@ -99,6 +99,10 @@ fn nothing_goes_over_a_network_in_clear_unless_told_so() {
         ("[listen]\naddress = '0.0.0.0:80'\n", "tls.key, or listen on 127.0.0.1"),
         ("[tls]\ncertificate = 'c'\n", "tls.certificate = `c`: give tls.key, too, or neither"),
         ("[tls]\nkey = 'k'\n", "tls.key = `k`: give tls.certificate, too, or neither"),
+        (
+            "[bus]\nnats = 'nats://[::1]:4222,nats://nats.example:4222'\n",
+            "bus.nats = `nats://nats.example:4222`: tokens would",
+        ),
     ] {
         let faults = load(text).unwrap_err();
         assert!(faults.len() == 1 && faults[0].what.contains(expected), "{text}: {faults:?}");
@@ -106,8 +110,43 @@ fn nothing_goes_over_a_network_in_clear_unless_told_so() {
     for text in [
         "[listen]\naddress = '[::1]:80'\n",
         "[listen]\naddress = '0.0.0.0:80'\ninsecure = true\n",
+        "[bus]\nnats = 'nats://localhost:4222,nats://127.0.0.1:1,nats://[::1]:4222,tls://nats.example:4222'\n",
+        "[bus]\nnats = 'nats://nats.example:4222'\nnats_insecure = true\n",
+        "[bus]\nnats = 'nats://nats.example:4222'\nnats_authority = 'ca.pem'\n",
         "[listen]\naddress = '0.0.0.0:80'\n[tls]\ncertificate = 'c'\nkey = 'k'\n",
     ] {
         load(text).unwrap();
+    }
+}
+
+#[test]
+fn the_address_of_a_nats_server_holds_no_secret_and_nothing_strange() {
+    for text in [
+        "nats",
+        "nats://",
+        "nats://h",
+        "nats://h:0",
+        "nats://h:65536",
+        "nats://h:+1",
+        "nats://u:p@h:4222",
+        "http://h:1",
+        "ws://h:1",
+        "nats://h:1/x",
+        "nats://-h:1",
+        "nats://a b:1",
+        "nats://[::g]:1",
+        "nats://h:1,",
+        "nats://h\u{e9}:1",
+        "nats://h\n:1",
+    ] {
+        assert!(!Right::NatsServers.accepts(text), "{text:?}");
+    }
+    for text in ["", "nats://h:1", "tls://nats-1.example.com:4222,nats://[::1]:4222"] {
+        assert!(Right::NatsServers.accepts(text), "{text:?}");
+    }
+    for (text, right) in
+        [("off", true), ("SWITCHBACK_2", true), ("", false), ("a.b", false), ("a b", false), ("*", false)]
+    {
+        assert_eq!(Right::Stream.accepts(text), right, "{text:?}");
     }
 }

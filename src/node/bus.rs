@@ -84,7 +84,9 @@ impl Bus for Node {
             Some(why) => Err(why),
             None => Ok(format!("at position {at}, {} behind", head.saturating_sub(at))),
         };
-        vec![("journal".to_string(), log), ("inventories".to_string(), inventories)]
+        let mut parts = vec![("journal".to_string(), log), ("inventories".to_string(), inventories)];
+        parts.extend(self.beside.lock().iter().flat_map(|part| part.ready()));
+        parts
     }
 }
 

@@ -1,10 +1,11 @@
 //! The data directory: where things are in it, and what is made at first start.
 //!
 //! ```text
-//!  journal/  snapshots/  inventories.db  pki/  epoch
+//!  journal/  snapshots/  inventories.db  pki/  epoch  published.json
 //!  admin.token  admin.password  secrets.key (mode 0600)
 //! ```
-//! `snapshots`, `inventories.db` and `epoch` can be deleted; they are made again. `admin.password` is what the administrator's
+//! `snapshots`, `inventories.db` and `epoch` can be deleted; they are made again. Without `published.json` a NATS server that
+//! keeps nothing gets the events from then on. `admin.password` is what the administrator's
 //! account began with: whoever has read it, or changed the password, may delete it.
 
 use anyhow::Context;
@@ -54,6 +55,11 @@ impl DataDir {
     /// The inventories' database.
     pub fn inventories(&self) -> PathBuf {
         self.0.join("inventories.db")
+    }
+
+    /// The last event that a NATS server has confirmed.
+    pub fn published(&self) -> PathBuf {
+        self.0.join("published.json")
     }
 
     /// The certificate authority of the agents.

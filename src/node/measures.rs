@@ -140,6 +140,7 @@ impl Node {
             }
         }
         self.service_traffic(&mut samples).await;
+        samples.extend(self.beside.lock().iter().flat_map(|part| part.metrics()));
         samples
     }
 }

@@ -50,7 +50,7 @@ use switchback_actors::{
 };
 use switchback_agent::simulated::FleetOptions;
 use switchback_appliance::Providers;
-use switchback_bus::{ConfigEntry, GLOBAL_CONFIGS};
+use switchback_bus::{Beside, ConfigEntry, GLOBAL_CONFIGS};
 use switchback_events::{ADMIN_ACCOUNT, StreamKey, StreamKind};
 use switchback_journal::{FrameStore, Journal, MemoryStore, Options, SledStore};
 use switchback_projections::{ConfigDefault, Projections};
@@ -81,6 +81,8 @@ pub struct Node {
     commands: measures::Commands,
     writes: Arc<measures::Writes>,
     traffic: counters::Sums,
+    /// What serves beside it.
+    beside: parking_lot::Mutex<Vec<Arc<dyn Beside>>>,
     /// Where the reconcilers run.
     runtime: Option<tokio::runtime::Runtime>,
     /// Dropped last: the inventories of a node in memory are in a temporary folder.
@@ -190,6 +192,7 @@ impl Node {
             commands: measures::Commands::default(),
             writes,
             traffic: counters::Sums::default(),
+            beside: parking_lot::Mutex::default(),
             runtime: Some(runtime),
             _scratch: scratch,
         };
@@ -198,6 +201,11 @@ impl Node {
             tracing::warn!(keys = lost, "access keys were sealed with another secrets.key: nobody comes in by them");
         }
         Ok(node)
+    }
+
+    /// From now on `part` is asked, too, whether the system is ready and what is measured.
+    pub fn stand_beside(&self, part: Arc<dyn Beside>) {
+        self.beside.lock().push(part);
     }
 
     /// The log.

@@ -17,16 +17,22 @@
 
 #![forbid(unsafe_code)]
 
+mod credentials;
 mod event;
+mod fill;
 mod headers;
 mod limits;
+mod remote;
 mod replay;
 mod service;
 mod subject;
 
+pub use credentials::{Login, LoginError};
 pub use event::published;
+pub use fill::{Fill, JetStream, STREAM};
 pub use headers::Headers;
 pub use limits::Limits;
+pub use remote::{Remote, RemoteError, RemoteOptions};
 pub use service::{Request, Service};
 pub use subject::Asked as AskedSubject;
 

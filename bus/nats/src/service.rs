@@ -15,6 +15,9 @@ use switchback_events::{Origin, Position};
 /// The headers by which a command's id may come, the first that is there.
 const KEYS: [&str; 2] = ["Nats-Msg-Id", "Idempotency-Key"];
 
+/// How subjects begin that no answer goes to.
+const OWN: [&str; 2] = ["switchback.", "$"];
+
 /// A request as it came in.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -74,6 +77,11 @@ impl Service {
     /// out; one that has begun goes on, whoever stays to hear of it.
     pub fn answer(self: Arc<Self>, request: Request) -> BoxStream<'static, Outgoing> {
         let to = request.reply.clone().unwrap_or_default();
+        if OWN.iter().any(|own| to.starts_with(own)) {
+            // We may publish where who asks may not: nobody makes an event, or a call of the server's own API, of our answer.
+            tracing::warn!(reply = shown(&to), "a request that wants its answer on a subject of ours was dropped");
+            return stream::empty().boxed();
+        }
         stream::once(async move {
             let answered = match self.in_flight.enter(self.limits.requests) {
                 // The place is kept as long as there is something to answer.
@@ -245,6 +253,12 @@ pub(crate) fn refused(subject: String, refusal: &Refusal) -> Outgoing {
         headers.push("Retry-After", seconds.to_string());
     }
     Outgoing { subject, headers, payload: problem(refusal, status, title).to_string().into() }
+}
+
+/// A reply that is more than whoever carries it takes.
+pub(crate) fn too_large(reply: Outgoing, most: usize) -> Outgoing {
+    let right = format!("a reply of at most {most} bytes, max_payload of the NATS server: ask with limit or fields");
+    refused(reply.subject, &Refusal::argument("reply", format!("{} bytes", reply.payload.len()), right))
 }
 
 fn at(position: Position) -> Headers {
