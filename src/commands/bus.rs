@@ -1,9 +1,14 @@
 //! The bus over NATS as a server's settings say.
 
 use anyhow::Context;
-use std::{path::PathBuf, time::Duration};
-use switchback::config::Bus;
-use switchback_nats::{Fill, JetStream, Limits, Login, RemoteOptions};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use switchback::{
+    config::{Bus, Place, Settings},
+    node::Node,
+};
+use switchback_nats::{
+    Fill, JetStream, Limits, ListenerLimits, ListenerOptions, Listening, Login, RemoteOptions, Service,
+};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -35,4 +40,44 @@ pub fn remote(settings: &Bus, cursor: PathBuf) -> anyhow::Result<Option<RemoteOp
     let servers = servers.split(',').map(str::to_string).collect();
     let login = login.unwrap_or_default();
     Ok(Some(RemoteOptions { servers, login, authority: settings.nats_authority.clone(), fill }))
+}
+
+/// Listens, if it is to. Where nobody has said the address (`given`), and it is taken, it does without.
+pub fn listen(
+    settings: &Settings,
+    given: bool,
+    node: &Arc<Node>,
+    service: Arc<Service>,
+) -> anyhow::Result<Option<Listening>> {
+    let Place::At(address) = settings.bus.address else { return Ok(None) };
+    if settings.tls.certificate.is_some() {
+        tracing::warn!("the bus has no encryption yet: none beside HTTPS");
+        return Ok(None);
+    }
+    let limits = ListenerLimits {
+        connections: settings.bus.connections,
+        subscriptions: settings.bus.subscriptions,
+        payload: settings.limits.body_bytes,
+        line: settings.bus.line_bytes,
+        pending: settings.bus.pending_bytes,
+        requests: settings.bus.requests,
+        connect: Duration::from_secs(settings.bus.connect_seconds),
+        say: Duration::from_secs(settings.limits.body_seconds),
+        ping: Duration::from_secs(settings.bus.ping_seconds),
+        stop: Duration::from_secs(settings.limits.stop_seconds),
+    };
+    let options =
+        ListenerOptions { listen: address, limits, workers: settings.bus.workers, ..ListenerOptions::default() };
+    let head = node.clone();
+    match switchback_nats::listen(options, service, Arc::new(move || head.journal().durable())) {
+        Ok(listening) => {
+            tracing::info!(address = %listening.address, "the bus listens");
+            Ok(Some(listening))
+        }
+        Err(error) if !given && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "another program listens there: no bus; say bus.address for another address, or `off`");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("bus.address = `{address}`: listen there")),
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use switchback::{
-    config::{Flags, Settings},
+    config::{Flags, Settings, Source},
     node::{DataDir, Doors, Node, NodeOptions},
 };
 use switchback_gateway::{Asked, Certificate, FixedTokens, Gateway, Limits, Options, Rates, Tokens};
@@ -24,6 +24,9 @@ pub struct ServeArguments {
     /// Address and port of the HTTP interface [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Address and port for clients of NATS, or `off` [default: 127.0.0.1:4222].
+    #[arg(long, value_name = "ADDRESS")]
+    bus: Option<String>,
     /// Simulate all hosts and appliances in this process: no root needed.
     #[arg(long)]
     simulate: bool,
@@ -45,6 +48,7 @@ impl ServeArguments {
         let said = [
             ("data", "directory", self.data.as_ref().map(path), "--data"),
             ("listen", "address", self.listen.map(|address| address.to_string()), "--listen"),
+            ("bus", "address", self.bus.clone(), "--bus"),
             ("agents", "simulate", self.simulate.then(|| "true".to_string()), "--simulate"),
             ("bus", "nats", self.nats.clone(), "--nats"),
             ("agents", "netns", self.agent_netns.clone(), "--agent-netns"),
@@ -58,6 +62,8 @@ impl ServeArguments {
 pub fn run(arguments: &ServeArguments, environment: &Environment) -> Result<(), Failure> {
     let configuration = super::config::load(arguments.config.as_deref(), environment, &arguments.flags())?;
     let settings = configuration.settings().map_err(super::config::failure)?;
+    let given =
+        configuration.rows().any(|(setting, _, source)| setting.name() == "bus.address" && *source != Source::Default);
     let certificate = super::config::certificate(&settings)?;
     let filter = tracing_subscriber::EnvFilter::new(&settings.log.filter);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal());
@@ -67,10 +73,10 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> Result<(), 
     } else {
         log.init();
     }
-    Ok(actix_web::rt::System::new().block_on(serve(&settings, certificate))?)
+    Ok(actix_web::rt::System::new().block_on(serve(&settings, given, certificate))?)
 }
 
-async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Certificate>>) -> anyhow::Result<()> {
     let directory = DataDir::open(&settings.data.directory)?;
     let token = directory.admin_token()?;
     let options = NodeOptions {
@@ -97,6 +103,7 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
     let service = Arc::new(service);
     let gateway = Gateway::new(node.clone(), doors).with_limits(limits);
     let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked);
+    let bus = bus::listen(settings, bus_given, &node, service.clone())?;
     let listen = Options {
         listen: settings.listen.address,
         workers: settings.listen.workers,
@@ -127,7 +134,12 @@ async fn serve(settings: &Settings, certificate: Option<Arc<Certificate>>) -> an
             interrupted = tokio::signal::ctrl_c() => interrupted?,
         }
         gateway.end_streams();
-        handle.stop(true).await;
+        let bus = async {
+            if let Some(bus) = bus {
+                bus.stop().await;
+            }
+        };
+        tokio::join!(handle.stop(true), bus);
         Ok::<(), std::io::Error>(())
     };
     let (served, stopped) = tokio::join!(listening.server, stop);

@@ -167,14 +167,16 @@ impl Configuration {
                 faults.push(Fault { source: source.clone(), what });
             }
         }
-        let (address, source) = self.value("listen", "address");
-        let elsewhere = address.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
-        if elsewhere && !said("tls", "certificate") && self.value("listen", "insecure").0 != "true" {
-            let what = format!(
-                "listen.address = `{address}`: passwords and tokens would go over the network in clear; give tls.certificate and \
-                 tls.key, or listen on 127.0.0.1 behind something that encrypts, or say listen.insecure = true"
-            );
-            faults.push(Fault { source: source.clone(), what });
+        for section in ["listen", "bus"] {
+            let (address, source) = self.value(section, "address");
+            let elsewhere = address.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
+            if elsewhere && !said("tls", "certificate") && self.value("listen", "insecure").0 != "true" {
+                let what = format!(
+                    "{section}.address = `{address}`: passwords and tokens would go over the network in clear; give tls.certificate \
+                     and tls.key, or listen on 127.0.0.1 behind something that encrypts, or say listen.insecure = true"
+                );
+                faults.push(Fault { source: source.clone(), what });
+            }
         }
         let (servers, source) = self.value("bus", "nats");
         let encrypted = said("bus", "nats_authority") || self.value("bus", "nats_insecure").0 == "true";

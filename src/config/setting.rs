@@ -26,6 +26,8 @@ pub struct Setting {
 pub enum Right {
     /// An address with its port.
     Address,
+    /// The same, or `off`.
+    AddressOrOff,
     /// `true` or `false`.
     Flag,
     /// A whole number in a closed range.
@@ -59,6 +61,7 @@ impl Right {
         let path = text.len() <= PATH_MAX && !text.chars().any(char::is_control);
         match self {
             Right::Address => text.parse::<SocketAddr>().is_ok(),
+            Right::AddressOrOff => Place::of(text).is_some(),
             Right::Flag => matches!(text, "true" | "false"),
             Right::Number(min, max) => {
                 text.bytes().all(|c| c.is_ascii_digit()) && text.parse().is_ok_and(|n: u64| (*min..=*max).contains(&n))
@@ -83,6 +86,7 @@ impl Right {
     pub fn words(&self) -> String {
         match self {
             Right::Address => "an address and port such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_string(),
+            Right::AddressOrOff => "an address and port such as \"127.0.0.1:4222\", or \"off\"".to_string(),
             Right::Flag => "true or false".to_string(),
             Right::Number(min, max) => format!("a whole number from {min} to {max}"),
             Right::Words(words) => {
@@ -165,6 +169,21 @@ macro_rules! parsed {
             text.parse().ok()
         }
     })*};
+}
+
+/// Where something listens, if it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// It does not.
+    Off,
+    /// At this address and port.
+    At(SocketAddr),
+}
+
+impl Typed for Place {
+    fn of(text: &str) -> Option<Place> {
+        if text == "off" { Some(Place::Off) } else { text.parse().ok().map(Place::At) }
+    }
 }
 
 parsed!(SocketAddr, bool, u64, usize, u32, String, PathBuf);
@@ -251,8 +270,26 @@ settings! {
         /// The network namespace that connections to agents start from; none for the server's own.
         netns: Option<String> = "", Right::NameOrNone, "--agent-netns";
     }
-    /// The message bus through a NATS server.
+    /// The message bus: for clients of NATS, with the certificate of the HTTP interface, and through a NATS server.
     Bus bus {
+        /// Address and port, port 0 for any free one; `off` for none. When the default one is taken, the server does without.
+        address: Place = "127.0.0.1:4222", Right::AddressOrOff, "--bus";
+        /// Threads that serve its clients.
+        workers: usize = "2", Right::Number(1, 256);
+        /// Connections at a time; more are refused.
+        connections: usize = "10000", Right::Number(1, 1000000);
+        /// Subscriptions of one connection; more are refused.
+        subscriptions: usize = "1000", Right::Number(1, 1000000);
+        /// The most bytes of a line of the protocol.
+        line_bytes: usize = "4096", Right::Number(512, 1048576);
+        /// Bytes that wait for one client; one that reads so slowly that it would be more is cut off.
+        pending_bytes: usize = "8388608", Right::Number(65536, 1073741824);
+        /// Requests of one connection that are answered at a time; more are answered 429.
+        requests: usize = "256", Right::Number(1, 1000000);
+        /// Seconds for a client to say who it is.
+        connect_seconds: u64 = "10", Right::Number(1, 3600);
+        /// Seconds between questions whether a client is there; after the third without an answer it is cut off.
+        ping_seconds: u64 = "120", Right::Number(1, 86400);
         /// Take commands and reads from this server, and publish the events there.
         nats: Option<String> = "", Right::NatsServers, "--nats";
         /// What to log in to it with, in a file that nobody else may read: NATS' .creds, an nkey's seed, or lines with

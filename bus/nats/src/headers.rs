@@ -1,5 +1,8 @@
 //! The headers of a message: names and values, each name as often as it was given.
 
+/// How headers begin.
+const VERSION: &str = "NATS/1.0";
+
 /// The headers of a message, in order.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Headers(Vec<(String, String)>);
@@ -19,6 +22,39 @@ impl Headers {
     /// One more.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_string(), value.into()));
+    }
+
+    /// From the form in which they travel; none where it is another. A status in the first line is left out.
+    pub fn parse(bytes: &[u8]) -> Option<Headers> {
+        let text = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+        let mut lines = text.split("\r\n");
+        let version = lines.next()?.strip_prefix(VERSION)?;
+        if !version.is_empty() && !version.starts_with(' ') {
+            return None;
+        }
+        let mut headers = Headers::new();
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            if name.is_empty() || line.contains(['\r', '\n']) {
+                return None;
+            }
+            headers.push(name, value.trim());
+        }
+        Some(headers)
+    }
+
+    /// In the form in which they travel. What would end a line early is left out.
+    pub fn write(&self, to: &mut String) {
+        let plain = |c: &char| !matches!(c, '\r' | '\n');
+        to.push_str(VERSION);
+        to.push_str("\r\n");
+        for (name, value) in self.iter() {
+            to.extend(name.chars().filter(plain));
+            to.push_str(": ");
+            to.extend(value.chars().filter(plain));
+            to.push_str("\r\n");
+        }
+        to.push_str("\r\n");
     }
 
     /// The values of `name`, in whatever case it was written: HTTP's habit, that clients' libraries have too.

@@ -73,6 +73,24 @@ impl Service {
         self.tokens.caller(&Credentials::Token(token))
     }
 
+    /// Who comes in by this token, counted as a request of his, or of the address `peer`.
+    ///
+    /// # Errors
+    /// Nobody does, or it is one too many.
+    pub fn admit(&self, token: &str, peer: IpAddr) -> Result<Caller, Refusal> {
+        let caller = self.caller(token);
+        self.count(caller.as_ref().ok(), peer)?;
+        caller
+    }
+
+    /// Counts a request of who asks: who has logged in as an account, anybody else by the address `peer`.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn count(&self, caller: Option<&Caller>, peer: IpAddr) -> Result<(), Refusal> {
+        self.asked.count(caller, Some(peer))
+    }
+
     /// The replies to `request`, in order; each is made when it is polled. A command that nobody polls is not carried
     /// out; one that has begun goes on, whoever stays to hear of it.
     pub fn answer(self: Arc<Self>, request: Request) -> BoxStream<'static, Outgoing> {
