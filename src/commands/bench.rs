@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use switchback::{
     bench::{
         allocate::{self, AllocateBench},
-        commands::{self, CommandsBench, HttpBench},
+        commands::{self, CommandsBench, DoorBench},
         compare::{self, CompareBench},
         fleet::{self, FleetBench},
         query::{self, QueryBench},
@@ -71,6 +71,13 @@ enum Bench {
     },
     /// A mix of commands through the gateway, over loopback, beside the same in one process.
     Http {
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The same mix over NATS, over loopback: through a NATS server, beside the same in one process.
+    Bus {
         #[command(flatten)]
         load: Load,
         #[command(flatten)]
@@ -222,8 +229,13 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
         }
         Bench::Http { load: Load { clients, seconds }, place } => {
             let scratch = Scratch::new(&place.dir)?;
-            let bench = HttpBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            let bench = DoorBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
             (commands::http(&bench, &mut note)?, place.json)
+        }
+        Bench::Bus { load: Load { clients, seconds }, place } => {
+            let scratch = Scratch::new(&place.dir)?;
+            let bench = DoorBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            (commands::bus(&bench, &mut note)?, place.json)
         }
         Bench::Replay { log: Log { events, seed }, place } => {
             let scratch = Scratch::new(&place.dir)?;

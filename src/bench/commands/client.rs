@@ -1,16 +1,21 @@
-//! Who sends the commands, and the two ways in: the bus of this process, and HTTP over loopback.
+//! Who sends the commands, and the ways in: the bus of this process, HTTP over loopback, and NATS over loopback.
 
 use crate::node::Node;
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
-    net::SocketAddr,
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 use switchback_bus::{Bus, Caller, CommandRequest, QueryRequest, RefusalKind, Wait};
 use switchback_events::Origin;
-use switchback_gateway::{FixedTokens, Gateway, Options};
+use switchback_gateway::{Asked, FixedTokens, Gateway, Options, Rates};
+use switchback_nats::{Fill, JetStream, Login, Remote, RemoteOptions, Service};
 
 /// How clients come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,14 +24,26 @@ pub(super) enum Way {
     Process,
     /// Through the gateway, over loopback, with kept connections.
     Http,
+    /// Through a NATS server of its own, over loopback, with a connection for each client.
+    NatsServer,
 }
 
 impl Way {
+    /// In the figures.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Way::Process => "inProcess",
+            Way::Http => "http",
+            Way::NatsServer => "natsServer",
+        }
+    }
+
     /// In words.
     pub(super) fn word(self) -> &'static str {
         match self {
             Way::Process => "in process",
             Way::Http => "over HTTP",
+            Way::NatsServer => "through nats-server",
         }
     }
 }
@@ -35,7 +52,15 @@ impl Way {
 #[derive(Clone)]
 pub(super) enum Client {
     Process(Arc<Node>),
-    Http { http: reqwest::Client, server: SocketAddr },
+    Http {
+        http: reqwest::Client,
+        server: SocketAddr,
+    },
+    /// One connection of several.
+    Nats {
+        connections: Arc<Vec<async_nats::Client>>,
+        own: usize,
+    },
 }
 
 /// A command that was carried out.
@@ -59,10 +84,22 @@ pub(super) enum Failed {
 
 /// What opens the gateway of a benchmark.
 const TOKEN: &str = "bench";
+/// So long a command may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
     pub fn in_process(node: Arc<Node>) -> Client {
         Client::Process(node)
+    }
+
+    /// The same for the client of this number, which has a connection of its own where that matters.
+    pub fn numbered(&self, number: usize) -> Client {
+        match self {
+            Client::Nats { connections, .. } => {
+                Client::Nats { connections: connections.clone(), own: number % connections.len().max(1) }
+            }
+            other => other.clone(),
+        }
     }
 
     /// Sends a command and waits for its answer.
@@ -89,6 +126,18 @@ impl Client {
                     200 => Ok(Done { uuid: uuid_of(&body["inventory"]), applied: body["applied"] == true }),
                     409 => Err(Failed::Conflict),
                     _ => Err(Failed::Other(body["detail"].to_string())),
+                }
+            }
+            Client::Nats { connections, own } => {
+                let wait = if wait == Wait::Durable { "durable" } else { "applied" };
+                let headers = [("X-Wait", wait)];
+                let subject = format!("switchback.cmd.{name}");
+                let body = asked(&connections[*own], &subject, &headers, &parameters).await;
+                let body = body.map_err(|error| Failed::Other(format!("{error:#}")))?;
+                match body["status"].as_u64() {
+                    None => Ok(Done { uuid: uuid_of(&body["inventory"]), applied: body["applied"] == true }),
+                    Some(409) => Err(Failed::Conflict),
+                    Some(_) => Err(Failed::Other(body["detail"].to_string())),
                 }
             }
         }
@@ -120,8 +169,28 @@ impl Client {
                 let reply: Value = http.get(url).bearer_auth(TOKEN).send().await?.json().await?;
                 reply["total"].as_u64().with_context(|| format!("a count without a total: {reply}"))
             }
+            Client::Nats { connections, own } => {
+                let body = json!({"q": conditions, "count": true});
+                let reply = asked(&connections[*own], &format!("switchback.query.{name}"), &[], &body).await?;
+                reply["total"].as_u64().with_context(|| format!("a count without a total: {reply}"))
+            }
         }
     }
+}
+
+/// What a request is answered.
+async fn asked(
+    client: &async_nats::Client,
+    subject: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> anyhow::Result<Value> {
+    let mut map = async_nats::HeaderMap::new();
+    map.insert("Authorization", format!("Bearer {TOKEN}"));
+    headers.iter().for_each(|(name, value)| map.insert(*name, *value));
+    let request = async_nats::Request::new().headers(map).payload(body.to_string().into()).timeout(Some(PATIENCE));
+    let reply = client.send_request(subject.to_string(), request).await.context("ask")?;
+    serde_json::from_slice(&reply.payload).context("read a reply")
 }
 
 fn uuid_of(inventory: &Value) -> Option<String> {
@@ -169,4 +238,81 @@ impl Listener {
         drop(self.handle.stop(true));
         self.thread.join().map_err(|_| anyhow::anyhow!("the gateway panicked"))?
     }
+}
+
+/// A NATS server of its own in front of a node, which publishes its events there, too.
+pub(super) struct NatsServer {
+    pub address: SocketAddr,
+    process: Child,
+    remote: Option<Remote>,
+}
+
+impl NatsServer {
+    /// Whether the program is here.
+    pub fn is_there() -> bool {
+        let version = Command::new("nats-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    }
+
+    /// Starts it with its files in `directory`.
+    pub fn start(node: &Arc<Node>, directory: &Path) -> anyhow::Result<NatsServer> {
+        let free =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("find a port")?;
+        let mut command = Command::new("nats-server");
+        command.args(["--addr", "127.0.0.1", "--port", &free.port().to_string()]);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start nats-server")?;
+        let mut server = NatsServer { address: free, process, remote: None };
+        let (tokens, asked) = (FixedTokens::new([(TOKEN, "admin")]), Asked::new(Rates::default()));
+        let service = Service::new(node.clone(), Arc::new(tokens), Arc::new(asked));
+        let cursor: PathBuf = directory.join("published.json");
+        let fill = Fill { jetstream: JetStream::Off, max_bytes: 0, max_age: None, replicas: 1, cursor };
+        let (servers, login) = (vec![format!("nats://{free}")], Login::Nobody);
+        let options = RemoteOptions { servers, login, authority: None, fill };
+        let remote = Remote::start(options, Arc::new(service))?;
+        let beside = remote.beside();
+        server.remote = Some(remote);
+        let began = Instant::now();
+        // By its metrics: 1 for each of the two connections.
+        let up =
+            || beside.metrics().iter().take(2).all(|sample| sample.figures == switchback_bus::Figures::Number(1.0));
+        while !up() {
+            anyhow::ensure!(began.elapsed() < PATIENCE, "nats-server did not start: {:?}", beside.ready());
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
+    }
+
+    /// Clients, each with a connection.
+    pub async fn client(&self, clients: usize) -> anyhow::Result<Client> {
+        connected(self.address, clients).await
+    }
+
+    pub fn stop(mut self) {
+        if let Some(remote) = self.remote.take() {
+            remote.stop();
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn connected(address: SocketAddr, clients: usize) -> anyhow::Result<Client> {
+    let mut connections = Vec::new();
+    for _ in 0..clients {
+        connections.push(async_nats::connect(format!("nats://{address}")).await.context("connect a client")?);
+    }
+    Ok(Client::Nats { connections: Arc::new(connections), own: 0 })
+}
+
+/// A connection that wants all events and is never read from.
+pub(super) fn silent(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).context("connect a silent client")?;
+    let said = format!("CONNECT {{\"verbose\":false,\"auth_token\":\"{TOKEN}\"}}\r\nSUB switchback.evt.> 1\r\n");
+    stream.write_all(said.as_bytes()).context("subscribe a silent client")?;
+    Ok(stream)
 }

@@ -54,7 +54,7 @@ pub(super) async fn run(site: &Site, clients: usize, seconds: f64, own: usize, w
 impl Life {
     fn new(site: &Site, number: usize, wait: Wait) -> Life {
         Life {
-            client: site.client.clone(),
+            client: site.client.numbered(number),
             networks: site.networks.clone(),
             wait,
             number,

@@ -2,7 +2,8 @@
 //! hosts and routers, with all that a server does meanwhile: inventories, reconcilers, pushes. The yardstick is what
 //! the journal alone takes, measured in the same run.
 //!
-//! `bench http`: the same through the gateway over loopback, with that in process as its yardstick.
+//! `bench http`: the same through the gateway over loopback, with that in process as its yardstick; `bench bus`: the same
+//! over NATS.
 
 mod client;
 mod create;
@@ -11,7 +12,7 @@ mod site;
 
 use super::{round, spread};
 use anyhow::Context;
-use client::Way;
+use client::{NatsServer, Way};
 use serde_json::{Value, json};
 use site::{Shape, Site};
 use std::{path::PathBuf, time::Duration};
@@ -68,7 +69,7 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
             continue;
         }
         progress(&format!("{} clients, a mix of commands, wait={}", options.clients, word(wait)));
-        let site = Site::build(&options.directory.join(name), shape, Way::Process)?;
+        let site = Site::build(&options.directory.join(name), shape, Way::Process, 1)?;
         let measured = site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?;
         site.close()?;
         figures[name] = measured.figures();
@@ -85,7 +86,7 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
         }
         let (vms, networks) = (options.vms, shape.networks);
         progress(&format!("{vms} VMs on {} hosts, networks: {networks}, wait={}", shape.host_count(), word(wait)));
-        let site = Site::build(&options.directory.join(name), shape, Way::Process)?;
+        let site = Site::build(&options.directory.join(name), shape, Way::Process, 1)?;
         figures[name] = site.block_on(create::run(&site, options.clients, vms, wait))?;
         site.close()?;
     }
@@ -101,9 +102,9 @@ fn word(wait: Wait) -> &'static str {
     }
 }
 
-/// What to measure through the gateway.
+/// What to measure through a door, beside the same in process.
 #[derive(Clone, Debug)]
-pub struct HttpBench {
+pub struct DoorBench {
     /// Clients that each wait for their last command.
     pub clients: usize,
     /// How long each mix is measured.
@@ -112,39 +113,87 @@ pub struct HttpBench {
     pub directory: PathBuf,
 }
 
-/// Runs the mix of commands in process and over HTTP, twice in turns, so that a machine that gets slower or faster
-/// meanwhile favours neither; `progress` hears what is done.
+/// The site of a door's benchmark.
+const BEHIND_DOORS: Shape = Shape { clusters: 10, hosts: 10, networks: 20 };
+/// How often each way is measured, in turns: a machine that gets slower or faster meanwhile favours none.
+const TURNS: usize = 2;
+/// Clients that want all events and take none, where their effect on others is measured.
+const SILENT: usize = 16;
+const MIXES: [(&str, Wait); 2] = [("mix", Wait::Durable), ("mixApplied", Wait::Applied)];
+
+/// Runs the mix of commands in process and over HTTP; `progress` hears what is done.
 ///
 /// # Errors
 /// A node that cannot be opened; a gateway that does not listen; a command that was not carried out.
-pub fn http(options: &HttpBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
-    let shape = Shape { clusters: 10, hosts: 10, networks: 20 };
-    through_both(options, shape, progress)
-}
-
-fn through_both(options: &HttpBench, shape: Shape, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+pub fn http(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
     let mut figures = json!({"bench": "http", "clients": options.clients});
-    for (name, wait) in [("mix", Wait::Durable), ("mixApplied", Wait::Applied)] {
-        let mut sums = [Measured::default(), Measured::default()];
-        for turn in 0..2 {
-            for (way, sum) in [Way::Process, Way::Http].into_iter().zip(&mut sums) {
-                progress(&format!(
-                    "{} clients, a mix of commands, {}, wait={}",
-                    options.clients,
-                    way.word(),
-                    word(wait)
-                ));
-                let site = Site::build(&options.directory.join(format!("{name}-{turn}-{way:?}")), shape, way)?;
-                sum.add(site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?);
-                site.close()?;
-            }
-        }
-        let [process, http] = sums;
+    for (name, wait) in MIXES {
+        let ways = [(Way::Process, 0), (Way::Http, 0)];
+        let [process, http] = in_turns(options, BEHIND_DOORS, (wait, TURNS), ways, progress)?;
         figures[name] = http.figures();
         figures[name]["inProcess"] = process.figures();
         figures[name]["ratio"] = json!(round(http.per_second() / process.per_second()));
     }
     Ok(figures)
+}
+
+/// The same over NATS: through a server of NATS' own, where its program is found; and what clients that never read take from
+/// the others.
+///
+/// # Errors
+/// As [`http`]; no `nats-server`.
+pub fn bus(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
+    let mut figures = json!({"bench": "bus", "clients": options.clients});
+    let mut ways = vec![];
+    match NatsServer::is_there() {
+        true => ways.push(Way::NatsServer),
+        false => progress("there is no nats-server on the PATH: not measured through one"),
+    }
+    for way in ways {
+        let mut rows = json!({});
+        for (name, wait) in MIXES {
+            let both = [(Way::Process, 0), (way, 0)];
+            let [process, nats] = in_turns(options, BEHIND_DOORS, (wait, TURNS), both, progress)?;
+            rows[name] = nats.figures();
+            rows[name]["inProcess"] = process.figures();
+            rows[name]["ratio"] = json!(round(nats.per_second() / process.per_second()));
+        }
+        let both = [(way, 0), (way, SILENT)];
+        let [alone, beside] = in_turns(options, BEHIND_DOORS, (Wait::Durable, TURNS), both, progress)?;
+        let p99 = |measured: &Measured| measured.figures()["ms"]["p99"].as_f64().unwrap_or_default();
+        rows["silent"] = json!({
+            "clients": SILENT, "ms": beside.figures()["ms"], "aloneMs": alone.figures()["ms"],
+            "p99Ratio": round(p99(&beside) / p99(&alone)),
+        });
+        figures[way.key()] = rows;
+    }
+    Ok(figures)
+}
+
+/// The mix by each of `ways`, beside so many silent clients, in turns.
+fn in_turns<const N: usize>(
+    options: &DoorBench,
+    shape: Shape,
+    (wait, turns): (Wait, usize),
+    ways: [(Way, usize); N],
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<[Measured; N]> {
+    let mut sums = [(); N].map(|()| Measured::default());
+    for turn in 0..turns {
+        for (number, ((way, silent), sum)) in ways.into_iter().zip(&mut sums).enumerate() {
+            let clients = options.clients;
+            let beside = if silent > 0 { format!(", beside {silent} that never read") } else { String::new() };
+            progress(&format!("{clients} clients, a mix of commands, {}, wait={}{beside}", way.word(), word(wait)));
+            let directory = options.directory.join(format!("{}-{turn}-{number}", word(wait)));
+            let site = Site::build(&directory, shape, way, clients)?;
+            let silent = site.silent(silent)?;
+            sum.add(site.block_on(mix::run(&site, clients, options.seconds, OWN_VMS, wait))?);
+            drop(silent);
+            site.close()?;
+            std::fs::remove_dir_all(&directory).context("remove what was measured")?;
+        }
+    }
+    Ok(sums)
 }
 
 /// How many times something was done, and how long each took.
@@ -183,7 +232,7 @@ mod tests {
     fn commands_are_measured_on_a_small_site() {
         let directory = tempfile::tempdir().unwrap();
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
-        let site = Site::build(directory.path(), shape, Way::Process).unwrap();
+        let site = Site::build(directory.path(), shape, Way::Process, 1).unwrap();
         let mix = site.block_on(mix::run(&site, 4, 0.2, 2, Wait::Applied)).unwrap();
         assert!(!mix.times.is_empty());
         let created = site.block_on(create::run(&site, 4, 40, Wait::Durable)).unwrap();
@@ -193,15 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_is_measured_beside_the_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let options = HttpBench { clients: 4, seconds: 0.2, directory: directory.path().to_path_buf() };
+    fn the_doors_are_measured_beside_the_process() {
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
-        let figures = through_both(&options, shape, &mut |_| ()).unwrap();
-        for mix in ["mix", "mixApplied"] {
-            assert!(figures[mix]["ms"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
-            assert!(figures[mix]["inProcess"]["ms"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
-            assert!(figures[mix]["ratio"].as_f64().unwrap() > 0.0, "{figures:#}");
+        let ways = [(Way::Process, 0), (Way::Http, 0), (Way::NatsServer, 3)];
+        let directory = tempfile::tempdir().unwrap();
+        let options = DoorBench { clients: 4, seconds: 0.2, directory: directory.path().to_path_buf() };
+        for (mix, wait) in MIXES {
+            let measured = in_turns(&options, shape, (wait, 1), ways, &mut |_| ()).unwrap();
+            let samples = measured.map(|measured| measured.times.len());
+            assert!(samples.into_iter().all(|samples| samples > 0), "{mix}: {samples:?}");
         }
     }
 }

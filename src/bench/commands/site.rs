@@ -1,10 +1,11 @@
 //! A data centre of simulated hosts on a node of its own, with its log on the disk that is measured.
 
-use super::client::{Client, Listener, Way};
+use super::client::{self, Client, Listener, NatsServer, Way};
 use crate::node::{DataDir, Node, NodeOptions};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
+    net::TcpStream,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,28 +36,47 @@ pub(super) struct Site {
     /// The guest networks.
     pub networks: Vec<String>,
     node: Arc<Node>,
-    listener: Option<Listener>,
+    door: Door,
     runtime: tokio::runtime::Runtime,
     _system: actix_rt::SystemRunner,
 }
 
+/// What stands between the clients and the node.
+enum Door {
+    None,
+    Http(Listener),
+    NatsServer(NatsServer),
+}
+
 impl Site {
     /// Builds it: zone, clusters, hosts, networks for management and the public, guest networks with services. Its
-    /// clients come in by `way`.
-    pub fn build(directory: &Path, shape: Shape, way: Way) -> anyhow::Result<Site> {
+    /// clients come in by `way`, on at most `connections` where each needs its own.
+    pub fn build(directory: &Path, shape: Shape, way: Way, connections: usize) -> anyhow::Result<Site> {
         let system = actix_rt::System::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients")?;
         let options = NodeOptions { simulate: true, ..NodeOptions::default() };
         let node = Arc::new(Node::open(&DataDir::open(directory)?, &options)?);
         let networks = runtime.block_on(furnish(Client::in_process(node.clone()), shape))?;
-        let (client, listener) = match way {
-            Way::Process => (Client::in_process(node.clone()), None),
+        let (client, door) = match way {
+            Way::Process => (Client::in_process(node.clone()), Door::None),
             Way::Http => {
                 let listener = Listener::start(node.clone())?;
-                (listener.client()?, Some(listener))
+                (listener.client()?, Door::Http(listener))
+            }
+            Way::NatsServer => {
+                let server = NatsServer::start(&node, directory)?;
+                (runtime.block_on(server.client(connections))?, Door::NatsServer(server))
             }
         };
-        Ok(Site { client, networks, node, listener, runtime, _system: system })
+        Ok(Site { client, networks, node, door, runtime, _system: system })
+    }
+
+    /// Connections that want all events and are never read from; they end when they are dropped.
+    pub fn silent(&self, connections: usize) -> anyhow::Result<Vec<TcpStream>> {
+        match &self.door {
+            Door::NatsServer(server) => (0..connections).map(|_| client::silent(server.address)).collect(),
+            Door::None | Door::Http(_) => Ok(vec![]),
+        }
     }
 
     /// Runs clients to their end.
@@ -66,10 +86,12 @@ impl Site {
 
     /// Stops the node.
     pub fn close(self) -> anyhow::Result<()> {
-        let Site { client, node, listener, runtime, .. } = self;
+        let Site { client, node, door, runtime, .. } = self;
         drop((client, runtime));
-        if let Some(listener) = listener {
-            listener.stop()?;
+        match door {
+            Door::None => {}
+            Door::Http(listener) => listener.stop()?,
+            Door::NatsServer(server) => server.stop(),
         }
         // The gateway's workers end on threads of their own, a little after it.
         let patience = Instant::now() + PATIENCE;
