@@ -76,7 +76,8 @@ enum Bench {
         #[command(flatten)]
         place: Place,
     },
-    /// The same mix over NATS, over loopback: through a NATS server, beside the same in one process.
+    /// The same mix over NATS, over loopback: through the embedded listener and through a NATS server, beside the same in
+    /// one process; and what clients that never read take from the others.
     Bus {
         #[command(flatten)]
         load: Load,

@@ -1,7 +1,7 @@
 //! One client: sends commands, each again until it is answered, and keeps every event in the order of the log.
 //!
-//! Its files: `sent` has a line for each command that was answered, `events` one for each event's position. The last line
-//! may be torn, and then does not count.
+//! Its files: `begun` has the number of the last command that was sent, `sent` a line for each that was answered, `events` one
+//! for each event's position. The last line may be torn, and then does not count.
 
 use async_nats::{Client, Event, HeaderMap, Message};
 use futures_util::StreamExt;
@@ -51,7 +51,8 @@ pub fn run(folder: &Path) {
     runtime.block_on(async {
         let again = Arc::new(Notify::new());
         let came = again.clone();
-        let options = async_nats::ConnectOptions::new().retry_on_initial_connect().event_callback(move |event| {
+        let options = async_nats::ConnectOptions::with_token(told.token.clone());
+        let options = options.retry_on_initial_connect().event_callback(move |event| {
             if matches!(event, Event::Connected) {
                 came.notify_one();
             }
@@ -67,7 +68,13 @@ pub fn run(folder: &Path) {
 async fn send(folder: &Path, client: &Client, told: &Told) {
     let (known, mut file) = reopen(&folder.join("sent"));
     let mut number = known.len();
-    while !folder.join("enough").exists() {
+    let begun = folder.join("begun");
+    // What was sent and not answered is sent again, whatever else is wanted.
+    let in_flight = |number: usize| fs::read_to_string(&begun).is_ok_and(|begun| begun == number.to_string());
+    while in_flight(number) || !folder.join("enough").exists() {
+        if !in_flight(number) {
+            fs::write(&begun, number.to_string()).unwrap();
+        }
         let name = format!("{}-{number}", told.name);
         let body = json!({"name": name}).to_string();
         let reply = loop {

@@ -1,10 +1,10 @@
-//! The message bus while its parts are killed: a NATS server, `switchback serve` and clients, each with SIGKILL and by
-//! chance, under load.
+//! The message bus while its parts are killed: `switchback serve`, its clients and, where there is one between them, a
+//! NATS server, each with SIGKILL and by chance, under load.
 //!
 //! ```text
-//!  client 0 ─┐                                        a client keeps what it sent and what it heard in files,
+//!  client 0 ─┐                                             a client keeps what it sent and what it heard in files,
 //!  client 1 ─┼─► nats-server (JetStream) ◄─► switchback    and goes on by them when it is started again
-//!  client 2 ─┘
+//!  client 2 ─┘            or directly ─────► switchback
 //! ```
 //! At the end: no command took effect twice, none that was answered is lost, each client has every event once and in
 //! order, and so has the stream.
@@ -15,19 +15,27 @@ mod client;
 mod world;
 
 use std::{collections::BTreeMap, time::Duration};
-use world::{World, patience};
+use world::{Between, World, patience};
 
 /// Clients that send commands and follow the events.
 const CLIENTS: usize = 3;
 
 #[test]
-fn whatever_is_killed_no_command_counts_twice_and_no_event_is_lost() {
+fn through_a_server_no_command_counts_twice_and_no_event_is_lost_whatever_is_killed() {
+    kill(World::start(CLIENTS, Between::Server));
+}
+
+#[test]
+fn on_the_listener_no_command_counts_twice_and_no_event_is_lost_whatever_is_killed() {
+    kill(World::start(CLIENTS, Between::Nothing));
+}
+
+fn kill(mut world: World) {
     let full = std::env::var_os("SWITCHBACK_FULL").is_some();
     let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(if full { 50 } else { 10 });
     let seed = std::env::var("KILLS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("KILLS_SEED={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
-    let mut world = World::start(CLIENTS);
     let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
     for _ in 0..kills {
         // At least one command more since the last kill, and then somewhere in the middle of others.
@@ -35,7 +43,7 @@ fn whatever_is_killed_no_command_counts_twice_and_no_event_is_lost() {
         patience("a command is answered", || world.answered() > before);
         std::thread::sleep(Duration::from_millis(chance.u64(0..200)));
         let part = match chance.usize(0..4) {
-            0 => world.kill_nats(),
+            0 => world.kill_between(),
             1 => world.kill_switchback(),
             _ => world.kill_client(chance.usize(0..CLIENTS)),
         };

@@ -53,6 +53,13 @@ impl Drop for Process {
     }
 }
 
+/// What stands between clients and `switchback serve`.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Between {
+    Nothing,
+    Server,
+}
+
 pub struct World {
     folder: tempfile::TempDir,
     http: u16,
@@ -60,7 +67,7 @@ pub struct World {
     token: String,
     clients: Vec<Process>,
     switchback: Process,
-    nats: Process,
+    nats: Option<Process>,
 }
 
 fn free_port() -> u16 {
@@ -72,24 +79,31 @@ fn log(folder: &Path, name: &str) -> Stdio {
 }
 
 impl World {
-    pub fn start(clients: usize) -> World {
+    pub fn start(clients: usize, between: Between) -> World {
         let folder = tempfile::tempdir().unwrap();
         let (at, http, port) = (folder.path(), free_port(), free_port());
-        let config = at.join("nats.conf");
-        let store = at.join("nats");
-        fs::write(
-            &config,
-            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n", store.display()),
-        )
-        .unwrap();
-        let mut nats = Command::new("nats-server");
-        nats.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let nats_url = format!("nats://127.0.0.1:{port}");
         let mut server = Command::new(env!("CARGO_BIN_EXE_switchback"));
         server.arg("serve").arg("--simulate").arg("--data").arg(at.join("data"));
-        server.args(["--listen", &format!("127.0.0.1:{http}"), "--nats", &nats_url]);
+        server.args(["--listen", &format!("127.0.0.1:{http}")]);
         server.env("SWITCHBACK_LOG", "warn").stdout(Stdio::null()).stderr(log(at, "switchback.log"));
-        let (nats, switchback) = (Process::start(nats), Process::start(server));
+        let nats = match between {
+            Between::Nothing => {
+                server.args(["--bus", &format!("127.0.0.1:{port}")]);
+                None
+            }
+            Between::Server => {
+                server.args(["--bus", "off", "--nats", &nats_url]);
+                let (config, store) = (at.join("nats.conf"), at.join("nats"));
+                let text =
+                    format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n", store.display());
+                fs::write(&config, text).unwrap();
+                let mut nats = Command::new("nats-server");
+                nats.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+                Some(Process::start(nats))
+            }
+        };
+        let switchback = Process::start(server);
         let token = at.join("data/admin.token");
         patience("there is a token", || fs::read_to_string(&token).is_ok_and(|text| text.ends_with('\n')));
         let token = fs::read_to_string(&token).unwrap().trim().to_string();
@@ -106,8 +120,12 @@ impl World {
         World { http, nats_url, token, clients, switchback, nats, folder }
     }
 
-    pub fn kill_nats(&mut self) -> &'static str {
-        self.nats.again();
+    /// What stands between, or else the server itself.
+    pub fn kill_between(&mut self) -> &'static str {
+        match &mut self.nats {
+            Some(nats) => nats.again(),
+            None => return self.kill_switchback(),
+        }
         "nats-server"
     }
 
@@ -198,7 +216,9 @@ impl World {
         assert_eq!(made, answered, "all that was done was answered in the end, and nothing else was done");
         let head = *heads.last().unwrap() as u64;
         println!("{} commands, {head} events", answered.len());
-        self.verify_stream(head);
+        if self.nats.is_some() {
+            self.verify_stream(head);
+        }
     }
 
     /// Each event is the message of its number.

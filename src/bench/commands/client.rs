@@ -15,7 +15,7 @@ use std::{
 use switchback_bus::{Bus, Caller, CommandRequest, QueryRequest, RefusalKind, Wait};
 use switchback_events::Origin;
 use switchback_gateway::{Asked, FixedTokens, Gateway, Options, Rates};
-use switchback_nats::{Fill, JetStream, Login, Remote, RemoteOptions, Service};
+use switchback_nats::{Fill, JetStream, ListenerOptions, Listening, Login, Remote, RemoteOptions, Service};
 
 /// How clients come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +24,9 @@ pub(super) enum Way {
     Process,
     /// Through the gateway, over loopback, with kept connections.
     Http,
-    /// Through a NATS server of its own, over loopback, with a connection for each client.
+    /// Through the embedded listener, over loopback, with a connection for each client.
+    Listener,
+    /// Through a NATS server of its own, likewise.
     NatsServer,
 }
 
@@ -34,6 +36,7 @@ impl Way {
         match self {
             Way::Process => "inProcess",
             Way::Http => "http",
+            Way::Listener => "listener",
             Way::NatsServer => "natsServer",
         }
     }
@@ -43,6 +46,7 @@ impl Way {
         match self {
             Way::Process => "in process",
             Way::Http => "over HTTP",
+            Way::Listener => "through the embedded listener",
             Way::NatsServer => "through nats-server",
         }
     }
@@ -262,13 +266,12 @@ impl NatsServer {
         command.args(["--addr", "127.0.0.1", "--port", &free.port().to_string()]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start nats-server")?;
         let mut server = NatsServer { address: free, process, remote: None };
-        let (tokens, asked) = (FixedTokens::new([(TOKEN, "admin")]), Asked::new(Rates::default()));
-        let service = Service::new(node.clone(), Arc::new(tokens), Arc::new(asked));
+        let service = service(node);
         let cursor: PathBuf = directory.join("published.json");
         let fill = Fill { jetstream: JetStream::Off, max_bytes: 0, max_age: None, replicas: 1, cursor };
         let (servers, login) = (vec![format!("nats://{free}")], Login::Nobody);
         let options = RemoteOptions { servers, login, authority: None, fill };
-        let remote = Remote::start(options, Arc::new(service))?;
+        let remote = Remote::start(options, service)?;
         let beside = remote.beside();
         server.remote = Some(remote);
         let began = Instant::now();
@@ -280,11 +283,6 @@ impl NatsServer {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
-    }
-
-    /// Clients, each with a connection.
-    pub async fn client(&self, clients: usize) -> anyhow::Result<Client> {
-        connected(self.address, clients).await
     }
 
     pub fn stop(mut self) {
@@ -301,10 +299,29 @@ impl Drop for NatsServer {
     }
 }
 
-async fn connected(address: SocketAddr, clients: usize) -> anyhow::Result<Client> {
+fn service(node: &Arc<Node>) -> Arc<Service> {
+    let (tokens, asked) = (FixedTokens::new([(TOKEN, "admin")]), Asked::new(Rates::default()));
+    Arc::new(Service::new(node.clone(), Arc::new(tokens), Arc::new(asked)))
+}
+
+/// The embedded listener in front of a node, on a free port.
+pub(super) fn listen(node: &Arc<Node>) -> anyhow::Result<Listening> {
+    let options = ListenerOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ListenerOptions::default() };
+    let head = node.journal().clone();
+    let listening = switchback_nats::listen(options, service(node), Arc::new(move || head.durable()));
+    listening.context("listen for clients of NATS")
+}
+
+/// Clients, each with a connection.
+pub(super) async fn connected(address: SocketAddr, clients: usize) -> anyhow::Result<Client> {
     let mut connections = Vec::new();
     for _ in 0..clients {
-        connections.push(async_nats::connect(format!("nats://{address}")).await.context("connect a client")?);
+        connections.push(
+            async_nats::ConnectOptions::with_token(TOKEN.to_string())
+                .connect(format!("nats://{address}"))
+                .await
+                .context("connect a client")?,
+        );
     }
     Ok(Client::Nats { connections: Arc::new(connections), own: 0 })
 }

@@ -137,14 +137,14 @@ pub fn http(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Resu
     Ok(figures)
 }
 
-/// The same over NATS: through a server of NATS' own, where its program is found; and what clients that never read take from
+/// The same over NATS: through the embedded listener, and through a server of NATS' own where its program is found; and what clients that never read take from
 /// the others.
 ///
 /// # Errors
-/// As [`http`]; no `nats-server`.
+/// As [`http`].
 pub fn bus(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
     let mut figures = json!({"bench": "bus", "clients": options.clients});
-    let mut ways = vec![];
+    let mut ways = vec![Way::Listener];
     match NatsServer::is_there() {
         true => ways.push(Way::NatsServer),
         false => progress("there is no nats-server on the PATH: not measured through one"),
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn the_doors_are_measured_beside_the_process() {
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
-        let ways = [(Way::Process, 0), (Way::Http, 0), (Way::NatsServer, 3)];
+        let ways = [(Way::Process, 0), (Way::Http, 0), (Way::Listener, 3), (Way::NatsServer, 3)];
         let directory = tempfile::tempdir().unwrap();
         let options = DoorBench { clients: 4, seconds: 0.2, directory: directory.path().to_path_buf() };
         for (mix, wait) in MIXES {

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use switchback_nats::Listening;
 
 /// So long may the last of a gateway take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +46,7 @@ pub(super) struct Site {
 enum Door {
     None,
     Http(Listener),
+    Listener(Listening),
     NatsServer(NatsServer),
 }
 
@@ -63,9 +65,13 @@ impl Site {
                 let listener = Listener::start(node.clone())?;
                 (listener.client()?, Door::Http(listener))
             }
+            Way::Listener => {
+                let listening = client::listen(&node)?;
+                (runtime.block_on(client::connected(listening.address, connections))?, Door::Listener(listening))
+            }
             Way::NatsServer => {
                 let server = NatsServer::start(&node, directory)?;
-                (runtime.block_on(server.client(connections))?, Door::NatsServer(server))
+                (runtime.block_on(client::connected(server.address, connections))?, Door::NatsServer(server))
             }
         };
         Ok(Site { client, networks, node, door, runtime, _system: system })
@@ -74,6 +80,7 @@ impl Site {
     /// Connections that want all events and are never read from; they end when they are dropped.
     pub fn silent(&self, connections: usize) -> anyhow::Result<Vec<TcpStream>> {
         match &self.door {
+            Door::Listener(listening) => (0..connections).map(|_| client::silent(listening.address)).collect(),
             Door::NatsServer(server) => (0..connections).map(|_| client::silent(server.address)).collect(),
             Door::None | Door::Http(_) => Ok(vec![]),
         }
@@ -87,12 +94,14 @@ impl Site {
     /// Stops the node.
     pub fn close(self) -> anyhow::Result<()> {
         let Site { client, node, door, runtime, .. } = self;
-        drop((client, runtime));
+        drop(client);
         match door {
             Door::None => {}
+            Door::Listener(listening) => runtime.block_on(listening.stop()),
             Door::Http(listener) => listener.stop()?,
             Door::NatsServer(server) => server.stop(),
         }
+        drop(runtime);
         // The gateway's workers end on threads of their own, a little after it.
         let patience = Instant::now() + PATIENCE;
         while Arc::strong_count(&node) > 1 && Instant::now() < patience {
