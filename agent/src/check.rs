@@ -235,7 +235,7 @@ fn servers(servers: &[BackendServer]) -> Result<(), String> {
 }
 
 /// Checks VIPs, and what stands on them: that no two of them want the same packets.
-fn translated(sections: &Sections) -> Result<(), AgentProblem> {
+pub fn translated(sections: &Sections) -> Result<(), AgentProblem> {
     let nics = &sections.interfaces.nics;
     let nic_of = |section: &str, name: &str| {
         let found = nics.iter().find(|nic| nic.name == name);

@@ -27,6 +27,7 @@ use crate::{
     },
     version::Build,
 };
+use last_good::CHANGES_MAX;
 use last_good::LastGood;
 pub(crate) use last_good::{CHANGES, LAST_GOOD};
 use parking_lot::{Mutex, RwLock};
@@ -39,7 +40,7 @@ use std::{
 };
 use switchback_appliance::{
     AgentProblem, AgentProblemCode, ApplyReport, LoadBalancerConfig, MetadataConfig, Push, QosConfig, SectionPush,
-    SectionReport, Sections, digest,
+    SectionReport, Sections, changes::Texts, digest,
 };
 use switchback_events::RouterId;
 
@@ -80,6 +81,8 @@ pub struct RouterEngine {
 struct State {
     /// In force; `None` before the first document.
     good: Option<Arc<LastGood>>,
+    /// Of its sections that few changes make others.
+    texts: Texts,
     /// So many changes are kept beside it. At first nobody knows: then it is written anew.
     changes: u32,
     epoch: u64,
@@ -181,6 +184,10 @@ impl RouterEngine {
         let nothing = LastGood::default();
         let held = state.good.as_deref().unwrap_or(&nothing);
         document::admit(&push, self.settings.router.into(), held.revision, state.epoch)?;
+        if !dry_run && let Some(report) = self.put_few(state, &push, started) {
+            return Ok(report);
+        }
+        let held = state.good.as_deref().unwrap_or(&nothing);
         let (revision, epoch) = (push.revision, push.epoch);
         // What came as changes is kept as changes.
         let whole = |section: &SectionPush| section.body.is_some();
@@ -205,12 +212,7 @@ impl RouterEngine {
             state.epoch = epoch;
         }
         let good = LastGood { revision, epoch, sections, digests };
-        let few = state.good.as_deref().filter(|_| changes.is_some() && state.changes < last_good::CHANGES_MAX);
-        let few = few.and_then(|held| self.apply_items(&mut state.applied, held, &good));
-        let applied = match few {
-            Some(plan) => Ok(plan),
-            None => self.apply(&mut state.applied, &good.sections, Removals::Last),
-        };
+        let applied = self.apply(&mut state.applied, &good.sections, Removals::Last);
         let applied = applied.and_then(|plan| {
             if state.good.as_deref() != Some(&good) {
                 self.persist(state, &good, changes.as_ref())?;
@@ -221,7 +223,7 @@ impl RouterEngine {
         match applied {
             Ok(plan) => {
                 let report = report(&good, &plan, started);
-                state.good = Some(Arc::new(good));
+                (state.good, state.texts) = (Some(Arc::new(good)), Texts::default());
                 Ok(report)
             }
             Err(failure) => {
@@ -407,19 +409,22 @@ impl RouterEngine {
     }
 
     fn persist(&self, state: &mut State, good: &LastGood, changes: Option<&Push>) -> Result<(), Failure> {
-        let (kernel, directory, failed) = (self.kernel.as_ref(), &self.settings.state_dir, in_section("interfaces"));
-        match changes.filter(|_| state.good.is_some() && state.changes < last_good::CHANGES_MAX) {
-            Some(changes) => {
-                // One that may be cut off is the last.
-                state.changes += last_good::CHANGES_MAX;
-                last_good::add(kernel, directory, changes).map_err(failed)?;
-                state.changes -= last_good::CHANGES_MAX - 1;
-            }
+        match changes.filter(|_| state.good.is_some() && state.changes < CHANGES_MAX) {
+            Some(changes) => self.persist_changes(state, changes),
             None => {
-                last_good::write(kernel, directory, good).map_err(failed)?;
+                let written = last_good::write(self.kernel.as_ref(), &self.settings.state_dir, good);
+                written.map_err(in_section("interfaces"))?;
                 state.changes = 0;
+                Ok(())
             }
         }
+    }
+
+    fn persist_changes(&self, state: &mut State, changes: &Push) -> Result<(), Failure> {
+        // One that may be cut off is the last.
+        state.changes += CHANGES_MAX;
+        last_good::add(self.kernel.as_ref(), &self.settings.state_dir, changes).map_err(in_section("interfaces"))?;
+        state.changes -= CHANGES_MAX - 1;
         Ok(())
     }
 

@@ -3,10 +3,14 @@
 //!
 //! **Invariant:** what comes of it has the digest that the whole section has; who finds another one asks for the whole.
 
-use crate::{LoadBalancerConfig, config::*, metadata::*, protocol::SectionPush};
+use crate::{LoadBalancerConfig, config::*, metadata::*, protocol::SectionPush, touched::FewChanges};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 /// Where more of the items change than one of so many, the whole section travels.
 const FEW: usize = 4;
@@ -31,9 +35,13 @@ pub struct SectionChanges {
 pub trait Listed: Serialize + DeserializeOwned + PartialEq {
     /// One of them.
     type Item: Serialize + DeserializeOwned + Clone + Ord;
+    /// The field that has them.
+    const FIELD: &str;
 
     /// All of them.
     fn items(&self) -> &[Self::Item];
+    /// The same, to be changed.
+    fn items_mut(&mut self) -> &mut Vec<Self::Item>;
     /// The section with other items.
     fn with_items(&self, items: Vec<Self::Item>) -> Self;
 }
@@ -42,8 +50,12 @@ macro_rules! listed {
     ($section:ty, $item:ty, $field:ident $(, $rest:ident)*) => {
         impl Listed for $section {
             type Item = $item;
+            const FIELD: &str = stringify!($field);
             fn items(&self) -> &[$item] {
                 &self.$field
+            }
+            fn items_mut(&mut self) -> &mut Vec<$item> {
+                &mut self.$field
             }
             fn with_items(&self, $field: Vec<$item>) -> Self {
                 Self { $field $(, $rest: self.$rest.clone())* }
@@ -137,6 +149,67 @@ pub fn parts_since(
     parts
 }
 
+/// A document as it travels where few changes make another one of the one held, which has these digests; `after` has those of
+/// what comes of it.
+pub fn parts_of_few(
+    held: &Sections,
+    changes: &FewChanges,
+    digests: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Option<BTreeMap<String, SectionPush>> {
+    let mut parts: BTreeMap<String, SectionPush> = after
+        .iter()
+        .map(|(name, digest)| (name.clone(), SectionPush { digest: digest.clone(), body: None, changes: None }))
+        .collect();
+    let mut travels = |name: &str, changes: Option<SectionChanges>| {
+        parts.get_mut(name)?.changes = Some(changes?);
+        Some(())
+    };
+    if !changes.vips.is_empty() {
+        travels("vips", changes.vips.travelling(&held.vips, digests.get("vips")?))?;
+    }
+    if !changes.eips.is_empty() {
+        travels("eips", changes.eips.travelling(&held.eips, digests.get("eips")?))?;
+    }
+    if !changes.rules.is_empty() {
+        let name = "portForwarding";
+        travels(name, changes.rules.travelling(&held.port_forwarding, digests.get(name)?))?;
+    }
+    Some(parts)
+}
+
+/// The few changes that such a document makes to the one held, which has these digests. Nothing where it is not of that kind,
+/// or not made for the one held.
+pub fn few_of(
+    parts: &BTreeMap<String, SectionPush>,
+    held: &Sections,
+    digests: &BTreeMap<String, String>,
+) -> Option<FewChanges> {
+    let mut few = FewChanges::default();
+    if !parts.keys().eq(digests.keys()) {
+        return None;
+    }
+    for (name, part) in parts {
+        let of_held = digests.get(name)?;
+        match (&part.body, part.changes.clone(), name.as_str()) {
+            (None, None, _) if part.digest == *of_held => {}
+            (None, Some(changes), "vips") => few.vips = fitting(changes, &held.vips, of_held)?,
+            (None, Some(changes), "eips") => few.eips = fitting(changes, &held.eips, of_held)?,
+            (None, Some(changes), "portForwarding") => few.rules = fitting(changes, &held.port_forwarding, of_held)?,
+            _ => return None,
+        }
+    }
+    Some(few)
+}
+
+fn fitting<T: Listed>(changes: SectionChanges, held: &T, digest: &str) -> Option<ItemChanges<T::Item>> {
+    let same = changes.from == digest && serde_json::to_value(held.with_items(Vec::new())).ok()? == changes.rest;
+    let changes = changes.of_items(held).ok().filter(|_| same)?;
+    // One that empties a section, or fills an empty one, changes more than items.
+    let left = held.items().len() + changes.added.len() > changes.removed.len();
+    (left && !held.items().is_empty()).then_some(changes)
+}
+
 fn part<T: Serialize + PartialEq>((name, held): (&str, Option<&String>), now: &T, before: &T) -> (String, SectionPush) {
     let push = match held {
         Some(digest) if now == before => SectionPush { digest: digest.clone(), body: None, changes: None },
@@ -154,31 +227,210 @@ fn items<T: Listed>((name, held): (&str, Option<&String>), now: &T, before: &T) 
     part((name, held), now, before)
 }
 
+/// The texts of sections that few events change, by name: each is written when it first changes, and kept from then on.
+#[derive(Clone, Default, Debug)]
+pub struct Texts(BTreeMap<&'static str, Written>);
+
+impl Texts {
+    /// Makes the sections others, and their digests, and says what would change them back.
+    pub fn change(
+        &mut self,
+        sections: &mut Sections,
+        digests: &mut BTreeMap<String, String>,
+        changes: FewChanges,
+    ) -> FewChanges {
+        FewChanges {
+            vips: self.change_one("vips", &mut sections.vips, digests, changes.vips),
+            eips: self.change_one("eips", &mut sections.eips, digests, changes.eips),
+            rules: self.change_one("portForwarding", &mut sections.port_forwarding, digests, changes.rules),
+        }
+    }
+
+    fn change_one<T: Listed>(
+        &mut self,
+        name: &'static str,
+        section: &mut T,
+        digests: &mut BTreeMap<String, String>,
+        changes: ItemChanges<T::Item>,
+    ) -> ItemChanges<T::Item> {
+        if changes.is_empty() {
+            return changes;
+        }
+        let before = self.0.remove(name).or_else(|| Written::of(section));
+        let after = before.and_then(|before| before.change(&changes));
+        let back = changes.make(section.items_mut());
+        let digest = after.as_ref().map_or_else(|| digest(section), Written::digest);
+        digests.insert(name.to_string(), digest);
+        self.0.extend(after.map(|after| (name, after)));
+        back
+    }
+}
+
 impl SectionChanges {
     /// The section that comes of `held`. Whether it is the right one its digest says.
     ///
     /// # Errors
     /// What cannot be: places that are not there or not in order, items of another kind.
     pub fn apply<T: Listed>(self, held: &T) -> Result<T, String> {
+        let mut section: T = serde_json::from_value(self.rest.clone()).map_err(|error| error.to_string())?;
+        let changes = self.of_items(held)?;
+        *section.items_mut() = held.items().to_vec();
+        changes.make(section.items_mut());
+        Ok(section)
+    }
+
+    /// What changes among the items of `held`.
+    ///
+    /// # Errors
+    /// What cannot be: places that are not there or not in order, items of another kind.
+    pub fn of_items<T: Listed>(self, held: &T) -> Result<ItemChanges<T::Item>, String> {
         let mut places = self.removed.windows(2).all(|pair| pair[0] < pair[1]);
         places &= self.added.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let old = held.items();
-        places &= self.removed.last().is_none_or(|last| *last < old.len());
-        let length = (old.len() + self.added.len()).saturating_sub(self.removed.len());
+        let old = held.items().len();
+        places &= self.removed.last().is_none_or(|last| *last < old);
+        let length = (old + self.added.len()).saturating_sub(self.removed.len());
         places &= self.added.last().is_none_or(|(last, _)| *last < length);
         if !places {
             return Err("the places of its changes are not there, or not in order".to_string());
         }
+        let item = |(place, value)| Ok((place, serde_json::from_value(value)?));
+        let added: Result<_, serde_json::Error> = self.added.into_iter().map(item).collect();
+        Ok(ItemChanges { removed: self.removed, added: added.map_err(|error| error.to_string())? })
+    }
+}
+
+/// What changes in a list: places of those that go, and those that come by their places in what comes of it, both in order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ItemChanges<T> {
+    /// Places there that go.
+    pub removed: Vec<usize>,
+    /// What comes.
+    pub added: Vec<(usize, T)>,
+}
+
+impl<T> Default for ItemChanges<T> {
+    fn default() -> Self {
+        Self { removed: Vec::new(), added: Vec::new() }
+    }
+}
+
+impl<T> ItemChanges<T> {
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty()
+    }
+
+    /// Changes the list, and says what would change it back.
+    pub fn make(self, items: &mut Vec<T>) -> ItemChanges<T> {
+        let mut back = ItemChanges { removed: self.added.iter().map(|(place, _)| *place).collect(), added: Vec::new() };
+        let length = (items.len() + self.added.len()).saturating_sub(self.removed.len());
         let mut removed = self.removed.into_iter().peekable();
-        let mut staying = old.iter().enumerate().filter(|(at, _)| removed.next_if_eq(at).is_none());
-        let mut items = Vec::with_capacity(length);
-        for (place, value) in self.added {
-            items.extend(staying.by_ref().take(place - items.len()).map(|(_, item)| item.clone()));
-            items.push(serde_json::from_value(value).map_err(|error| error.to_string())?);
+        let mut changed = Vec::with_capacity(length);
+        let mut added = self.added.into_iter().peekable();
+        for (at, item) in mem::take(items).into_iter().enumerate() {
+            if removed.next_if_eq(&at).is_some() {
+                back.added.push((at, item));
+                continue;
+            }
+            while let Some((_, item)) = added.next_if(|(place, _)| *place == changed.len()) {
+                changed.push(item);
+            }
+            changed.push(item);
         }
-        items.extend(staying.map(|(_, item)| item.clone()));
-        let rest: T = serde_json::from_value(self.rest).map_err(|error| error.to_string())?;
-        Ok(rest.with_items(items))
+        changed.extend(added.map(|(_, item)| item));
+        *items = changed;
+        back
+    }
+}
+
+impl<T: Ord> ItemChanges<T> {
+    /// What makes a list that is in order one without the items at the places `gone`, and with those of `come`, in order.
+    pub fn in_order(items: &[T], gone: BTreeSet<usize>, come: BTreeSet<T>) -> Self {
+        let removed: Vec<usize> = gone.into_iter().collect();
+        let place = |(before, item): (usize, T)| {
+            let at = items.partition_point(|held| *held < item);
+            let without = removed.partition_point(|place| *place < at);
+            (at - without + before, item)
+        };
+        Self { added: come.into_iter().enumerate().map(place).collect(), removed }
+    }
+}
+
+impl<T: Serialize> ItemChanges<T> {
+    /// As they travel to who holds the section with the digest `from`.
+    pub fn travelling<S: Listed<Item = T>>(&self, section: &S, from: &str) -> Option<SectionChanges> {
+        let added: Option<Vec<_>> =
+            self.added.iter().map(|(at, item)| Some((*at, serde_json::to_value(item).ok()?))).collect();
+        let rest = serde_json::to_value(section.with_items(Vec::new())).ok()?;
+        Some(SectionChanges { from: from.to_string(), rest, removed: self.removed.clone(), added: added? })
+    }
+}
+
+/// The JSON of a section, kept with the places of its items: where a few of them change nobody need write the others
+/// again for its digest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    head: Vec<u8>,
+    /// Each after a comma.
+    items: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+    tail: Vec<u8>,
+}
+
+impl Written {
+    /// Writes a section. Nothing where it does not have the form that one with items has.
+    pub fn of<T: Listed>(section: &T) -> Option<Written> {
+        let rest = serde_json::to_vec(&section.with_items(Vec::new())).ok()?;
+        let place = format!("\"{}\":[", T::FIELD);
+        let at = rest.windows(place.len()).position(|part| part == place.as_bytes())? + place.len();
+        let tail = rest.get(at..)?.to_vec();
+        let mut written = Written { head: rest.get(..at)?.to_vec(), items: Vec::new(), ends: Vec::new(), tail };
+        section.items().iter().try_for_each(|item| written.push(item))?;
+        Some(written)
+    }
+
+    fn push<T: Serialize>(&mut self, item: &T) -> Option<()> {
+        self.items.push(b',');
+        serde_json::to_writer(&mut self.items, item).ok()?;
+        self.ends.push(self.items.len());
+        Some(())
+    }
+
+    /// The same of the section after the changes.
+    pub fn change<T: Serialize>(&self, changes: &ItemChanges<T>) -> Option<Written> {
+        let mut next = Written {
+            head: self.head.clone(),
+            items: Vec::with_capacity(self.items.len()),
+            ends: Vec::with_capacity(self.ends.len() + changes.added.len()),
+            tail: self.tail.clone(),
+        };
+        let mut removed = changes.removed.iter().peekable();
+        let mut added = changes.added.iter().peekable();
+        let mut start = 0;
+        for (at, end) in self.ends.iter().enumerate() {
+            let text = self.items.get(start..*end)?;
+            start = *end;
+            if removed.next_if_eq(&&at).is_some() {
+                continue;
+            }
+            while let Some((_, item)) = added.next_if(|(place, _)| *place == next.ends.len()) {
+                next.push(item)?;
+            }
+            next.items.extend_from_slice(text);
+            next.ends.push(next.items.len());
+        }
+        added.try_for_each(|(_, item)| next.push(item))?;
+        Some(next)
+    }
+
+    /// The digest of the section.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(&self.head);
+        hash.update(self.items.get(1..).unwrap_or_default());
+        hash.update(&self.tail);
+        hex(&hash.finalize())
     }
 }
 
@@ -221,6 +473,35 @@ mod tests {
         let many = of(&|list| list.iter_mut().take(30).for_each(|end| *end += 100));
         assert_eq!(between(&section(&before), "held", &many), None);
         assert_eq!(between(&section(&before), "held", &of(&|list| list.swap(3, 30))), None);
+    }
+
+    #[test]
+    fn a_digest_of_the_text_kept_is_the_one_of_the_section() {
+        fn same<T: Listed>(section: &T) {
+            assert_eq!(Written::of(section).unwrap().digest(), digest(section));
+        }
+        let text = r#"a","names":[],"hosts":[]\\"#.to_string();
+        let name = DnsName { ip: "10.0.0.1".parse().unwrap(), hostname: text.clone(), domain: Some(text.clone()) };
+        for names in [vec![], vec![name.clone()], vec![name.clone(), name]] {
+            same(&DnsConfig { interfaces: vec![text.clone()], names, upstreams: vec!["9.9.9.9".parse().unwrap()] });
+        }
+        same(&DhcpConfig::default());
+        same(&EipsConfig::default());
+        let (held, none) = (section(&[1, 2, 3]), section(&[]));
+        for (removed, added) in [
+            (vec![], vec![(0, 9)]),
+            (vec![], vec![(3, 9), (4, 10)]),
+            (vec![0, 2], vec![(0, 9), (2, 10)]),
+            (vec![0, 1, 2], vec![]),
+        ] {
+            let item = |(place, end): (usize, u8)| (place, section(&[end]).addresses[0].clone());
+            let changes = ItemChanges { removed, added: added.into_iter().map(item).collect() };
+            let mut after = held.clone();
+            let back = changes.clone().make(&mut after.addresses);
+            assert_eq!(Written::of(&held).unwrap().change(&changes).unwrap().digest(), digest(&after));
+            assert_eq!(Written::of(&after).unwrap().change(&back).unwrap().digest(), digest(&held));
+        }
+        same(&none);
     }
 
     #[test]

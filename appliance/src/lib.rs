@@ -28,6 +28,7 @@ pub mod router;
 mod samples;
 pub mod security_group;
 pub mod snat;
+pub mod touched;
 pub mod vip;
 pub mod vip_qos;
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{collections::BTreeSet, net::Ipv4Addr};
-use switchback_events::{NetworkServiceType, Nic, ServedNic, VipPlace};
+use switchback_events::{NetworkServiceType, Nic, ServedNic, VipId, VipPlace};
 
 /// What is known of a service of a VIP: where it is, where it leads to, and whether it carries anything.
 #[derive(Clone, PartialEq, Debug)]
@@ -45,6 +45,16 @@ pub(crate) fn way(router: &RouterFold, service: NetworkServiceType, served: &Ser
         guest_address: nic.ipv4()?.ip,
         guest_interface: interface_name(guest),
     })
+}
+
+/// The address of one VIP, where any service of it is given.
+pub(crate) fn of(router: &RouterFold, vip: VipId) -> Option<VipAddress> {
+    let eips = router.eips.values().filter(|eip| eip.at.vip == vip);
+    let rules = router.rules.values().map(|(rule, _)| rule).filter(|rule| rule.at.vip == vip);
+    let eips = eips.filter_map(|eip| way(router, NetworkServiceType::Eip, eip));
+    let rules = rules.filter_map(|rule| way(router, NetworkServiceType::PortForwarding, rule));
+    let balanced = router.balanced_vips().into_iter().filter(|balanced| balanced.vip == vip);
+    eips.chain(rules).map(|way| way.vip).chain(balanced).next()
 }
 
 pub(crate) fn fold(router: &RouterFold) -> VipsConfig {

@@ -11,9 +11,13 @@ use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
+use switchback_agent::{AgentAt, AgentClient, Agents, Authority, Timeouts, push_of_router};
+use switchback_appliance::{RouterConfig, Sections, firewall::AGENT_PORT};
 use switchback_bus::Wait;
+use switchback_events::{Nic, RouterId};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -104,6 +108,8 @@ impl Bench {
             single.push(began.elapsed());
         }
         let eips = self.eips(options, &router, &namespace, progress)?;
+        progress("wiped and applied again by the agent alone, each time");
+        let agent = self.agent(&router, &namespace, options.rounds.min(5))?;
         progress("wiped and applied again, each time");
         let mut whole = Vec::new();
         for _ in 0..options.rounds.min(5) {
@@ -136,6 +142,7 @@ impl Bench {
             "filledMs": millis(filled),
             "oneChangeMs": spread(single),
             "eips": eips,
+            "reapplyAgentMs": agent,
             "fullReapplyMs": spread(whole),
             "reconnectMs": spread(reconnect),
             "yardstick": {"what": "nft -f of the router's own table", "ms": spread(yardstick)},
@@ -235,6 +242,55 @@ impl Bench {
             anyhow::ensure!(there, "the router's table does not have {ip}: {said}");
         }
         Ok(json!({"eips": nics.len(), "filledMs": millis(filled), "oneMoreMs": spread(single)}))
+    }
+
+    /// The whole document, which the agent is told once more: what it says that applying took, with its rules gone, and with
+    /// its rules and the addresses of its VIPs gone. Its DHCP and DNS go on: they are a part of what is measured by the answers.
+    fn agent(&self, router: &check::Router, namespace: &str, rounds: u32) -> anyhow::Result<Value> {
+        let authority = Authority::open_or_create(&self.lab.data_dir().join("pki")).context("the lab's authority")?;
+        let identity = authority.server_identity().context("the server's certificate")?;
+        // A new one knows of nothing that the agent holds: all of it travels.
+        let client = || {
+            let from = Some(self.lab.name().namespace("ctl"));
+            AgentClient::new(&identity, from, Timeouts::default()).context("start the agents' client")
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (id, ip): (RouterId, _) = (router.uuid.parse()?, check::address(&router.inventory, Nic::MANAGEMENT)?);
+        let at = AgentAt::router(id, (ip, AGENT_PORT).into());
+        let failed = |problem| anyhow::anyhow!("ask the router's agent: {problem}");
+        let held = runtime.block_on(client()?.held(at)).map_err(failed)?;
+        let sections: Sections = serde_json::from_value(held.sections).context("read the document in force")?;
+        let vips: String = sections
+            .vips
+            .addresses
+            .iter()
+            .map(|vip| format!("addr del {}/32 dev {}\n", vip.address.addr(), vip.interface))
+            .collect();
+        let batch = self.lab.data_dir().join("vips.batch");
+        std::fs::write(&batch, vips).context("write the addresses of VIPs")?;
+        let config = RouterConfig { router: id, revision: held.revision, sections };
+        let batch = batch.to_string_lossy().into_owned();
+        let mut figures = serde_json::Map::new();
+        for (what, addresses) in [("rules", false), ("rulesAndAddresses", true)] {
+            let mut times = Vec::new();
+            for _ in 0..rounds {
+                let (flushed, said) = self.lab.run_in(namespace, &["nft", "flush", "ruleset"])?;
+                anyhow::ensure!(flushed, "flush the rules of `{namespace}`: {said}");
+                if addresses {
+                    let removed = Command::new("ip").args(["-n", namespace, "-batch", &batch]).output()?;
+                    let said = String::from_utf8_lossy(&removed.stderr);
+                    anyhow::ensure!(removed.status.success(), "remove the addresses of VIPs: {said}");
+                }
+                let push = push_of_router(&config, held.epoch);
+                let client = client()?;
+                let report = runtime.block_on(client.put_config(at, push)).map_err(failed)?;
+                times.push(Duration::from_millis(report.millis));
+                let left = runtime.block_on(client.drift(at)).map_err(failed)?;
+                anyhow::ensure!(left.items.is_empty(), "not all was applied again: {:?}", left.items.first());
+            }
+            figures.insert(what.to_string(), spread(times));
+        }
+        Ok(Value::Object(figures))
     }
 
     /// A VIP, and its address.

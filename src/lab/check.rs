@@ -128,13 +128,15 @@ pub fn router_connected(api: &Api, l3: &str) -> anyhow::Result<Router> {
 }
 
 fn router(inventory: Value) -> anyhow::Result<Router> {
-    let ip = |role: u8| -> anyhow::Result<Ipv4Addr> {
-        let nic = nic(&inventory, |nic| has(nic, role));
-        let ip = nic.and_then(|nic| nic["ip"].as_str()?.parse().ok());
-        ip.with_context(|| format!("expected a router with a nic of role {role}, got {inventory}"))
-    };
+    let ip = |role| address(&inventory, role);
     let uuid = inventory["uuid"].as_str().context("a router has a uuid")?.to_string();
     Ok(Router { uuid, guest_ip: ip(Nic::GUEST)?, public_ip: ip(Nic::PUBLIC)?, inventory })
+}
+
+/// The address of a router's nic with a role.
+pub fn address(router: &Value, role: u8) -> anyhow::Result<Ipv4Addr> {
+    let ip = nic(router, |nic| has(nic, role)).and_then(|nic| nic["ip"].as_str()?.parse().ok());
+    ip.with_context(|| format!("expected a router with a nic of role {role}, got {router}"))
 }
 
 fn nic(inventory: &Value, which: impl Fn(&Value) -> bool) -> Option<&Value> {

@@ -20,6 +20,7 @@ mod replacement;
 mod replay;
 mod router_worker;
 mod service_worker;
+mod told;
 
 pub use applied::Settled;
 pub use replay::{RouterReplay, config_at, replay_router, routers_touched};

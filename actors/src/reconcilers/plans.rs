@@ -1,14 +1,14 @@
 //! What a decision that is not carried out would do on routers: their configurations are folded with its events at the end,
 //! and their agents are asked for the plan (`dryRun=1`). Nothing is appended and nothing is applied.
 
-use super::{Reconcilers, RouterReplay, router_worker, routers_touched};
+use super::{Reconcilers, RouterReplay, routers_touched};
 use crate::{Router, decision::Decision};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
-use switchback_appliance::RouterConfig;
+use switchback_appliance::{Push, RouterConfig};
 use switchback_bus::RouterPlan;
 use switchback_events::{Event, Recorded, RouterEvent, RouterId};
 
@@ -66,7 +66,8 @@ impl Reconcilers {
             let why = format!("it is {:?} and {:?}: nobody can be asked", state.state, state.status);
             return Some(unknown(state.name.clone(), why));
         };
-        let push = router_worker::push_of(&config, self.epoch, None);
+        let (revision, sections) = (config.revision, config.sections.parts());
+        let push = Push { id: router.0, revision, epoch: self.epoch, sections };
         let _permit = self.router_permit(router).await;
         let answer = tokio::time::timeout(PATIENCE, self.agents.plan_router(&target, push)).await;
         Some(match answer {

@@ -3,7 +3,7 @@
 
 use crate::{States, directory::Relation, vip};
 use std::{collections::BTreeSet, ops::ControlFlow};
-use switchback_appliance::{RouterConfig, RouterFold, SNAT_INBOUND_TRAFFIC};
+use switchback_appliance::{RouterConfig, RouterFold, SNAT_INBOUND_TRAFFIC, touched::Touched};
 use switchback_events::*;
 use switchback_journal::{EventHead, Journal, ReadError};
 
@@ -12,6 +12,8 @@ pub struct RouterReplay {
     router: RouterId,
     /// What the history up to `position` has come to.
     pub fold: RouterFold,
+    /// What was touched since somebody took it.
+    pub touched: Touched,
     /// The router, the networks it stands on, and the global configuration.
     tags: BTreeSet<Id>,
     position: Position,
@@ -23,6 +25,7 @@ impl RouterReplay {
         RouterReplay {
             router,
             fold: RouterFold::default(),
+            touched: Touched::all(),
             tags: BTreeSet::from([router.0, global_config_id()]),
             position: 0,
         }
@@ -83,7 +86,7 @@ impl RouterReplay {
     /// Reads on; answers whether the router came to stand on a network that was not known before. Then all is to be
     /// read again with it: its history is older than the router's nic there.
     fn read(&mut self, journal: &Journal, upto: Position) -> Result<bool, ReadError> {
-        let (router, fold, tags) = (self.router.0, &mut self.fold, &mut self.tags);
+        let (router, fold, tags, touched) = (self.router.0, &mut self.fold, &mut self.tags, &mut self.touched);
         let wanted: Vec<Id> = tags.iter().copied().collect();
         let bears = |head: &EventHead<'_>| RouterFold::may_bear(head.stream.kind, head.name);
         let mut new = false;
@@ -91,12 +94,12 @@ impl RouterReplay {
             match &event.event {
                 Event::Router(_) if event.stream.id != router => {}
                 Event::Router(RouterEvent::NicAttached { nic }) if tags.insert(nic.l3_network.0) => new = true,
-                _ => fold.apply(&event),
+                _ => touched.apply(fold, &event),
             }
             ControlFlow::Continue(())
         })?;
         if new {
-            (self.fold, self.position) = (RouterFold::default(), 0);
+            (self.fold, self.touched, self.position) = (RouterFold::default(), Touched::all(), 0);
         }
         Ok(new)
     }

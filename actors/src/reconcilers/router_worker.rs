@@ -1,9 +1,14 @@
 //! The worker of one router: connects its agent, and keeps its configuration what the log implies. Every connect
 //! replays the router's full history from the log; between connects the fold is carried on.
 
-use super::{Reconcilers, RouterReplay, findings, host_worker::appliance_report, now, replacement};
+use super::{
+    Reconcilers, RouterReplay, findings,
+    host_worker::appliance_report,
+    now, replacement,
+    told::{Parts, Told},
+};
 use crate::{Host, Router, VmState, agents::RouterTarget};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use switchback_appliance::*;
 use switchback_bus::{ReportApplianceStatus, ReportVmStatus};
 use switchback_events::*;
@@ -40,8 +45,8 @@ pub(super) struct Memory {
     connected: Position,
     /// The digest and revision that the agent has.
     pub(super) applied: Option<(String, Position)>,
-    /// The document of before, with the digests of its sections: what the agent holds, as far as is known.
-    told: Option<(Sections, BTreeMap<String, String>)>,
+    /// The document of before: what the agent holds, as far as is known.
+    told: Option<Told>,
     /// The router's history as far as it was read.
     replay: Option<RouterReplay>,
     /// The agent's process, by its own word.
@@ -304,37 +309,48 @@ async fn push(
     // A connect replays the full history; in between the fold is carried on.
     let carried_on = memory.replay.take().filter(|_| health.is_none());
     let mut replay = carried_on.unwrap_or_else(|| RouterReplay::new(router));
-    let replayed = tokio::task::spawn_blocking(move || replay.advance(&journal, seen).map(|()| replay)).await;
-    let replay = match replayed {
-        Ok(Ok(replay)) => replay,
+    // Where the agent was told before, and nothing has come between, it is told what is different.
+    let told = memory.told.take().filter(|_| memory.applied.is_some() && health.is_none());
+    let differs = told.is_some();
+    let applied = memory.applied.as_ref().map(|(_, revision)| *revision).filter(|_| health.is_none());
+    let replayed = tokio::task::spawn_blocking(move || {
+        replay.advance(&journal, seen)?;
+        // Equal revisions of one fold are equal configurations: nothing is built to be compared.
+        let next = match applied == Some(replay.fold.revision) {
+            true => Next::Same(told),
+            false => Told::next(told, &replay.fold, &std::mem::take(&mut replay.touched))
+                .map_or(Next::Nothing, Next::Differs),
+        };
+        Ok::<_, switchback_journal::ReadError>((replay, next))
+    });
+    let (replay, next) = match replayed.await {
+        Ok(Ok(replayed)) => replayed,
         Ok(Err(error)) => return Err(broken(format!("replay router {router}: {error}"))),
         Err(error) => return Err(broken(format!("replay router {router}: {error}"))),
     };
-    // Equal revisions of one fold are equal configurations: nothing is built to be compared.
-    let untouched = memory.applied.as_ref().is_some_and(|(_, revision)| *revision == replay.fold.revision);
-    if untouched && health.is_none() {
-        memory.replay = Some(replay);
-        reconcilers.converge(target.id.0, seen);
-        return Ok(());
-    }
-    let config = replay.fold.config();
+    let revision = replay.fold.revision;
     memory.replay = Some(replay);
-    let Some(config) = config else { return Ok(()) };
-    // Where the agent was told before, and nothing has come between, it is told what is different.
-    let told = memory.told.take().filter(|_| memory.applied.is_some() && health.is_none());
-    let push = push_of(&config, reconcilers.epoch, told.as_ref());
-    let digest = digest_of(&push);
-    let same = memory.applied.as_ref() == Some(&(digest.clone(), config.revision));
-    let digests = push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
+    let (parts, now) = match next {
+        Next::Same(told) => {
+            memory.told = told;
+            reconcilers.converge(target.id.0, seen);
+            return Ok(());
+        }
+        Next::Nothing => return Ok(()),
+        Next::Differs(next) => next,
+    };
+    let push = |sections| Push { id: router.0, revision, epoch: reconcilers.epoch, sections };
+    let digest = now.digest();
+    let same = memory.applied.as_ref() == Some(&(digest.clone(), revision));
     if !same {
-        memory.whole = push.sections.values().any(|section| section.body.is_some());
+        memory.whole = parts.values().any(|section| section.body.is_some());
         let _permit = reconcilers.router_permit(router).await;
-        let mut answer = reconcilers.agents.put_router(target, push).await;
-        if told.is_some() && answer.as_ref().is_err_and(|problem| wants_more(problem.code)) {
-            answer = reconcilers.agents.put_router(target, push_of(&config, reconcilers.epoch, None)).await;
+        let mut answer = reconcilers.agents.put_router(target, push(parts)).await;
+        if differs && answer.as_ref().is_err_and(|problem| wants_more(problem.code)) {
+            answer = reconcilers.agents.put_router(target, push(now.whole())).await;
         }
         if let Err(problem) = answer {
-            failed(reconcilers, target, record, &config, &problem, health.is_some()).await;
+            failed(reconcilers, target, record, revision, &problem, health.is_some()).await;
             if problem.code != AgentProblemCode::Unreachable {
                 memory.refusals += 1;
                 if memory.refusals >= REFUSALS {
@@ -344,29 +360,41 @@ async fn push(
             return Err(problem);
         }
         memory.refusals = 0;
-        memory.applied = Some((digest.clone(), config.revision));
+        memory.applied = Some((digest.clone(), revision));
         memory.appliance_failures = 0;
     }
     let report = ReportApplianceStatus {
         agent_digest: health.as_ref().map(|health| health.agent_digest.clone()),
-        revision: Some(config.revision),
+        revision: Some(revision),
         config_digest: Some(digest),
         ..appliance_report(target.id, if health.is_some() { "Connected" } else { "Applied" })
     };
     let known = !same || health.is_some();
-    if known && let Some(reported) = reconcilers.report("router-reconciler", cause(reconcilers, &config), report).await
+    if known
+        && let Some(reported) =
+            reconcilers.report("router-reconciler", cause(reconcilers, router, revision), report).await
     {
         memory.reported = reported;
         memory.connected = record.connect_requested;
     }
-    memory.told = Some((config.sections, digests));
+    memory.told = Some(now);
     reconcilers.converge(target.id.0, seen);
     Ok(())
 }
 
-/// What a push of `config` follows from: the last event that changed it, or the request to connect after that.
-fn cause(reconcilers: &Reconcilers, config: &RouterConfig) -> Option<Position> {
-    reconcilers.request(config.router).max(Some(config.revision))
+/// What comes of looking at the log.
+enum Next {
+    /// Nothing that bears on the router since the agent was told this.
+    Same(Option<Told>),
+    /// There is no router.
+    Nothing,
+    /// How the document travels, and what the agent holds then.
+    Differs((Parts, Told)),
+}
+
+/// What a push of a revision follows from: the last event that changed it, or the request to connect after that.
+fn cause(reconcilers: &Reconcilers, router: RouterId, revision: Position) -> Option<Position> {
+    reconcilers.request(router).max(Some(revision))
 }
 
 fn broken(detail: String) -> AgentProblem {
@@ -377,7 +405,7 @@ async fn failed(
     reconcilers: &Arc<Reconcilers>,
     target: &RouterTarget,
     record: &RouterRecord,
-    config: &RouterConfig,
+    revision: Position,
     problem: &AgentProblem,
     connecting: bool,
 ) {
@@ -385,17 +413,17 @@ async fn failed(
         if !connecting {
             let detail = Some(problem.detail.clone());
             let report = ReportApplianceStatus { detail, ..appliance_report(target.id, "Disconnected") };
-            reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
+            reconcilers.report("router-reconciler", cause(reconcilers, target.id, revision), report).await;
         }
         return;
     }
     let report = ReportApplianceStatus {
-        revision: Some(config.revision),
+        revision: Some(revision),
         section: problem.section.clone(),
         detail: Some(problem.detail.clone()),
         ..appliance_report(target.id, "ApplyFailed")
     };
-    reconcilers.report("router-reconciler", cause(reconcilers, config), report).await;
+    reconcilers.report("router-reconciler", cause(reconcilers, target.id, revision), report).await;
     if connecting {
         give_up(reconcilers, target, record, problem.to_string()).await;
     }
@@ -425,24 +453,9 @@ async fn fail_waiting(
     }
 }
 
-pub(super) fn push_of(config: &RouterConfig, epoch: u64, told: Option<&(Sections, BTreeMap<String, String>)>) -> Push {
-    let sections = match told {
-        Some((before, digests)) => changes::parts_since(&config.sections, before, digests),
-        None => config.sections.parts(),
-    };
-    Push { id: config.router.0, revision: config.revision, epoch, sections }
-}
-
 /// Whether an agent that was told differences is to be told all: it holds another document, or knows no differences.
 fn wants_more(code: AgentProblemCode) -> bool {
     matches!(code, AgentProblemCode::MissingSection | AgentProblemCode::Invalid)
-}
-
-/// The digest of the whole configuration, of the digests that its sections travel with.
-fn digest_of(push: &Push) -> String {
-    let digests: BTreeMap<&String, &String> =
-        push.sections.iter().map(|(name, section)| (name, &section.digest)).collect();
-    digest(&digests)
 }
 
 /// Asks the agent whether it is there: three tries a second apart. One that was restarted, or that belongs to another

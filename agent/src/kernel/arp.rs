@@ -1,19 +1,20 @@
 //! The question "who has this address?", asked by ARP as RFC 5227 has it: from nobody, so that no neighbour's table
 //! changes. And the announcement by which all of them change.
 
-use super::{KernelError, Result};
+use super::{KernelError, Result, netlink};
 use nix::{
     errno::Errno,
-    ifaddrs::getifaddrs,
+    libc::{AF_PACKET, sa_family_t, sockaddr, sockaddr_ll, socklen_t},
     sys::{
         socket::{
-            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
-            socket, sockopt::ReceiveTimeout,
+            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind, recvfrom, send,
+            setsockopt, socket, sockopt::ReceiveTimeout,
         },
         time::{TimeVal, TimeValLike},
     },
 };
 use std::{
+    mem::size_of,
     net::Ipv4Addr,
     os::fd::AsRawFd,
     time::{Duration, Instant},
@@ -32,9 +33,9 @@ const REQUEST: [u8; 2] = [0, 1];
 pub fn ask(interface: &str, ip: Ipv4Addr, patience: Duration) -> Result<Option<Mac>> {
     let action = format!("ask by ARP on {interface} for {ip}");
     let failed = |error: Errno| KernelError::new(&action, error);
-    let address = link_address(interface).map_err(failed)?;
-    let address = address.ok_or_else(|| KernelError::new(&action, "no such link"))?;
-    let own = Mac(address.addr().ok_or_else(|| KernelError::new(&action, "it has no MAC"))?);
+    let (index, link) = netlink::link_of(interface)?.ok_or_else(|| KernelError::new(&action, "no such link"))?;
+    let address = link_address(index).map_err(failed)?;
+    let own = link.mac.ok_or_else(|| KernelError::new(&action, "it has no MAC"))?;
     // Closed when it goes out of scope. Frames of other protocols are passed over below.
     let socket =
         socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).map_err(failed)?;
@@ -75,8 +76,8 @@ pub fn announce(interface: &str, own: Mac, ips: &[Ipv4Addr]) -> Result<()> {
     }
     let action = format!("announce addresses on {interface}");
     let failed = |error: Errno| KernelError::new(&action, error);
-    let address = link_address(interface).map_err(failed)?;
-    let address = address.ok_or_else(|| KernelError::new(&action, "no such link"))?;
+    let (index, _) = netlink::link_of(interface)?.ok_or_else(|| KernelError::new(&action, "no such link"))?;
+    let address = link_address(index).map_err(failed)?;
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
     bind(socket.as_raw_fd(), &address).map_err(failed)?;
     for ip in ips {
@@ -85,10 +86,21 @@ pub fn announce(interface: &str, own: Mac, ips: &[Ipv4Addr]) -> Result<()> {
     Ok(())
 }
 
-/// The link as a socket is bound to it.
-fn link_address(interface: &str) -> nix::Result<Option<LinkAddr>> {
-    let found = getifaddrs()?.filter(|found| found.interface_name == interface);
-    Ok(found.filter_map(|found| found.address?.as_link_addr().copied()).next())
+/// The link with this number, as a socket is bound to it.
+fn link_address(index: u32) -> nix::Result<LinkAddr> {
+    let place = sockaddr_ll {
+        sll_family: sa_family_t::try_from(AF_PACKET).map_err(|_| Errno::EINVAL)?,
+        sll_protocol: 0,
+        sll_ifindex: i32::try_from(index).map_err(|_| Errno::ENODEV)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = socklen_t::try_from(size_of::<sockaddr_ll>()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the address is one of AF_PACKET, lives until the call is over, and the length is its own. It is copied.
+    #[allow(unsafe_code)]
+    unsafe { LinkAddr::from_raw(std::ptr::from_ref(&place).cast::<sockaddr>(), Some(length)) }.ok_or(Errno::EINVAL)
 }
 
 fn question(own: Mac, ip: Ipv4Addr) -> Vec<u8> {

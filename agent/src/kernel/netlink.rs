@@ -5,6 +5,7 @@ use super::{Class, Connection, KernelError, Link, ObservedClass, Result, Shaper,
 use ipnet::IpNet;
 use nix::{
     errno::Errno,
+    net::if_::if_nametoindex,
     sys::{
         socket::{
             AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt,
@@ -35,6 +36,7 @@ pub(super) const CONNECTIONS: u16 = 1 << 8;
 const TABLES: u16 = 10 << 8;
 pub(super) const GET_CONNECTION: u16 = CONNECTIONS | 1;
 const DELETE_CONNECTION: u16 = CONNECTIONS | 2;
+const GET_LINK: u16 = 18;
 const GET_GENERATION: u16 = TABLES | 16;
 
 pub(super) const ORIGINAL: u16 = 1;
@@ -94,7 +96,6 @@ pub fn forget_connections(stale: &dyn Fn(&Connection) -> bool) -> Result<usize> 
 
 /// The links of this namespace with all their addresses.
 pub fn links() -> Result<Vec<Link>> {
-    const GET_LINK: u16 = 18;
     const GET_ADDRESS: u16 = 22;
     let failed = |error: Errno| KernelError::new("look at the links", error);
     let socket = Socket::open(SockProtocol::NetlinkRoute).map_err(failed)?;
@@ -117,9 +118,28 @@ pub fn links() -> Result<Vec<Link>> {
     Ok(links.into_iter().map(with_master).collect())
 }
 
+/// The link of this name, with its number and without its addresses: however many it has, nobody lists them.
+pub(super) fn link_of(name: &str) -> Result<Option<(u32, Link)>> {
+    let failed = |error: Errno| KernelError::new(format!("look at the link {name}"), error);
+    let index = match if_nametoindex(name) {
+        Ok(index) => index,
+        Err(Errno::ENODEV) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut head = [0; 16];
+    head[4..8].copy_from_slice(&index.to_ne_bytes());
+    let socket = Socket::open(SockProtocol::NetlinkRoute).map_err(failed)?;
+    let mut found = None;
+    match socket.ask(GET_LINK, REQUEST, &head, &mut |body| found = link(body)) {
+        Ok(()) => Ok(found.map(|(index, _, link)| (index, link))),
+        // It has gone meanwhile.
+        Err(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// How the links of this namespace shape what they send: those that have classes.
 pub fn shaping() -> Result<BTreeMap<String, Shaper>> {
-    const GET_LINK: u16 = 18;
     const GET_QUEUE: u16 = 38;
     const GET_CLASS: u16 = 42;
     const ROOT: u32 = u32::MAX;

@@ -4,44 +4,76 @@
 //!
 //! **Invariant:** whatever is not just that goes the long way, which looks at everything; so does every so many-th document.
 
-use super::{Applied, Failure, LastGood, Plan, RouterEngine, in_section};
+use super::{Applied, CHANGES_MAX, Failure, LastGood, Plan, RouterEngine, State, in_section, report};
 use crate::{
+    check,
     kernel::{KernelError, LinkChange},
     services::{
         eip, haproxy,
         interfaces::{self, FORWARDING, InterfacesPlan},
-        nftables, port_forwarding,
+        nftables,
         translations::Translations,
         vip,
     },
 };
 use ipnet::IpNet;
-use std::collections::BTreeSet;
-use switchback_appliance::{EipsConfig, PortForwardingConfig, Sections, VipAddress, changes::difference};
-
-/// The sections that may differ.
-const SECTIONS: [&str; 3] = [vip::SECTION, eip::SECTION, port_forwarding::SECTION];
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use switchback_appliance::{
+    ApplyReport, EipsConfig, PortForwardingConfig, Push, Sections, VipAddress,
+    changes::{ItemChanges, Texts, few_of},
+    touched::FewChanges,
+};
 
 impl RouterEngine {
-    /// Makes the document in force the `next` one the short way, where that is possible. Otherwise nothing was done, or
-    /// something that the long way makes good.
-    pub(super) fn apply_items(&self, applied: &mut Applied, held: &LastGood, next: &LastGood) -> Option<Plan> {
-        let names: BTreeSet<&String> = held.digests.keys().chain(next.digests.keys()).collect();
-        let mut differing =
-            names.into_iter().filter(|name| held.digests.get(*name) != next.digests.get(*name)).peekable();
-        differing.peek()?;
+    /// Puts a document in force the short way, where that is possible. Otherwise the one in force still is, and nothing was
+    /// done, or something that the long way makes good.
+    pub(super) fn put_few(&self, state: &mut State, push: &Push, started: Instant) -> Option<ApplyReport> {
+        let held = state.good.as_ref()?;
         // Limits lead packets by the same packet filter, and are looked at with it.
-        if !differing.all(|name| SECTIONS.contains(&name.as_str())) || !next.sections.qos.is_empty() {
+        if push.epoch != state.epoch || state.changes >= CHANGES_MAX || !held.sections.qos.is_empty() {
             return None;
         }
-        let plan = self.plan_items(applied, &held.sections, &next.sections)?;
-        applied.times += 1;
-        self.carry_out_items(applied, plan, &next.sections)
-            .inspect_err(|failure| tracing::info!(failure.section, failure.detail, "all is looked at instead"))
-            .ok()
+        let few = few_of(&push.sections, &held.sections, &held.digests)?;
+        if few == FewChanges::default() {
+            return None;
+        }
+        // Nobody else holds it but who was asked how things are a moment ago.
+        let mut good = Arc::unwrap_or_clone(state.good.take()?);
+        let before = (good.digests.clone(), good.revision);
+        let back = state.texts.change(&mut good.sections, &mut good.digests, few.clone());
+        good.revision = push.revision;
+        let plan = self.few(state, push, &good, &few, &back);
+        if plan.is_none() {
+            back.make(&mut good.sections);
+            (good.digests, good.revision) = before;
+            state.texts = Texts::default();
+        }
+        let report = plan.map(|plan| report(&good, &plan, started));
+        state.good = Some(Arc::new(good));
+        report
     }
 
-    fn plan_items(&self, applied: &Applied, before: &Sections, after: &Sections) -> Option<Items> {
+    /// Carries out the changes that have made the document this one, if it is the one that was meant, and keeps them.
+    fn few(
+        &self,
+        state: &mut State,
+        push: &Push,
+        good: &LastGood,
+        few: &FewChanges,
+        back: &FewChanges,
+    ) -> Option<Plan> {
+        let meant = push.sections.iter().all(|(name, part)| good.digests.get(name) == Some(&part.digest));
+        if !meant || check::translated(&good.sections).is_err() {
+            return None;
+        }
+        let items = self.plan_items(&state.applied, &good.sections, few, back)?;
+        state.applied.times += 1;
+        let done = self.carry_out_items(&mut state.applied, items, &good.sections);
+        let done = done.and_then(|plan| self.persist_changes(state, push).map(|()| plan));
+        done.inspect_err(|failure| tracing::info!(failure.section, failure.detail, "all is looked at instead")).ok()
+    }
+
+    fn plan_items(&self, applied: &Applied, after: &Sections, few: &FewChanges, back: &FewChanges) -> Option<Items> {
         let kernel = self.kernel.as_ref();
         let table = applied.table.as_ref()?;
         let generation = kernel.generation().ok().filter(|now| table.generation == Some(*now))?;
@@ -51,11 +83,11 @@ impl RouterEngine {
         if !served || !forwards || self.checks.unwell() != applied.unwell {
             return None;
         }
-        let (gone, come) = split(before, after);
+        let (gone, come) = (some(after, back), some(after, few));
         let rendered = [&gone, &come].map(nftables::render_items);
         let [gone_elements, come_elements] = &rendered;
         let table = nftables::plan_items(table, gone_elements, come_elements, generation)?;
-        let interfaces = addresses(before, after)?;
+        let interfaces = addresses(after, &back.vips, &few.vips)?;
         Some(Items { interfaces, table, rendered, translated: [gone, come].map(|some| Translations::of(&some)) })
     }
 
@@ -94,24 +126,29 @@ struct Items {
     translated: [Translations; 2],
 }
 
-/// The EIPs and rules that go, and those that come, each in a document with the interfaces and passages of all.
-fn split(before: &Sections, after: &Sections) -> (Sections, Sections) {
-    let (gone_eips, eips) = difference(&before.eips.eips, &after.eips.eips);
-    let (gone_rules, rules) = difference(&before.port_forwarding.rules, &after.port_forwarding.rules);
-    let some =
-        |eips: Vec<&switchback_appliance::Eip>, rules: Vec<&switchback_appliance::PortForwardingRule>| Sections {
-            interfaces: after.interfaces.clone(),
-            firewall: after.firewall.clone(),
-            eips: EipsConfig { eips: eips.into_iter().cloned().collect() },
-            port_forwarding: PortForwardingConfig { rules: rules.into_iter().cloned().collect() },
-            ..Sections::default()
-        };
-    (some(gone_eips, gone_rules), some(eips, rules))
+/// The EIPs and rules that come by changes, in a document with the interfaces and passages of all.
+fn some(of: &Sections, changes: &FewChanges) -> Sections {
+    Sections {
+        interfaces: of.interfaces.clone(),
+        firewall: of.firewall.clone(),
+        eips: EipsConfig { eips: items(&changes.eips).cloned().collect() },
+        port_forwarding: PortForwardingConfig { rules: items(&changes.rules).cloned().collect() },
+        ..Sections::default()
+    }
 }
 
-/// Addresses that come and go. Nothing where an address only changes its owner, or is one of an interface's own.
-fn addresses(before: &Sections, after: &Sections) -> Option<InterfacesPlan> {
-    let (gone, come) = difference(&before.vips.addresses, &after.vips.addresses);
+fn items<T>(changes: &ItemChanges<T>) -> impl Iterator<Item = &T> {
+    changes.added.iter().map(|(_, item)| item)
+}
+
+/// Addresses that go by the changes back, and those that come. Nothing where an address only changes its owner, or is one of
+/// an interface's own.
+fn addresses(
+    after: &Sections,
+    back: &ItemChanges<VipAddress>,
+    few: &ItemChanges<VipAddress>,
+) -> Option<InterfacesPlan> {
+    let (gone, come): (Vec<_>, Vec<_>) = (items(back).collect(), items(few).collect());
     let mut plan = InterfacesPlan::default();
     let own = |vip: &VipAddress| {
         after.interfaces.nics.iter().any(|nic| nic.addresses.iter().any(|net| net.addr() == vip.address.addr()))

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
-use switchback_appliance::{Push, Sections};
+use switchback_appliance::{Push, Sections, changes::few_of};
 use switchback_events::Position;
 
 /// The document.
@@ -17,7 +17,7 @@ pub const LAST_GOOD: &str = "last-good.json";
 /// What changed since.
 pub const CHANGES: &str = "last-good.changes";
 /// After so many changes the whole document is written again.
-pub const CHANGES_MAX: u32 = 64;
+pub const CHANGES_MAX: u32 = 512;
 
 /// A document in force.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -41,11 +41,11 @@ pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Option<LastGood>, K
     let changes = kernel.read(&directory.join(CHANGES))?.unwrap_or_default();
     let base = (!changes.is_empty()).then(|| good.clone());
     for line in changes.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-        match serde_json::from_str::<Push>(line).map_err(|error| error.to_string()).and_then(|push| after(&good, push))
+        match serde_json::from_str::<Push>(line)
+            .map_err(|error| error.to_string())
+            .and_then(|push| after(&mut good, push))
         {
-            Ok(Some(next)) => good = next,
-            // They are older than the file.
-            Ok(None) => {}
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(
                     error,
@@ -66,17 +66,23 @@ pub fn read(kernel: &dyn Kernel, directory: &Path) -> Result<Option<LastGood>, K
     }
 }
 
-/// The document after some changes; nothing where it is not the one that they are made to, but a later one.
-fn after(good: &LastGood, push: Push) -> Result<Option<LastGood>, String> {
+/// Changes the document, where it is not a later one than what they come to.
+fn after(good: &mut LastGood, push: Push) -> Result<(), String> {
     let (revision, epoch) = (push.revision, push.epoch);
     if revision <= good.revision {
-        return Ok(None);
+        return Ok(());
     }
-    let digests: BTreeMap<String, String> =
-        push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
-    let known = document::Known { digests: &good.digests, doubted: false };
-    let sections = document::router_sections(push, &good.sections, known).map_err(|problem| problem.to_string())?;
-    Ok(Some(LastGood { revision, epoch, sections, digests }))
+    let digests = push.sections.iter().map(|(name, section)| (name.clone(), section.digest.clone())).collect();
+    match few_of(&push.sections, &good.sections, &good.digests) {
+        Some(few) => few.make(&mut good.sections),
+        None => {
+            let known = document::Known { digests: &good.digests, doubted: false };
+            let sections = document::router_sections(push, &good.sections, known);
+            good.sections = sections.map_err(|problem| problem.to_string())?;
+        }
+    }
+    (good.revision, good.epoch, good.digests) = (revision, epoch, digests);
+    Ok(())
 }
 
 /// Keeps a document.
