@@ -63,19 +63,24 @@ impl Kernel for LinuxKernel {
     }
 
     fn change_links(&self, inside: Option<&str>, changes: &[LinkChange]) -> Result<()> {
-        if changes.is_empty() {
-            return Ok(());
+        // Addresses of VIPs come and go in thousands, and one of them while somebody waits: they need no tool.
+        let own = |change| if inside.is_none() { own_address(change) } else { None };
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let alike = match own(first) {
+                Some(_) => {
+                    let addresses: Vec<_> = rest.iter().map_while(own).collect();
+                    netlink::change_addresses(&addresses)?;
+                    addresses.len()
+                }
+                None => {
+                    let others = rest.iter().take_while(|change| own(change).is_none()).count();
+                    change_by_tool(inside, rest.get(..others).unwrap_or_default())?;
+                    others
+                }
+            };
+            rest = rest.get(alike..).unwrap_or_default();
         }
-        let there = |change: &&LinkChange| match change {
-            LinkChange::Delete(name) => inside.is_some() || if_nametoindex(name.as_str()).is_ok(),
-            _ => true,
-        };
-        let text: String = changes.iter().filter(there).flat_map(batch_lines).map(|line| line + "\n").collect();
-        let args: &[&str] = match inside {
-            Some(name) => &["-n", name, "-batch", "-"],
-            None => &["-batch", "-"],
-        };
-        process::run("ip", args, Some(&text)).map_err(|error| name_the_line("ip", error, &text))?;
         Ok(())
     }
 
@@ -409,6 +414,31 @@ fn name_the_line(tool: &str, error: KernelError, text: &str) -> KernelError {
         }
         None => error,
     }
+}
+
+/// Carries changes out by `ip`.
+fn change_by_tool(inside: Option<&str>, changes: &[LinkChange]) -> Result<()> {
+    let there = |change: &&LinkChange| match change {
+        LinkChange::Delete(name) => inside.is_some() || if_nametoindex(name.as_str()).is_ok(),
+        _ => true,
+    };
+    let text: String = changes.iter().filter(there).flat_map(batch_lines).map(|line| line + "\n").collect();
+    let args: &[&str] = match inside {
+        Some(name) => &["-n", name, "-batch", "-"],
+        None => &["-batch", "-"],
+    };
+    process::run("ip", args, Some(&text)).map_err(|error| name_the_line("ip", error, &text))?;
+    Ok(())
+}
+
+/// An address of IPv4 that is a subnet of its own.
+fn own_address(change: &LinkChange) -> Option<netlink::OwnAddress<'_>> {
+    let (add, link, net) = match change {
+        LinkChange::AddAddress(link, IpNet::V4(net)) => (true, link, net),
+        LinkChange::DeleteAddress(link, IpNet::V4(net)) => (false, link, net),
+        _ => return None,
+    };
+    (net.prefix_len() == 32).then(|| netlink::OwnAddress { add, link, ip: net.addr() })
 }
 
 fn batch_lines(change: &LinkChange) -> Vec<String> {

@@ -138,6 +138,54 @@ pub(super) fn link_of(name: &str) -> Result<Option<(u32, Link)>> {
     }
 }
 
+/// An address of IPv4 of a link that is a subnet of its own, to be added or taken away.
+pub(super) struct OwnAddress<'a> {
+    /// To be added.
+    pub(super) add: bool,
+    /// By its name.
+    pub(super) link: &'a str,
+    /// The address.
+    pub(super) ip: Ipv4Addr,
+}
+
+/// Adds and removes addresses in their order, up to the first failure of a round of some.
+pub(super) fn change_addresses(changes: &[OwnAddress<'_>]) -> Result<()> {
+    const NEW_ADDRESS: u16 = 20;
+    const DELETE_ADDRESS: u16 = 21;
+    const CREATE: u16 = 0x400;
+    const EXCLUSIVE: u16 = 0x200;
+    /// The answers to so many are waiting at most.
+    const ROUND: usize = 128;
+    let said = |change: &OwnAddress<'_>| {
+        let OwnAddress { add, link, ip } = change;
+        if *add { format!("add {ip} to {link}") } else { format!("remove {ip} from {link}") }
+    };
+    let failed = |change: &OwnAddress<'_>, error: Errno| KernelError::new(said(change), error);
+    let Some(first) = changes.first() else { return Ok(()) };
+    let socket = Socket::open(SockProtocol::NetlinkRoute).map_err(|error| failed(first, error))?;
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    for round in changes.chunks(ROUND) {
+        let mut messages = Vec::new();
+        for change in round {
+            let number = match numbers.get(change.link) {
+                Some(number) => *number,
+                None => if_nametoindex(change.link).map_err(|error| failed(change, error))?,
+            };
+            numbers.insert(change.link, number);
+            // Of IPv4, all bits of it, good everywhere.
+            let mut body = vec![AddressFamily::Inet as u8, 32, 0, 0];
+            body.extend(number.to_ne_bytes());
+            [1, 2].iter().for_each(|kind| put(&mut body, *kind, &change.ip.octets()));
+            let (kind, flags) =
+                if change.add { (NEW_ADDRESS, ACK | CREATE | EXCLUSIVE) } else { (DELETE_ADDRESS, ACK) };
+            messages.extend(message(kind, REQUEST | flags, &body));
+        }
+        let done = socket.tell(&messages, round.len());
+        done.map_err(|(at, error)| failed(round.get(at).unwrap_or(first), error))?;
+    }
+    Ok(())
+}
+
 /// How the links of this namespace shape what they send: those that have classes.
 pub fn shaping() -> Result<BTreeMap<String, Shaper>> {
     const GET_QUEUE: u16 = 38;
@@ -282,14 +330,7 @@ impl Socket {
 
     /// Sends one message and hands the body of each answer on, up to the last.
     pub(super) fn ask(&self, kind: u16, flags: u16, body: &[u8], answer: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
-        let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
-        let mut message = Vec::with_capacity(16 + body.len());
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(flags.to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend(body);
-        sendto(self.0.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        sendto(self.0.as_raw_fd(), &message(kind, flags, body), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         let mut buffer = vec![0; 1 << 16];
         loop {
             let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
@@ -313,6 +354,45 @@ impl Socket {
             }
         }
     }
+}
+
+impl Socket {
+    /// Sends so many messages at once, which are all acknowledged in their order; says which is the first that is not.
+    fn tell(&self, messages: &[u8], count: usize) -> std::result::Result<(), (usize, Errno)> {
+        let fd = self.0.as_raw_fd();
+        sendto(fd, messages, &NetlinkAddr::new(0, 0), MsgFlags::empty()).map_err(|error| (0, error))?;
+        let mut buffer = vec![0; 1 << 16];
+        let (mut answered, mut first) = (0, Ok(()));
+        while answered < count {
+            let length = recv(fd, &mut buffer, MsgFlags::empty()).map_err(|error| (answered, error))?;
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            while let (Some(length), Some(kind)) = (ne32(rest), rest.get(4..6)) {
+                let kind = u16::from_ne_bytes([kind[0], kind[1]]);
+                let Some(body) = rest.get(16..length as usize) else { return Err((answered, Errno::EPROTO)) };
+                if kind == ERROR {
+                    let code = ne32(body).map_or(0, |code| code as i32);
+                    if code != 0 && first.is_ok() {
+                        first = Err((answered, Errno::from_raw(-code)));
+                    }
+                    answered += 1;
+                }
+                rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
+            }
+        }
+        first
+    }
+}
+
+/// A message with its header.
+fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(16 + body.len());
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(body);
+    message
 }
 
 /// The attributes of a message, or of one of its attributes, by kind.
