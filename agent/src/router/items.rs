@@ -103,7 +103,8 @@ impl RouterEngine {
         interfaces::remove(kernel, &interfaces).map_err(in_section(vip::SECTION))?;
         let [gone, come] = &translated;
         now.change(gone, come);
-        if !gone.is_empty() || !come.is_empty() {
+        // What comes makes no translation stale that was there: an address or port that another one had goes first.
+        if !gone.is_empty() {
             let forgotten = kernel.forget_connections(&now.stale_among([gone, come]));
             if forgotten.is_err() {
                 // Or the long way would take them for forgotten.
