@@ -6,7 +6,7 @@ use switchback_appliance::{
     RouterFold, SectionPush, Sections,
     changes::{Texts, parts_of_few, parts_since},
     digest,
-    touched::Touched,
+    touched::{FewChanges, Touched},
 };
 
 /// A document that an agent holds, as far as is known.
@@ -25,9 +25,14 @@ impl Told {
     /// The document of `fold` as it travels, and what an agent that takes it holds then. `before` is the one that it holds
     /// already, where it is known, and `touched` is since then. Nothing before the router was made.
     pub(super) fn next(before: Option<Told>, fold: &RouterFold, touched: &Touched) -> Option<(Parts, Told)> {
-        let before = match before.map(|told| told.few(fold, touched)) {
-            Some(Ok(next)) => return fold.router.map(|_| next),
-            Some(Err(told)) => told,
+        let before = match before {
+            Some(mut told) => match touched.changes(fold, &told.sections) {
+                Some(changes) => match told.few(changes) {
+                    Some(parts) => return fold.router.map(|_| (parts, told)),
+                    None => None,
+                },
+                None => Some(told),
+            },
             None => None,
         };
         let sections = fold.config()?.sections;
@@ -39,13 +44,11 @@ impl Told {
         Some((parts, Told { sections, digests, texts: Texts::default() }))
     }
 
-    /// Or itself, where everything is to be looked at.
-    fn few(mut self, fold: &RouterFold, touched: &Touched) -> Result<(Parts, Told), Option<Told>> {
-        let Some(changes) = touched.changes(fold, &self.sections) else { return Err(Some(self)) };
+    /// Takes few changes, and says how they travel.
+    fn few(&mut self, changes: FewChanges) -> Option<Parts> {
         let before = self.digests.clone();
         self.texts.change(&mut self.sections, &mut self.digests, changes.clone());
-        let parts = parts_of_few(&self.sections, &changes, &before, &self.digests).ok_or(None)?;
-        Ok((parts, self))
+        parts_of_few(&self.sections, &changes, &before, &self.digests)
     }
 
     /// The digest of the whole.
