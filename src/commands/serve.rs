@@ -84,6 +84,7 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
         agent_netns: settings.agents.netns.clone(),
         ..NodeOptions::default()
     };
+    let remote = bus::remote(&settings.bus, directory.published())?;
     let node = Arc::new(Node::open(&directory, &options)?);
     let doors: Arc<dyn Tokens> = Arc::new(Doors::new(FixedTokens::new([(token, "admin")]), node.clone()));
     let limits = Limits {
@@ -119,7 +120,6 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
         let (data, tls) = (settings.data.directory.display(), certificate.is_some());
         tracing::info!(%address, %data, tls, position = node.journal().durable(), "ready");
     }
-    let remote = bus::remote(&settings.bus, directory.published())?;
     let remote = remote.map(|options| Remote::start(options, service.clone())).transpose()?;
     if let Some(remote) = &remote {
         node.stand_beside(remote.beside());
@@ -139,13 +139,18 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
                 bus.stop().await;
             }
         };
-        tokio::join!(handle.stop(true), bus);
+        // What is in flight needs this thread: nobody waits on it.
+        let remote = async {
+            if let Some(remote) = remote
+                && tokio::task::spawn_blocking(|| remote.stop()).await.is_err()
+            {
+                tracing::error!("the bus did not stop in order");
+            }
+        };
+        tokio::join!(handle.stop(true), bus, remote);
         Ok::<(), std::io::Error>(())
     };
     let (served, stopped) = tokio::join!(listening.server, stop);
-    if let Some(remote) = remote {
-        remote.stop();
-    }
     served.and(stopped).context("serve")?;
     if let Some(renewal) = renewal {
         renewal.abort();
