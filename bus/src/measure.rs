@@ -71,6 +71,11 @@ pub mod metric {
         Histogram HTTP_DURATION "switchback_http_request_duration_seconds" ["route", "method"] "Time until an answer began.";
         Gauge HTTP_IN_FLIGHT "switchback_http_requests_in_flight" [] "Requests that are being answered.";
         Gauge JOBS "switchback_jobs" [] "Commands that are polled for, those that ended within the last hour among them.";
+        Gauge BUS_CONNECTIONS "switchback_bus_connections" [] "Connections of clients of NATS.";
+        Gauge BUS_SUBSCRIPTIONS "switchback_bus_subscriptions" [] "What they have subscribed to.";
+        Counter BUS_MESSAGES "switchback_bus_messages_total" ["direction"] "Messages from them (in) and to them (out).";
+        Counter BUS_BYTES "switchback_bus_bytes_total" ["direction"] "The same in bytes, with all that is around them.";
+        Counter BUS_SLOW "switchback_bus_slow_consumers_total" [] "Clients that were cut off because they read too slowly.";
         Gauge NATS_UP "switchback_nats_up" ["part"] "1 while requests come from the NATS server, or events go to it.";
         Counter NATS_CONNECTIONS "switchback_nats_connections_total" [] "Connections to the NATS server that were made.";
         Counter NATS_REQUESTS "switchback_nats_requests_total" [] "Requests from the NATS server that were answered.";

@@ -81,7 +81,10 @@ impl Certificate {
     }
 
     /// TLS 1.2 and 1.3 with this certificate.
-    pub(crate) fn config(&self) -> Result<ServerConfig, String> {
+    ///
+    /// # Errors
+    /// When the library refuses it.
+    pub fn config(&self) -> Result<ServerConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|error| format!("set up TLS: {error}"))?;

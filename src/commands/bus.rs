@@ -1,11 +1,12 @@
 //! The bus over NATS as a server's settings say.
 
 use anyhow::Context;
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 use switchback::{
     config::{Bus, Place, Settings},
     node::Node,
 };
+use switchback_gateway::Certificate;
 use switchback_nats::{
     Fill, JetStream, Limits, ListenerLimits, ListenerOptions, Listening, Login, RemoteOptions, Service,
 };
@@ -48,12 +49,10 @@ pub fn listen(
     given: bool,
     node: &Arc<Node>,
     service: Arc<Service>,
+    keys: BTreeMap<String, Arc<str>>,
+    certificate: Option<&Certificate>,
 ) -> anyhow::Result<Option<Listening>> {
     let Place::At(address) = settings.bus.address else { return Ok(None) };
-    if settings.tls.certificate.is_some() {
-        tracing::warn!("the bus has no encryption yet: none beside HTTPS");
-        return Ok(None);
-    }
     let limits = ListenerLimits {
         connections: settings.bus.connections,
         subscriptions: settings.bus.subscriptions,
@@ -66,12 +65,13 @@ pub fn listen(
         ping: Duration::from_secs(settings.bus.ping_seconds),
         stop: Duration::from_secs(settings.limits.stop_seconds),
     };
-    let options =
-        ListenerOptions { listen: address, limits, workers: settings.bus.workers, ..ListenerOptions::default() };
+    let tls = certificate.map(Certificate::config).transpose().map_err(anyhow::Error::msg)?.map(Arc::new);
+    let options = ListenerOptions { listen: address, limits, workers: settings.bus.workers, keys, tls };
     let head = node.clone();
     match switchback_nats::listen(options, service, Arc::new(move || head.journal().durable())) {
         Ok(listening) => {
-            tracing::info!(address = %listening.address, "the bus listens");
+            tracing::info!(address = %listening.address, tls = certificate.is_some(), "the bus listens");
+            node.stand_beside(listening.beside());
             Ok(Some(listening))
         }
         Err(error) if !given && error.kind() == io::ErrorKind::AddrInUse => {

@@ -86,7 +86,9 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
     };
     let remote = bus::remote(&settings.bus, directory.published())?;
     let node = Arc::new(Node::open(&directory, &options)?);
-    let doors: Arc<dyn Tokens> = Arc::new(Doors::new(FixedTokens::new([(token, "admin")]), node.clone()));
+    let mut doors = Doors::new(FixedTokens::new([(token, "admin")]), node.clone());
+    let keys = doors.keys(&settings.bus.nkeys.0)?;
+    let doors: Arc<dyn Tokens> = Arc::new(doors);
     let limits = Limits {
         body: settings.limits.body_bytes,
         body_time: Duration::from_secs(settings.limits.body_seconds),
@@ -104,7 +106,7 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
     let service = Arc::new(service);
     let gateway = Gateway::new(node.clone(), doors).with_limits(limits);
     let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked);
-    let bus = bus::listen(settings, bus_given, &node, service.clone())?;
+    let bus = bus::listen(settings, bus_given, &node, service.clone(), keys, certificate.as_deref())?;
     let listen = Options {
         listen: settings.listen.address,
         workers: settings.listen.workers,

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what is in the table is a field of [`Settings`] and the other way round, so no key can be set that nobody reads.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// One thing that can be set.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Right {
     Address,
     /// The same, or `off`.
     AddressOrOff,
+    /// Public keys of NATS' users, each with an account.
+    Keys,
     /// `true` or `false`.
     Flag,
     /// A whole number in a closed range.
@@ -62,6 +64,7 @@ impl Right {
         match self {
             Right::Address => text.parse::<SocketAddr>().is_ok(),
             Right::AddressOrOff => Place::of(text).is_some(),
+            Right::Keys => Keys::of(text).is_some(),
             Right::Flag => matches!(text, "true" | "false"),
             Right::Number(min, max) => {
                 text.bytes().all(|c| c.is_ascii_digit()) && text.parse().is_ok_and(|n: u64| (*min..=*max).contains(&n))
@@ -87,6 +90,11 @@ impl Right {
         match self {
             Right::Address => "an address and port such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_string(),
             Right::AddressOrOff => "an address and port such as \"127.0.0.1:4222\", or \"off\"".to_string(),
+            Right::Keys => {
+                "pairs of a user's public key and an account (letters, digits, dots, dashes and underscores) such as \
+                            \"UDXU…=admin\", with commas between them; \"\" for none"
+                    .to_string()
+            }
             Right::Flag => "true or false".to_string(),
             Right::Number(min, max) => format!("a whole number from {min} to {max}"),
             Right::Words(words) => {
@@ -186,6 +194,26 @@ impl Typed for Place {
     }
 }
 
+/// By a public key of NATS the name of the account that its holder comes in as.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Keys(pub BTreeMap<String, String>);
+
+impl Typed for Keys {
+    fn of(text: &str) -> Option<Keys> {
+        let mut keys = BTreeMap::new();
+        for pair in text.split(',').filter(|_| !text.is_empty()) {
+            let (key, account) = pair.trim().split_once('=')?;
+            let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+            let right = !account.is_empty() && account.len() <= 255 && account.bytes().all(known);
+            if !right || switchback_nats::public_key(key).is_none() || keys.contains_key(key) {
+                return None;
+            }
+            keys.insert(key.to_string(), account.to_string());
+        }
+        Some(Keys(keys))
+    }
+}
+
 parsed!(SocketAddr, bool, u64, usize, u32, String, PathBuf);
 
 impl<T: Typed> Typed for Option<T> {
@@ -274,6 +302,8 @@ settings! {
     Bus bus {
         /// Address and port, port 0 for any free one; `off` for none. When the default one is taken, the server does without.
         address: Place = "127.0.0.1:4222", Right::AddressOrOff, "--bus";
+        /// Whose holder comes in as which account, without a token or password.
+        nkeys: Keys = "", Right::Keys;
         /// Threads that serve its clients.
         workers: usize = "2", Right::Number(1, 256);
         /// Connections at a time; more are refused.

@@ -133,6 +133,12 @@ impl Node {
         self.sessions.accounts.lock().accounts.len() as u64
     }
 
+    /// The account of this name.
+    pub fn account_named(&self, name: &str) -> Option<(AccountId, Arc<Account>)> {
+        let account = self.states().members((Relation::AccountsNamed, name_owner(name))).first().copied()?;
+        Some((AccountId(account), self.states().get::<Account>(account).ok()?.1))
+    }
+
     /// The account whose session `session` is, if it has not expired.
     pub fn session(&self, session: &str) -> Option<(AccountId, Arc<Account>)> {
         let digest = session_id(session);

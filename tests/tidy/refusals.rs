@@ -48,6 +48,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("actors/src/states.rs", "replay ‹stream›", "the disk fails while the log is read"),
     ("actors/src/states.rs", "‹stream› has a state of another kind", "a stream's kind chooses its state"),
     ("bus/src/catalogue.rs", "the parameters cannot be read", "the checks in front of it let nothing else through"),
+    ("bus/nats/src/listener/hub.rs", "the read of events is another one", "its name chooses it"),
     ("bus/nats/src/replay.rs", "the read of events is another one", "its name chooses it"),
     ("gateway/src/events.rs", "the read of events is another one", "its name chooses it"),
     ("gateway/src/parameters.rs", "query string", "the decoder of the HTTP library takes every text"),

@@ -35,22 +35,33 @@ use std::{
     },
     time::Duration,
 };
+use switchback_bus::{Beside, Sample, metric};
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     runtime::{Builder, Runtime},
     sync::watch,
+    time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// After so long a connection is accepted again, when there was no room for another.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// The time for a client that begins with its handshake, before it has heard anything, to do so.
+const FIRST: Duration = Duration::from_millis(50);
+/// How a handshake begins.
+const HANDSHAKE: u8 = 0x16;
+
 /// What is counted.
 #[derive(Default)]
 pub(crate) struct Figures {
+    address: String,
     connections: AtomicUsize,
+    subscriptions: Arc<AtomicU64>,
     slow: AtomicU64,
     messages_in: AtomicU64,
-    messages_out: AtomicU64,
+    messages_out: Arc<AtomicU64>,
     bytes_in: AtomicU64,
     bytes_out: Arc<AtomicU64>,
 }
@@ -78,7 +89,32 @@ pub struct Listening {
     runtime: Option<Runtime>,
 }
 
+impl Beside for Figures {
+    fn ready(&self) -> Vec<(String, Result<String, String>)> {
+        let connections = self.connections.load(Ordering::Relaxed);
+        vec![("bus listener".to_string(), Ok(format!("at {}, {connections} connections", self.address)))]
+    }
+
+    fn metrics(&self) -> Vec<Sample> {
+        let number = |name, labels: &[&str], value: &AtomicU64| Sample::of(name, labels, value.load(Ordering::Relaxed));
+        vec![
+            Sample::number(metric::BUS_CONNECTIONS, self.connections.load(Ordering::Relaxed) as u64),
+            number(metric::BUS_SUBSCRIPTIONS, &[], &self.subscriptions),
+            number(metric::BUS_MESSAGES, &["in"], &self.messages_in),
+            number(metric::BUS_MESSAGES, &["out"], &self.messages_out),
+            number(metric::BUS_BYTES, &["in"], &self.bytes_in),
+            number(metric::BUS_BYTES, &["out"], &self.bytes_out),
+            number(metric::BUS_SLOW, &[], &self.slow),
+        ]
+    }
+}
+
 impl Listening {
+    /// What is asked whether it is ready, and what it has counted.
+    pub fn beside(&self) -> Arc<dyn Beside> {
+        self.figures.clone()
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.figures.connections.load(Ordering::Acquire)
@@ -118,7 +154,7 @@ pub fn listen(options: ListenerOptions, service: Arc<Service>, head: Head) -> io
     let runtime =
         Builder::new_multi_thread().worker_threads(options.workers.max(1)).thread_name("bus").enable_all().build()?;
     let (stopping, stops) = watch::channel(false);
-    let figures = Arc::<Figures>::default();
+    let figures = Arc::new(Figures { address: address.to_string(), ..Figures::default() });
     let stop = options.limits.stop;
     let hub = Arc::new(Hub::new(service.bus().clone(), head.clone()));
     let (server, figures_of_all) = (login::nonce(), figures.clone());
@@ -161,17 +197,56 @@ impl Drop for Place {
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, from: SocketAddr, id: u64) {
+async fn serve(shared: Arc<Shared>, mut stream: TcpStream, from: SocketAddr, id: u64) {
     let before = shared.figures.connections.fetch_add(1, Ordering::AcqRel);
     let _place = Place(shared.figures.clone());
     // A reply that waits for more to go with it helps nobody.
     let _ = stream.set_nodelay(true);
-    let most = shared.options.limits.connections;
+    let limits = shared.options.limits;
+    let tls = shared.options.tls.clone();
     let connection = Connection::new(shared, from, id);
-    let peer = connection.peer().clone();
-    peer.outbox.push([connection.info(&[]).into()]);
-    if before >= most {
-        peer.outbox.end("maximum connections exceeded");
+    let info = connection.info(&[]);
+    if before >= limits.connections {
+        let word = format!("{info}-ERR 'maximum connections exceeded'\r\n");
+        let _ = timeout(limits.connect, stream.write_all(word.as_bytes())).await;
+        return;
     }
-    connection.serve(stream).await;
+    let Some(tls) = tls else {
+        connection.peer().outbox.push([info.into()]);
+        return connection.serve(stream).await;
+    };
+    let early = timeout(FIRST, begins(&stream)).await == Ok(Some(true));
+    if !early {
+        let said = timeout(limits.connect, async {
+            stream.write_all(info.as_bytes()).await.ok()?;
+            begins(&stream).await
+        });
+        match said.await {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => {
+                let _ = stream.write_all(b"-ERR 'Secure Connection - TLS Required'\r\n").await;
+                return;
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+    match timeout(limits.connect, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => {
+            if early {
+                connection.peer().outbox.push([info.into()]);
+            }
+            connection.serve(stream).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%from, %error, "a client of the bus did not shake hands"),
+        Err(_) => tracing::debug!(%from, "a client of the bus did not shake hands in time"),
+    }
+}
+
+/// Whether the client begins with a handshake; none where it says nothing any more.
+async fn begins(stream: &TcpStream) -> Option<bool> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1) => Some(first == [HANDSHAKE]),
+        _ => None,
+    }
 }

@@ -48,6 +48,8 @@ const READ: usize = 16 << 10;
 const WRITE: usize = 64;
 /// The time for a last word.
 const LAST: Duration = Duration::from_secs(2);
+/// How often it is looked at whether a connection still may what it does.
+const LOOK: Duration = Duration::from_secs(1);
 /// So many questions whether it is there may be without an answer.
 const UNANSWERED: u32 = 2;
 /// A client that is one too many in flight may try again after so long.
@@ -65,6 +67,10 @@ pub(super) struct Connection {
     peer: Arc<Peer>,
     hello: Option<Box<Hello>>,
     entry: Entry,
+    /// It hears events, or has a session: it is looked at from time to time whether it still may.
+    looked_at: Option<Instant>,
+    /// It hears events.
+    hears: bool,
     /// Requests that are being answered.
     in_flight: Arc<AtomicUsize>,
     unanswered: u32,
@@ -83,13 +89,16 @@ impl Connection {
     /// From this address, with this number.
     pub fn new(shared: Arc<Shared>, from: SocketAddr, id: u64) -> Connection {
         let outbox = Outbox::new(shared.options.limits.pending, shared.figures.bytes_out.clone());
+        let counts = [shared.figures.subscriptions.clone(), shared.figures.messages_out.clone()];
         Connection {
             shared,
             from,
             nonce: login::nonce(),
-            peer: Arc::new(Peer::new(id, outbox)),
+            peer: Arc::new(Peer::new(id, outbox, counts)),
             hello: None,
             entry: Entry::default(),
+            looked_at: None,
+            hears: false,
             in_flight: Arc::default(),
             unanswered: 0,
         }
@@ -113,6 +122,10 @@ impl Connection {
         say("port", json!(address.port()));
         say("headers", json!(true));
         say("auth_required", json!(true));
+        if options.tls.is_some() {
+            say("tls_required", json!(true));
+            say("tls_available", json!(true));
+        }
         say("max_payload", json!(options.limits.payload));
         say("client_id", json!(self.peer.id));
         say("client_ip", json!(self.from.ip()));
@@ -166,6 +179,7 @@ impl Connection {
             }
             let next = begun.map_or(due, |begun| due.min(begun + limits.say));
             let next = stops.map_or(next, |stops| next.min(stops));
+            let next = self.looked_at.map_or(next, |look| next.min(look));
             tokio::select! {
                 moved = exchange(wire, (state == State::Open).then_some(&mut *read), chunks, unflushed, turn) => match moved {
                     Moved::Read(Ok(0)) | Moved::Written(Ok(0)) => return Ok(()),
@@ -206,6 +220,9 @@ impl Connection {
             }
             if begun.is_some_and(|begun| begun + limits.say <= now) {
                 return Err("Stale Connection".into());
+            }
+            if self.looked_at.is_some_and(|look| look <= now) {
+                self.still_may().await?;
             }
             if due <= now {
                 match self.hello {
@@ -270,9 +287,7 @@ impl Connection {
                 if pedantic && !subject::is_literal(&message.subject) {
                     self.err("Invalid Publish Subject");
                 }
-                if !self.publish(message)? {
-                    return Ok(());
-                }
+                return self.publish(message);
             }
         }
         if verbose {
@@ -292,6 +307,9 @@ impl Connection {
         }
         let entry = login::enter(&hello, &self.nonce, self.from.ip(), options, service).await;
         self.entry = entry.ok_or(End::from("Authorization Violation"))?;
+        if self.entry.session {
+            self.looked_at = Some(Instant::now() + LOOK);
+        }
         self.peer.reads_headers(hello.headers);
         if hello.verbose {
             self.say("+OK\r\n");
@@ -328,9 +346,22 @@ impl Connection {
             let account = self.entry.token.as_deref().and_then(|token| self.shared.service.caller(token).ok());
             let account = account.and_then(|caller| caller.account);
             let group = queue.map(|queue| (account, queue.into()));
+            self.hears = true;
+            self.looked_at.get_or_insert_with(|| Instant::now() + LOOK);
             self.shared.hub.subscribe(&self.peer, sid, serial, subject, group);
         }
         true
+    }
+
+    /// Ends the connection when it may not any more what it has begun.
+    async fn still_may(&mut self) -> Result<(), End> {
+        let token = self.entry.token.as_deref();
+        let known = token.is_none_or(|token| self.shared.service.caller(token).is_ok());
+        if !known || (self.hears && self.may_follow().await.is_err()) {
+            return Err("User Authentication Revoked".into());
+        }
+        self.looked_at = Some(Instant::now() + LOOK);
+        Ok(())
     }
 
     /// Whether it may follow the events over HTTP.
@@ -344,8 +375,7 @@ impl Connection {
         service.bus().events(&caller, following(head())?).await.map(drop)
     }
 
-    /// Whether it was taken.
-    fn publish(&mut self, message: Message) -> Result<bool, End> {
+    fn publish(&mut self, message: Message) -> Result<(), End> {
         let limits = &self.shared.options.limits;
         let hello = self.hello.as_deref();
         if hello.is_some_and(|hello| !hello.headers) && message.headers > 0 {
@@ -358,17 +388,20 @@ impl Connection {
             if let Some(reply) = message.reply.filter(|_| hello.is_some_and(|hello| hello.no_responders)) {
                 self.peer.answer(&Rendered::no_responders(&reply, subject));
             }
-            return Ok(false);
+            return Ok(());
+        }
+        if hello.is_some_and(|hello| hello.verbose) {
+            self.say("+OK\r\n");
         }
         let reply = message.reply.as_deref().unwrap_or_default().to_string();
         if self.in_flight.load(Ordering::Acquire) >= limits.requests {
             self.peer.answer(&Rendered::new(refused(reply, &too_many(limits.requests))));
-            return Ok(true);
+            return Ok(());
         }
         let Some((headers, payload)) = message.parts() else {
             let right = "lines of `name: value` behind NATS/1.0, each ended by CR and LF, and an empty one";
             self.peer.answer(&Rendered::new(refused(reply, &Refusal::argument("headers", "", right))));
-            return Ok(true);
+            return Ok(());
         };
         let request = Request {
             subject: message.subject.into(),
@@ -381,15 +414,13 @@ impl Connection {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         let place = Place { in_flight: self.in_flight.clone(), peer: self.peer.clone() };
         let mut replies = self.shared.service.clone().answer(request);
-        let shared = self.shared.clone();
         tokio::spawn(async move {
             while let Some(reply) = replies.next().await {
-                let count = place.peer.answer(&Rendered::new(reply));
-                shared.figures.messages_out.fetch_add(count as u64, Ordering::Relaxed);
+                place.peer.answer(&Rendered::new(reply));
             }
             drop(place);
         });
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the listener listens, and what one client may cost.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_rustls::rustls::ServerConfig;
 
 /// What one connection, and all together, may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,19 +56,26 @@ pub struct ListenerOptions {
     pub workers: usize,
     /// By public key the token that its holder comes in by.
     pub keys: BTreeMap<String, Arc<str>>,
+    /// For TLS; plain text without.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl Default for ListenerOptions {
     fn default() -> ListenerOptions {
         let listen = SocketAddr::from(([127, 0, 0, 1], 4222));
-        ListenerOptions { listen, limits: ListenerLimits::default(), workers: 2, keys: BTreeMap::new() }
+        ListenerOptions { listen, limits: ListenerLimits::default(), workers: 2, keys: BTreeMap::new(), tls: None }
     }
 }
 
 /// Nobody sees tokens.
 impl std::fmt::Debug for ListenerOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ListenerOptions { listen, limits, workers, keys } = self;
-        write!(f, "ListenerOptions {{ listen: {listen}, workers: {workers}, keys: {}, {limits:?} }}", keys.len())
+        let ListenerOptions { listen, limits, workers, keys, tls } = self;
+        write!(
+            f,
+            "ListenerOptions {{ listen: {listen}, workers: {workers}, keys: {}, tls: {}, {limits:?} }}",
+            keys.len(),
+            tls.is_some()
+        )
     }
 }

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 use switchback_events::AccountId;
 
@@ -32,6 +35,8 @@ pub(super) struct Peer {
     headers: AtomicBool,
     table: Mutex<BTreeMap<Box<str>, Subscription>>,
     serial: AtomicU64,
+    /// How many subscriptions all have, and how many messages went to them.
+    counts: [Arc<AtomicU64>; 2],
 }
 
 /// What became of a message.
@@ -95,8 +100,9 @@ impl Rendered {
 
 impl Peer {
     /// A connection that has subscribed to nothing.
-    pub fn new(id: u64, outbox: Outbox) -> Peer {
-        Peer { id, outbox, headers: AtomicBool::new(false), table: Mutex::default(), serial: AtomicU64::new(0) }
+    pub fn new(id: u64, outbox: Outbox, counts: [Arc<AtomicU64>; 2]) -> Peer {
+        let (headers, table, serial) = (AtomicBool::new(false), Mutex::default(), AtomicU64::new(0));
+        Peer { id, outbox, headers, table, serial, counts }
     }
 
     /// It has said whether it reads headers.
@@ -117,6 +123,7 @@ impl Peer {
         }
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let (subject, queue) = (subject.into(), queue.map(Into::into));
+        self.counts[0].fetch_add(1, Ordering::Relaxed);
         table.insert(sid.into(), Subscription { serial, subject, queue, delivered: 0, max: None });
         Some(serial)
     }
@@ -129,6 +136,7 @@ impl Peer {
             held.max = Some(max);
             return None;
         }
+        self.counts[0].fetch_sub(1, Ordering::Relaxed);
         table.remove(sid).map(|gone| gone.serial)
     }
 
@@ -163,12 +171,20 @@ impl Peer {
         if !self.outbox.push(message.chunks(sid, self.headers.load(Ordering::Acquire))) {
             return Delivered::No;
         }
+        self.counts[1].fetch_add(1, Ordering::Relaxed);
         held.delivered += 1;
         if held.max.is_some_and(|max| held.delivered >= max) {
             table.remove(sid);
+            self.counts[0].fetch_sub(1, Ordering::Relaxed);
             return Delivered::Last;
         }
         Delivered::Yes
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.counts[0].fetch_sub(self.table.get_mut().len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -180,10 +196,9 @@ mod tests {
     use super::*;
     use crate::{Headers, listener::outbox::Chunks};
     use bytes::Buf;
-    use std::sync::Arc;
 
     fn peer() -> Peer {
-        Peer::new(1, Outbox::new(10_000, Arc::default()))
+        Peer::new(1, Outbox::new(10_000, Arc::default()), Default::default())
     }
 
     fn out(peer: &Peer) -> String {
