@@ -1,11 +1,12 @@
 //! What happens to an access control list: it gets addresses, or one rule for requests, and loses them.
 
-use crate::AccessControlEntryId;
+use crate::{AccessControlEntryId, schema::Prefix};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of an access control list. What listeners have of it is in the events of their load balancers.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum AccessControlListEvent {
@@ -20,6 +21,7 @@ pub enum AccessControlListEvent {
         /// As it was written: addresses, prefixes and ranges.
         entries: String,
         /// The same as prefixes, in order; none has an address of another entry.
+        #[schemars(with = "Vec<Prefix>")]
         sources: Vec<IpNet>,
         description: Option<String>,
     },
@@ -41,7 +43,7 @@ pub enum AccessControlListEvent {
 }
 
 /// Requests that go elsewhere: those with the domain and the path, where both are given.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedirectRule {
     /// The name in the header `Host`, in lower case, without a port; with `*.` at its beginning all names under it.

@@ -1,6 +1,7 @@
 //! What happens to an account: who may ask, and by what it comes in.
 
 use crate::{AccessKeyId, ApiTokenId, Enabled, Id, Micros};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -9,7 +10,7 @@ pub const ADMIN_ACCOUNT: crate::AccountId =
     crate::AccountId(crate::Id(0x36c27e8f_f05c_4780_bf6d_2fa65700f22e_u128.to_be_bytes()));
 
 /// What an account may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum AccountType {
     /// Everything.
@@ -116,7 +117,7 @@ impl<'de> Deserialize<'de> for SealedSecret {
 }
 
 /// Events of an account.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum AccountEvent {

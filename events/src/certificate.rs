@@ -1,10 +1,11 @@
 //! What happens to a certificate: it comes with its key, and goes.
 
 use crate::SealedSecret;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of a certificate. What it is never changes: a listener is given another one.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum CertificateEvent {

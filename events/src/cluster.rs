@@ -1,10 +1,11 @@
 //! What happens to a cluster.
 
 use crate::{Enabled, ZoneId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What runs the VMs of a cluster's hosts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum HypervisorType {
     /// Real Linux hosts with our host agent.
     KVM,
@@ -13,7 +14,7 @@ pub enum HypervisorType {
 }
 
 /// Events of a cluster.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum ClusterEvent {

@@ -2,10 +2,11 @@
 //! nic and VIP, not about a router.
 
 use crate::{Enabled, L3NetworkId, ServedNic, VipPlace};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of an EIP. Those that bear on a router name the guest network that it serves.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum EipEvent {

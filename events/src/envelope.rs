@@ -3,6 +3,7 @@
 //! principal …) is stored once, with the commit; [`Envelope`] shows each event with all of it.
 
 use crate::{CommandId, Event, Id};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,7 +15,7 @@ pub type Version = u64;
 pub type Micros = i64;
 
 /// The kinds of streams, one for each aggregate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum StreamKind {
@@ -109,7 +110,7 @@ impl fmt::Debug for StreamKey {
 }
 
 /// The way by which a command came in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Origin {
@@ -198,7 +199,7 @@ impl Commit {
 }
 
 /// One event with all that is known of it, as audit and the event stream show it.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
     /// Its place in the whole log.
@@ -217,6 +218,7 @@ pub struct Envelope {
     pub at: Micros,
     /// Who, why, as a part of what.
     #[serde(flatten, serialize_with = "shown")]
+    #[schemars(with = "Shown<'static>")]
     pub provenance: Provenance,
     /// Every resource that it touches.
     pub tags: Vec<Id>,
@@ -225,22 +227,31 @@ pub struct Envelope {
 }
 
 /// A provenance with the names that the API uses; in the log it has its own.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    /// The command that it is of.
+    command_id: CommandId,
+    /// Its name, as in the catalogue.
+    command: &'a str,
+    /// The account or the component that asked.
+    principal: &'a str,
+    /// The access key or API token that it came in by, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<Id>,
+    /// The way in.
+    origin: Origin,
+    /// The command or event that caused this command, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation: Option<Id>,
+    /// What all the commands of one piece of work share.
+    correlation: Id,
+    /// Why, by the word of who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
 fn shown<S: serde::Serializer>(provenance: &Provenance, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Shown<'a> {
-        command_id: CommandId,
-        command: &'a str,
-        principal: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        credential: Option<Id>,
-        origin: Origin,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        causation: Option<Id>,
-        correlation: Id,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a str>,
-    }
     let Provenance { command_id, command, principal, credential, origin, causation, correlation, reason, body: _ } =
         provenance;
     let shown = Shown {

@@ -1,6 +1,7 @@
 //! The sum of all events, with their names, schema versions, tags and codec.
 
 use crate::*;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 macro_rules! events {
@@ -14,6 +15,11 @@ macro_rules! events {
         $(impl From<$event> for Event {
             fn from(event: $event) -> Event { Event::$variant(event) }
         })*
+
+        /// The schema of each concept's events.
+        pub(crate) fn schemas(generator: &mut SchemaGenerator) -> Vec<(StreamKind, Schema)> {
+            vec![$((StreamKind::$stream, <$event>::json_schema(generator))),*]
+        }
 
         impl Event {
             /// The kind of stream that the event belongs to.

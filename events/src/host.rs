@@ -1,11 +1,12 @@
 //! What happens to a host.
 
 use crate::{ClusterId, Deviation, Enabled, HypervisorType, ZoneId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 /// Whether the host's agent answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum HostStatus {
     Connecting,
@@ -18,7 +19,7 @@ pub enum HostStatus {
 /// ```text
 /// Enabled ⇄ Disabled ──► PreMaintenance ──nothing runs any more──► Maintenance ──► Enabled or Disabled
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub enum HostState {
     /// New VMs and routers are placed on it.
     #[default]
@@ -41,7 +42,7 @@ impl From<Enabled> for HostState {
 }
 
 /// Events of a host.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum HostEvent {

@@ -2,6 +2,7 @@
 //!
 //! In JSON an id is its text; in the log (MessagePack) it is 16 bytes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
@@ -111,7 +112,7 @@ impl<'de> Deserialize<'de> for Id {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Id);
         impl fmt::Display for $name {

@@ -1,11 +1,12 @@
 //! What happens to a range of addresses. The range owns its allocations, so an address has at most one holder.
 
 use crate::{Id, IpRangeId, L2NetworkId, L3NetworkId, NicId, Version, net::either_ip};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a range's addresses are for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum IpRangeType {
     /// For VMs, routers and VIPs.
     Normal,
@@ -14,7 +15,7 @@ pub enum IpRangeType {
 }
 
 /// How the hosts of an IPv6 network come to their addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum AddressMode {
     /// They make them from router advertisements, and are told nothing else.
     #[serde(rename = "SLAAC")]
@@ -52,7 +53,7 @@ pub fn used_ip_id(range: IpRangeId, ip: IpAddr) -> Id {
 }
 
 /// Events of an IP range.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum IpRangeEvent {
@@ -89,6 +90,7 @@ pub enum IpRangeEvent {
     AddressAllocated {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         ip: IpAddr,
         used_ip: Id,
         nic: NicId,
@@ -97,6 +99,7 @@ pub enum IpRangeEvent {
     AddressReleased {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         ip: IpAddr,
         used_ip: Id,
         nic: NicId,
@@ -106,22 +109,27 @@ pub enum IpRangeEvent {
     AddressesReserved {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         first: IpAddr,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         last: IpAddr,
     },
     /// None of these is reserved any more.
     AddressesUnreserved {
         l3_network: L3NetworkId,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         first: IpAddr,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         last: IpAddr,
     },
     /// Where the delayed recycler goes on. `chosen_at` is the version of the global configuration that chose this
     /// allocator: another choice begins anew.
     CursorMoved {
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         next: IpAddr,
         chosen_at: Version,
     },

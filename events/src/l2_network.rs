@@ -1,10 +1,11 @@
 //! What happens to an L2 network: a broadcast domain, attached to clusters and realised on their hosts.
 
 use crate::{ClusterId, HostId, NetworkServiceProviderId, ZoneId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a broadcast domain is told apart on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum L2NetworkType {
     /// Untagged frames of the physical interface.
     L2NoVlanNetwork,
@@ -13,7 +14,7 @@ pub enum L2NetworkType {
 }
 
 /// Events of an L2 network.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum L2NetworkEvent {

@@ -2,13 +2,15 @@
 
 use crate::{
     Enabled, Id, L2NetworkId, NetworkServiceProviderId, NetworkServiceType, NicAddress, ZoneId, net::either_ip,
+    schema::Prefix,
 };
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Whom the network is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum L3NetworkCategory {
     Public,
@@ -17,7 +19,7 @@ pub enum L3NetworkCategory {
 }
 
 /// Events of an L3 network.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum L3NetworkEvent {
@@ -48,10 +50,12 @@ pub enum L3NetworkEvent {
     },
     /// Clients are told a way to `prefix`.
     HostRouteAdded {
+        #[schemars(with = "Prefix")]
         prefix: Ipv4Net,
         nexthop: Ipv4Addr,
     },
     HostRouteRemoved {
+        #[schemars(with = "Prefix")]
         prefix: Ipv4Net,
     },
     /// Bytes; what the L2 network carries until then.
@@ -72,8 +76,10 @@ pub enum L3NetworkEvent {
     RangeReserved {
         reserved_range: Id,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         start: IpAddr,
         #[serde(with = "either_ip")]
+        #[schemars(with = "IpAddr")]
         end: IpAddr,
     },
     RangeUnreserved {

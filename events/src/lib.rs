@@ -31,6 +31,7 @@ mod port_forwarding;
 mod resource_config;
 mod role;
 mod router;
+mod schema;
 mod security_group;
 mod tag_set;
 pub mod upcast;
@@ -64,16 +65,18 @@ pub use port_forwarding::*;
 pub use resource_config::*;
 pub use role::*;
 pub use router::*;
+pub use schema::{EventSchema, EventSchemas, event_schemas};
 pub use security_group::*;
 pub use tag_set::*;
 pub use vip::*;
 pub use vm_instance::*;
 pub use zone::*;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The administrative state of most resources.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum Enabled {
     Enabled,

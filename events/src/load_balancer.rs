@@ -3,13 +3,14 @@
 
 use crate::{
     AccessControlListId, CertificateId, Id, L3NetworkId, LoadBalancerListenerId, NicId, RedirectRule, ServedNic,
-    ServerGroupId, VipId, VipPlace,
+    ServerGroupId, VipId, VipPlace, schema::Prefix,
 };
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of a load balancer. `l3_networks` are those of its VIP and of the nics concerned: their routers serve it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum LoadBalancerEvent {
@@ -116,6 +117,7 @@ pub enum LoadBalancerEvent {
     AccessListChanged {
         list: AccessControlListId,
         listeners: Vec<LoadBalancerListenerId>,
+        #[schemars(with = "Vec<Prefix>")]
         sources: Vec<IpNet>,
         l3_networks: Vec<L3NetworkId>,
     },
@@ -127,17 +129,19 @@ pub enum LoadBalancerEvent {
 }
 
 /// What a listener has of an access control list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ListenerAccess {
     /// These may come, and those of other white lists; nobody else.
     White {
         /// The list's.
+        #[schemars(with = "Vec<Prefix>")]
         sources: Vec<IpNet>,
     },
     /// These may not come.
     Black {
         /// The list's.
+        #[schemars(with = "Vec<Prefix>")]
         sources: Vec<IpNet>,
     },
     /// Requests that go to some of the listener's server groups; nothing else goes there.
@@ -160,7 +164,7 @@ pub fn listener_access_row(
 }
 
 /// A nic in a server group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupMember {
     /// The nic.
@@ -175,7 +179,7 @@ pub fn group_member_row(group: ServerGroupId, nic: NicId) -> Id {
 }
 
 /// What a listener is told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerOptions {
     /// The port of the VIP.
@@ -214,7 +218,7 @@ pub struct ListenerOptions {
 }
 
 /// Versions and ciphers of TLS.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TlsPolicy {
     /// TLS 1.2 and later, with the ciphers of the library.
@@ -233,7 +237,7 @@ pub enum TlsPolicy {
 }
 
 /// What a listener speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum ListenerProtocol {
@@ -244,7 +248,7 @@ pub enum ListenerProtocol {
 }
 
 /// Which server is next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BalancerAlgorithm {
     /// One after the other.
@@ -258,7 +262,7 @@ pub enum BalancerAlgorithm {
 }
 
 /// Whether who came before goes to the same server again.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, tag = "kind")]
 pub enum Persistence {
     /// Not more than the algorithm has it.
@@ -284,7 +288,7 @@ pub enum Persistence {
 }
 
 /// When a server is well.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthCheck {
     /// What is asked.
@@ -303,7 +307,7 @@ pub struct HealthCheck {
 }
 
 /// What a health check asks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, tag = "kind")]
 pub enum HealthTarget {
     /// Whether it takes a connection.
@@ -322,7 +326,7 @@ pub enum HealthTarget {
 }
 
 /// How a health check asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, clippy::upper_case_acronyms)]
 pub enum HttpMethod {
     GET,
@@ -330,7 +334,7 @@ pub enum HttpMethod {
 }
 
 /// Versions of the proxy protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum ProxyProtocol {
@@ -339,7 +343,7 @@ pub enum ProxyProtocol {
 }
 
 /// What becomes of a connection after an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HttpConnections {
     /// Both sides stay.
@@ -352,7 +356,7 @@ pub enum HttpConnections {
 }
 
 /// What answers may be packed with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Compression {
@@ -364,7 +368,7 @@ pub enum Compression {
 }
 
 /// Where https is, and with which status requests are sent there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToHttps {
     /// Its port.

@@ -1,13 +1,14 @@
 //! What happens to a provider of network services, and the types of service.
 
 use crate::{Id, NetworkServiceProviderId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 macro_rules! service_types {
     ($($name:ident),* $(,)?) => {
         /// A type of network service.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
         #[allow(missing_docs)]
         pub enum NetworkServiceType { $($name),* }
 
@@ -51,7 +52,7 @@ impl fmt::Display for NetworkServiceType {
 }
 
 /// Events of a network service provider.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum NetworkServiceProviderEvent {

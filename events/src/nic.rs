@@ -1,11 +1,12 @@
 //! A network interface of a VM or of a router, with an address of each family of its network.
 
 use crate::{Id, IpRangeId, L2NetworkId, L3NetworkId, Mac, NicId, prefix_of};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address of a nic, of the family `A`: `IpAddr` for either.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NicAddress<A = IpAddr> {
     /// The address.
@@ -21,8 +22,9 @@ pub struct NicAddress<A = IpAddr> {
 }
 
 /// A network interface of a VM or of a router.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", from = "AnyNic")]
+#[schemars(!from)]
 #[allow(missing_docs)]
 pub struct Nic {
     pub nic: NicId,

@@ -1,10 +1,11 @@
 //! What happens to an instance offering; a virtual router offering is one with networks and an image.
 
 use crate::{Enabled, ImageId, L3NetworkId, ZoneId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a virtual router offering adds to an instance offering.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct RouterTerms {
@@ -16,7 +17,7 @@ pub struct RouterTerms {
 }
 
 /// Events of an offering.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum OfferingEvent {

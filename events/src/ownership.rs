@@ -2,10 +2,11 @@
 //! stream with an account's id says how much that account may have.
 
 use crate::{AccountId, Id, StreamKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of the ownership of one resource. A resource without any is the administrator's, and nobody else sees it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum OwnershipEvent {

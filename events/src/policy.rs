@@ -1,9 +1,10 @@
 //! What happens to a policy: statements that roles share.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a statement says of its messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum PolicyEffect {
     Allow,
@@ -12,7 +13,7 @@ pub enum PolicyEffect {
 }
 
 /// One statement: what may, or may not, be sent.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct PolicyStatement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +24,7 @@ pub struct PolicyStatement {
 }
 
 /// Events of a policy. Its statements are never changed: roles take another policy.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum PolicyEvent {

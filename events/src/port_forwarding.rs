@@ -1,11 +1,12 @@
 //! What happens to a port forwarding rule: ports of a VIP lead to ports of a nic. It stays when its nic goes.
 
-use crate::{Enabled, L3NetworkId, ServedNic, VipPlace};
+use crate::{Enabled, L3NetworkId, ServedNic, VipPlace, schema::Prefix};
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A protocol that has ports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum PortProtocol {
     #[default]
@@ -14,7 +15,7 @@ pub enum PortProtocol {
 }
 
 /// Which ports lead where: as many of the nic as of the VIP, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct ForwardedPorts {
@@ -24,11 +25,12 @@ pub struct ForwardedPorts {
     pub private_start: u16,
     pub private_end: u16,
     /// Who may come; none: everybody.
+    #[schemars(with = "Option<Prefix>")]
     pub allowed_cidr: Option<Ipv4Net>,
 }
 
 /// Events of a port forwarding rule. Those that bear on a router name the guest network that it serves.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum PortForwardingEvent {

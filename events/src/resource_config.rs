@@ -1,9 +1,10 @@
 //! What happens to the configuration of one resource. The stream's id is the resource's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of the configuration of one resource.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum ResourceConfigEvent {

@@ -1,10 +1,11 @@
 //! What happens to a role: what the accounts that it is attached to may send.
 
 use crate::{AccountId, PolicyId, PolicyStatement};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Events of a role.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum RoleEvent {

@@ -1,11 +1,12 @@
 //! What happens to a virtual router.
 
 use crate::{ClusterId, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicId, OfferingId, ZoneId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One thing that was found other than the configuration in force has it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deviation {
     /// The section of the configuration.
@@ -19,7 +20,7 @@ pub struct Deviation {
 }
 
 /// Events of a virtual router.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum RouterEvent {

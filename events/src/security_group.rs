@@ -2,6 +2,7 @@
 
 use crate::{Enabled, Id, L3NetworkId, NicId, SecurityGroupId, SecurityGroupRuleId};
 use ipnet::{IpNet, Ipv4Net};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{
     fmt,
@@ -10,7 +11,7 @@ use std::{
 };
 
 /// Which way packets go, as the nic sees it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum Direction {
     Ingress,
@@ -18,7 +19,7 @@ pub enum Direction {
 }
 
 /// What a rule does with a packet that it fits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum RuleAction {
     ACCEPT,
@@ -26,7 +27,7 @@ pub enum RuleAction {
 }
 
 /// The protocols that a rule may be about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum RuleProtocol {
     ALL,
@@ -36,7 +37,7 @@ pub enum RuleProtocol {
 }
 
 /// What becomes of a packet that no rule of a nic's groups fits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum NicPolicy {
     ALLOW,
@@ -166,7 +167,7 @@ macro_rules! as_text {
 as_text!(AddressSpan, PortSpan);
 
 /// One rule. All that it names must fit a packet.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityGroupRule {
     /// Which one.
@@ -216,7 +217,7 @@ impl SecurityGroupRule {
 }
 
 /// Events of a security group.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum SecurityGroupEvent {

@@ -1,10 +1,11 @@
 //! What happens to the tags of one resource. The stream's id is the resource's.
 
 use crate::{Id, TagId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whose tag it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum TagType {
     /// A user's, with any text.
     User,
@@ -13,7 +14,7 @@ pub enum TagType {
 }
 
 /// Events of the tags of one resource.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum TagSetEvent {

@@ -1,11 +1,12 @@
 //! What happens to a virtual IP address: an address of an L3 network that no nic has, for services to answer at.
 
 use crate::{Enabled, Id, L3NetworkId, NicAddress, NicId, VipId, VmInstanceId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Events of a VIP. What uses it is in the events of the services themselves.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum VipEvent {
@@ -43,7 +44,7 @@ pub enum VipEvent {
 }
 
 /// How fast traffic may be, bits per second; none: as fast as it goes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QosLimits {
     /// Towards the VIP.
@@ -67,7 +68,7 @@ pub fn system_vip_id(nic: NicId) -> VipId {
 }
 
 /// A VIP as its services note it: none of this ever changes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct VipPlace {
@@ -80,7 +81,7 @@ pub struct VipPlace {
 }
 
 /// Where a service of a VIP leads to. Its address is the nic's of the VIP's family.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct ServedNic {

@@ -4,10 +4,11 @@ use crate::{
     ClusterId, Enabled, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, NicPolicy, OfferingId,
     SecurityGroupId, ZoneId,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Work on a VM that takes time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum VmOperation {
     Create,
@@ -18,7 +19,7 @@ pub enum VmOperation {
 }
 
 /// Events of a VM instance.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum VmInstanceEvent {

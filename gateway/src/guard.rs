@@ -17,7 +17,7 @@ use std::{
 use switchback_bus::{Refusal, RefusalKind, code};
 
 /// What is answered without a token.
-const OPEN: [&str; 5] = ["/healthz", "/readyz", "/openapi.json", "/docs", viewer::SCRIPT_PATH];
+const OPEN: [&str; 6] = ["/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", viewer::SCRIPT_PATH];
 
 /// What is answered without a token where the configuration says so.
 const METRICS: &str = "/metrics";

@@ -7,9 +7,7 @@ use crate::routes::ROUTES;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use switchback_bus::{
-    Access, COMMON, Check, DELETE_MODE, KEY_SECRET, Message, MessageKind, Parameter, creates, messages,
-};
+use switchback_bus::{Access, Check, Message, MessageKind, asyncapi, messages, schema};
 
 static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
@@ -77,6 +75,11 @@ pub(crate) async fn get() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(TEXT.as_str())
 }
 
+/// Answers the document of the bus.
+pub(crate) async fn get_bus() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(asyncapi::text())
+}
+
 /// The whole document.
 pub fn document() -> Value {
     let mut paths = Map::new();
@@ -115,7 +118,7 @@ pub fn document() -> Value {
             }},
             "responses": problems(),
             "headers": headers(),
-            "schemas": schemas(),
+            "schemas": schema::replies(),
         },
     })
 }
@@ -125,24 +128,15 @@ disk, queries and reads answer what is, or with `at` what was. Whatever is not a
 Limits of length are of bytes.";
 
 fn command(message: &Message) -> Value {
-    let own = message.parameters.iter();
-    let common = COMMON.iter().filter(|common| creates(message) && message.parameter(&common.api_name()).is_none());
-    let mode = std::iter::once(&DELETE_MODE).filter(|_| message.method == "DELETE");
-    let parameters: Vec<&Parameter> = own.chain(common).chain(mode).collect();
-    let required: Vec<String> =
-        parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.api_name()).collect();
-    let properties: Map<String, Value> =
-        parameters.iter().map(|parameter| (parameter.api_name(), property(parameter))).collect();
-    let schema = json!({
-        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-    });
+    let parameters = schema::parameters(message);
+    let needed = parameters.iter().any(|parameter| parameter.required);
     let mut responses = refused(OF_COMMANDS);
     responses.insert("200".to_string(), replied());
     responses.insert("202".to_string(), accepted());
     let mut operation = operation(message);
     operation["parameters"] = json!([
-        header("Idempotency-Key", "Names the command: the same key again gets the same answer.", text(1, 255)),
-        header("X-Reason", "Why; kept with the events.", text(0, 1024)),
+        header("Idempotency-Key", "Names the command: the same key again gets the same answer.", schema::text(1, 255)),
+        header("X-Reason", "Why; kept with the events.", schema::text(0, 1024)),
         header(
             "If-Match",
             "The version that the target must have.",
@@ -162,7 +156,7 @@ fn command(message: &Message) -> Value {
         ),
     ]);
     operation["requestBody"] =
-        json!({"required": !required.is_empty(), "content": {"application/json": {"schema": schema}}});
+        json!({"required": needed, "content": {"application/json": {"schema": schema::object(&parameters)}}});
     operation["responses"] = responses.into();
     operation
 }
@@ -203,7 +197,7 @@ fn asked(message: &Message, but: &[&str]) -> Vec<Value> {
     let own = message.parameters.iter().filter(|parameter| !but.contains(&parameter.api_name().as_str()));
     let mut parameters: Vec<Value> = own
         .map(|parameter| {
-            let mut schema = schema(&parameter.check);
+            let mut schema = schema::check(&parameter.check);
             if schema["type"] == "array" {
                 schema["maxItems"] = json!(LIST_IN_URL);
             }
@@ -273,7 +267,7 @@ fn plain(path: &str, doc: &str) -> Value {
             }
             responses.into()
         }
-        "/openapi.json" => object("200", json!({"type": "object"})),
+        "/openapi.json" | "/asyncapi.json" => object("200", json!({"type": "object"})),
         "/" => {
             let mut responses = refused(&[401, 403, 429, 503, 504]);
             responses.insert("200".to_string(), done(json!({"type": "object"})));
@@ -315,7 +309,7 @@ fn plain(path: &str, doc: &str) -> Value {
         }
     };
     if path.contains("{uuid}") {
-        let schema = schema(&Check::Uuid);
+        let schema = schema::check(&Check::Uuid);
         parameters.push(json!({"name": "uuid", "in": "path", "required": true, "schema": schema}));
     }
     let tag = match path {
@@ -325,7 +319,7 @@ fn plain(path: &str, doc: &str) -> Value {
     };
     let mut operation =
         json!({"summary": path, "description": doc, "tags": [tag], "parameters": parameters, "responses": responses});
-    if matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/docs") {
+    if matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/asyncapi.json" | "/docs") {
         operation["security"] = json!([]);
     }
     operation
@@ -407,143 +401,6 @@ fn header(name: &str, doc: &str, schema: Value) -> Value {
 
 fn in_query(name: &str, schema: Value, required: bool, doc: &str) -> Value {
     json!({"name": name, "in": "query", "required": required, "description": doc, "schema": schema})
-}
-
-fn property(parameter: &Parameter) -> Value {
-    let mut schema = schema(&parameter.check);
-    schema["description"] = json!(parameter.doc.split_whitespace().collect::<Vec<_>>().join(" "));
-    schema
-}
-
-/// Text of so many bytes without control characters.
-fn text(min: usize, max: usize) -> Value {
-    json!({"type": "string", "minLength": min, "maxLength": max, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
-}
-
-fn schema(check: &Check) -> Value {
-    match check {
-        Check::Text(max) => text(1, *max),
-        Check::FreeText(max) => json!({
-            "type": "string", "maxLength": max, "pattern": "^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*$",
-        }),
-        Check::Int(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Check::Enum(words) => json!({"type": "string", "enum": words}),
-        Check::Uuid => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
-        Check::Password => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{128}$"}),
-        Check::Session => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{32}$"}),
-        Check::Key(length) => json!({"type": "string", "pattern": format!("^[0-9A-Za-z]{{{length}}}$")}),
-        Check::Pem => json!({"type": "string", "maxLength": switchback_bus::PEM_MAX, "format": "password"}),
-        Check::KeySecret => {
-            json!({"type": "string", "format": "password", "pattern": format!("^[0-9A-Za-z]{{{KEY_SECRET}}}$")})
-        }
-        Check::Bool => json!({"type": "boolean"}),
-        Check::Ipv4 => json!({"type": "string", "format": "ipv4"}),
-        Check::Ip => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
-        Check::List(of) => json!({"type": "array", "items": schema(of), "maxItems": switchback_bus::MAX_LIST}),
-        Check::Objects(fields) => {
-            let properties = fields.iter().map(|field| (field.api_name(), schema(&field.check)));
-            let properties: serde_json::Map<String, Value> = properties.collect();
-            let required = fields.iter().filter(|field| field.required).map(Parameter::api_name);
-            json!({
-                "type": "array", "maxItems": switchback_bus::MAX_OBJECTS,
-                "items": {
-                    "type": "object", "properties": properties, "required": required.collect::<Vec<_>>(),
-                    "additionalProperties": false,
-                },
-            })
-        }
-        Check::Services => json!({
-            "type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}},
-        }),
-        Check::Statements => {
-            let action = text(1, 255);
-            json!({
-                "type": "array", "minItems": 1, "maxItems": switchback_bus::STATEMENTS,
-                "items": {
-                    "type": "object",
-                    "required": ["effect", "actions"],
-                    "additionalProperties": false,
-                    "properties": {
-                        "name": text(1, 255),
-                        "effect": {"type": "string", "enum": ["Allow", "Deny"]},
-                        "actions": {"type": "array", "items": action, "minItems": 1, "maxItems": switchback_bus::ACTIONS},
-                    },
-                },
-            })
-        }
-        Check::Any => json!({"type": "string"}),
-    }
-}
-
-fn schemas() -> Value {
-    let number = json!({"type": "integer", "minimum": 0});
-    let text = json!({"type": "string"});
-    let id = schema(&Check::Uuid);
-    let object = json!({"type": "object"});
-    json!({
-        "CommandReply": {
-            "type": "object",
-            "required": ["commandId", "position", "version", "applied", "events"],
-            "properties": {
-                "commandId": id, "position": number, "version": number, "applied": {"type": "boolean"},
-                "inventory": object, "inventories": {"type": "array", "items": object},
-                "events": {"type": "array", "items": {"$ref": "#/components/schemas/ReplyEvent"}},
-                "routers": {"type": "array", "items": {"$ref": "#/components/schemas/RouterPlan"}},
-            },
-        },
-        "ReplyEvent": {
-            "type": "object",
-            "required": ["position", "stream", "version", "kind"],
-            "properties": {"position": number, "stream": text, "version": number, "kind": text, "payload": object},
-        },
-        "RouterPlan": {
-            "type": "object",
-            "required": ["uuid", "name", "sections"],
-            "properties": {
-                "uuid": id, "name": text, "unknown": text,
-                "sections": {"type": "object", "additionalProperties": {"type": "array", "items": text}},
-            },
-        },
-        "Job": {
-            "type": "object",
-            "required": ["commandId", "location"],
-            "properties": {"commandId": id, "location": {"type": "string", "format": "uri-reference"}},
-        },
-        "QueryReply": {
-            "type": "object",
-            "required": ["inventories", "position"],
-            "properties": {"inventories": {"type": "array", "items": object}, "total": number, "position": number},
-        },
-        "ReadReply": {"type": "object", "properties": {"position": number}},
-        "Health": {
-            "type": "object",
-            "required": ["status"],
-            "properties": {
-                "status": {"type": "string", "enum": ["ok", "ready", "not ready"]},
-                "components": {"type": "object", "additionalProperties": {
-                    "type": "object",
-                    "required": ["ready", "detail"],
-                    "properties": {"ready": {"type": "boolean"}, "detail": text},
-                }},
-            },
-        },
-        "Problem": {
-            "type": "object",
-            "required": ["type", "title", "status", "detail", "code"],
-            "properties": {
-                "type": {"type": "string", "format": "uri-reference"}, "title": text, "status": number,
-                "detail": text, "code": text, "hint": text, "commandId": id, "currentVersion": number,
-                "errors": {"type": "array", "items": {
-                    "type": "object",
-                    "properties": {"pointer": text, "field": text, "detail": text},
-                }},
-                "blockers": {"type": "array", "items": {
-                    "type": "object",
-                    "properties": {"resourceType": text, "uuid": id, "name": text},
-                }},
-            },
-        },
-    })
 }
 
 #[cfg(test)]

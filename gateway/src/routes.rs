@@ -58,6 +58,7 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/metrics", "What is measured, in Prometheus' text format."),
     ("GET", "/docs", "This interface as a page that can send requests."),
     ("GET", "/openapi.json", "This interface as OpenAPI 3.1."),
+    ("GET", "/asyncapi.json", "The message bus as AsyncAPI 3.0, with the schemas of all events."),
     ("GET", "/", "The routes."),
 ];
 
@@ -142,6 +143,7 @@ impl Gateway {
             .service(get("/healthz").route(web::get().to(health::healthz)))
             .service(get("/readyz").route(web::get().to(health::readyz)))
             .service(get("/openapi.json").route(web::get().to(openapi::get)))
+            .service(get("/asyncapi.json").route(web::get().to(openapi::get_bus)))
             .service(get("/metrics").route(web::get().to(metrics::get)))
             .service(get("/docs").route(web::get().to(viewer::page)))
             .service(get(viewer::SCRIPT_PATH).route(web::get().to(viewer::script)))

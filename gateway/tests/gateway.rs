@@ -485,7 +485,7 @@ async fn nobody_comes_in_without_a_token() {
         ask_as(&bus, TestRequest::get().uri(uri)).await.problem(401, "ID.1002");
     }
     ask_as(&bus, command("CreateZone", json!({"name": "z"}))).await.problem(401, "ID.1002");
-    for uri in ["/healthz", "/readyz", "/readyz?verbose", "/openapi.json"] {
+    for uri in ["/healthz", "/readyz", "/readyz?verbose", "/openapi.json", "/asyncapi.json"] {
         assert_eq!(ask_as(&bus, TestRequest::get().uri(uri)).await.status, 200);
     }
     let bearer = TestRequest::get().uri("/").insert_header(("Authorization", "bearer secret"));

@@ -283,12 +283,13 @@ impl Fuzz {
         }
         let zstack = !message.path.is_empty() && self.odds(0.3);
         if self.odds(0.05) {
-            const PATHS: [&str; 12] = [
+            const PATHS: [&str; 13] = [
                 "/",
                 "/readyz",
                 "/metrics",
                 "/docs",
                 "/openapi.json",
+                "/asyncapi.json",
                 "/v1/events",
                 "/v1/audit/head",
                 "/v1/audit/export",
