@@ -22,6 +22,8 @@ use switchback_projections::catalogue::KINDS;
 mod refusals;
 #[path = "acceptance/rows.rs"]
 mod rows;
+#[path = "tidy/schemas.rs"]
+mod schemas;
 
 /// Which of our crates each crate may import.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -305,6 +307,8 @@ fn generated_documents_are_current() {
         ("docs/reference/tags.md", tags_page()),
         ("docs/reference/acceptance.md", acceptance_page()),
         ("docs/reference/errors.md", refusals::page()),
+        ("docs/reference/events.md", schemas::page()),
+        ("docs/reference/asyncapi.json", schemas::document()),
     ]);
     let _alone = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     for (path, text) in documents {

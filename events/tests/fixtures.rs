@@ -6,6 +6,8 @@
 
 #[path = "samples/load_balancers.rs"]
 mod load_balancers;
+#[path = "fixtures/schemas.rs"]
+mod schemas;
 #[path = "fixtures/security_groups.rs"]
 mod security_groups;
 

@@ -2,6 +2,9 @@
 //!
 //! The simulation asks all of them after every crash; any test that has a log may ask those that it can.
 
+#[allow(dead_code, reason = "the tests of the node ask more of it than the simulation")]
+pub mod documents;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
@@ -31,6 +34,8 @@ pub enum Invariant {
     ChainVerifies,
     /// Every commit says who, by which way and by which command.
     Provenance,
+    /// Every event is shown as the document of the bus says.
+    AsDocumented,
     /// What is folded anew from the log is what was live.
     ReplayIsLive,
     /// Snapshots change nothing.
@@ -93,7 +98,21 @@ pub fn log_is_sound(log: &Log) -> Checked {
     contiguous(log)?;
     provenance_is_complete(log)?;
     once_per_command(log)?;
+    as_documented(log)?;
     one_holder_each(log)
+}
+
+/// Every event is shown as the schema of its kind says.
+pub fn as_documented(log: &Log) -> Checked {
+    for envelope in log.iter().flat_map(|commit| commit.envelopes()) {
+        let mut event = serde_json::to_value(&envelope).unwrap();
+        // As text the API makes it.
+        event["time"] = jiff::Timestamp::from_microsecond(envelope.at).unwrap().to_string().into();
+        if let Err(fault) = documents::valid_event(&event) {
+            return Invariant::AsDocumented.broken(fault);
+        }
+    }
+    Ok(())
 }
 
 /// Positions and versions have no gaps, time does not go back, and every version that a decision read was the last one

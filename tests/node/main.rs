@@ -5,6 +5,7 @@ mod access_control_lists;
 mod accounts;
 mod creation;
 mod credentials;
+mod documents;
 mod explain;
 mod failures;
 mod flow;
