@@ -37,7 +37,8 @@ step "tests"
 SWITCHBACK_REFUSALS=$(mktemp -d)
 export SWITCHBACK_REFUSALS
 trap 'rm -rf "$SWITCHBACK_REFUSALS"' EXIT
-cargo test --workspace --locked --quiet
+# All that fails is said at once.
+cargo test --workspace --locked --quiet --no-fail-fast
 step "refusals that no test reaches"
 # The same selection of packages as before: another one has other features, and is built once more.
 cargo test --workspace --test tidy --locked --quiet -- --ignored every_refusal_is_reached_by_a_test
