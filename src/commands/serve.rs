@@ -4,6 +4,7 @@ use super::bus;
 use crate::{client::Environment, failure::Failure};
 use anyhow::Context;
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use switchback::{
     config::{Flags, Settings, Source},
@@ -73,6 +74,8 @@ pub fn run(arguments: &ServeArguments, environment: &Environment) -> Result<(), 
     } else {
         log.init();
     }
+    let files = open_files();
+    tracing::debug!(files, "the most files and connections of this process");
     Ok(actix_web::rt::System::new().block_on(serve(&settings, given, certificate))?)
 }
 
@@ -162,6 +165,16 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets this process have as many files and connections open as the system allows it: shells begin with 1,024. The number.
+fn open_files() -> u64 {
+    let files = Resource::RLIMIT_NOFILE;
+    match getrlimit(files) {
+        Ok((soft, hard)) if soft < hard && setrlimit(files, hard, hard).is_ok() => hard,
+        Ok((soft, _)) => soft,
+        Err(_) => 0,
+    }
 }
 
 /// How often the files of the certificate are looked at.

@@ -205,7 +205,7 @@ impl Typed for Keys {
             let (key, account) = pair.trim().split_once('=')?;
             let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
             let right = !account.is_empty() && account.len() <= 255 && account.bytes().all(known);
-            if !right || switchback_nats::public_key(key).is_none() || keys.contains_key(key) {
+            if !right || !switchback_nats::is_user_key(key) || keys.contains_key(key) {
                 return None;
             }
             keys.insert(key.to_string(), account.to_string());

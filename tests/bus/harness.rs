@@ -98,6 +98,14 @@ impl Site {
         }
     }
 
+    /// The memory that the server holds, in bytes.
+    pub fn resident(&self) -> u64 {
+        let server = self.server.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// Where the bus is.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.bus)

@@ -4,3 +4,4 @@
 mod clients;
 mod guide;
 mod harness;
+mod idle;

@@ -33,7 +33,7 @@ pub use event::published;
 pub use fill::{Fill, JetStream, STREAM};
 pub use headers::Headers;
 pub use limits::Limits;
-pub use listener::{Head, ListenerLimits, ListenerOptions, Listening, listen, public_key};
+pub use listener::{Head, ListenerLimits, ListenerOptions, Listening, is_user_key, listen};
 pub use remote::{Remote, RemoteError, RemoteOptions};
 pub use service::{Request, Service};
 pub use subject::Asked as AskedSubject;

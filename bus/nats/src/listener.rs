@@ -20,7 +20,7 @@ mod protocol;
 mod subscriptions;
 
 pub use hub::Head;
-pub use login::public_key;
+pub use login::is_user_key;
 pub use options::{ListenerLimits, ListenerOptions};
 
 use crate::Service;

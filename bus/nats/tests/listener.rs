@@ -71,13 +71,13 @@ impl Bus for Log {
     async fn events(&self, caller: &Caller, request: EventsRequest) -> Result<EventStream, Refusal> {
         caller.must_be_admin("the events")?;
         let after = request.filter.after.unwrap_or(0);
+        if !request.follow {
+            let upto = (*self.head.borrow()).min(after + request.filter.limit.unwrap_or(u64::MAX));
+            return Ok(stream::iter((after + 1..=upto).map(|position| Ok(batch(position)))).boxed());
+        }
         Ok(stream::unfold((after, self.head.subscribe()), |(after, mut head)| async move {
             head.wait_for(|head| *head > after).await.ok()?;
-            let event = json!({
-                "position": after + 1, "kind": "zone.Created", "streamType": "zone", "streamId": "0a", "schema": 1,
-                "time": "2026-01-01T00:00:00Z",
-            });
-            Some((Ok(EventBatch { events: vec![event], examined: after + 1 }), (after + 1, head)))
+            Some((Ok(batch(after + 1)), (after + 1, head)))
         })
         .boxed())
     }
@@ -93,6 +93,15 @@ impl Bus for Log {
     async fn ready(&self) -> Vec<(String, Result<String, String>)> {
         vec![]
     }
+}
+
+/// The event at a position.
+fn batch(position: Position) -> EventBatch {
+    let event = json!({
+        "position": position, "kind": "zone.Created", "streamType": "zone", "streamId": "0a", "schema": 1,
+        "time": "2026-01-01T00:00:00Z",
+    });
+    EventBatch { events: vec![event], examined: position }
 }
 
 /// `secret` is an administrator's until it is revoked, `bob` is somebody's.
@@ -317,6 +326,17 @@ async fn who_reads_nothing_is_cut_off_and_who_asks_too_much_is_told() {
     // It reads nothing meanwhile: more events than socket and outbox hold.
     server.log.head.send_replace(100_000);
     assert!(client.rest().await.ends_with("-ERR 'Slow Consumer'\r\n"));
+}
+
+#[tokio::test]
+async fn a_replay_waits_for_its_reader() {
+    let server = Server::start(ListenerLimits { pending: 4000, ..ListenerLimits::default() });
+    server.log.head.send_replace(5000);
+    let mut client = server.known().await;
+    client.say("SUB in 1\r\nPUB switchback.events.replay in 15\r\n{\"credit\":5000}\r\n").await;
+    let replayed = client.until("Switchback-Replay: end").await;
+    assert_eq!(replayed.matches("Switchback-Subject: ").count(), 5000);
+    client.until("\"events\":5000").await;
 }
 
 #[tokio::test]

@@ -143,6 +143,8 @@ impl Connection {
             self.peer.outbox.end(&word);
         }
         self.shared.hub.leave(self.peer.id);
+        // Where the client has gone: whoever still has something for it need not wait.
+        self.peer.outbox.end("");
         if self.peer.outbox.state() == State::Slow {
             self.shared.figures.slow.fetch_add(1, Ordering::Relaxed);
             tracing::info!(from = %self.from, "a client of the bus reads too slowly: cut off");
@@ -417,6 +419,10 @@ impl Connection {
         tokio::spawn(async move {
             while let Some(reply) = replies.next().await {
                 place.peer.answer(&Rendered::new(reply));
+                // A replay has many, and its reader is not to blame for how fast the log is read.
+                if !place.peer.outbox.room().await {
+                    break;
+                }
             }
             drop(place);
         });

@@ -4,10 +4,11 @@
 
 use super::{options::ListenerOptions, protocol::Hello};
 use crate::Service;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use nkeys::{KeyPair, KeyPairType};
 use ring::{
     digest,
     rand::{SecureRandom, SystemRandom},
-    signature::{ED25519, UnparsedPublicKey},
 };
 use serde_json::json;
 use std::{fmt::Write, net::IpAddr, sync::Arc};
@@ -124,64 +125,20 @@ pub(super) fn nonce() -> String {
     }
 }
 
-/// Whether `signed` is the signature of `nonce` by the user key `key`.
+/// Whether `signed` is the signature of `nonce` by the user key `key`, in base 64 of either alphabet.
 fn is_signed(key: &str, nonce: &str, signed: &str) -> bool {
-    let (Some(key), Some(signed)) = (public_key(key), base64(signed)) else { return false };
-    !nonce.is_empty() && UnparsedPublicKey::new(&ED25519, key).verify(nonce.as_bytes(), &signed).is_ok()
+    let signed = URL_SAFE_NO_PAD.decode(signed.trim_end_matches('=').replace('+', "-").replace('/', "_"));
+    let (Some(key), Ok(signed)) = (user_key(key), signed) else { return false };
+    !nonce.is_empty() && key.verify(nonce.as_bytes(), &signed).is_ok()
 }
 
-/// How the bytes of a user's key begin: `U` in base 32.
-const USER: u8 = 20 << 3;
-
-/// The bytes of a user's public key: 32 with what kind they are before them and a sum behind; none of anything else.
-pub fn public_key(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 56 {
-        return None;
-    }
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(35), 0u32, 0);
-    for c in text.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'2'..=b'7' => c - b'2' + 26,
-            _ => return None,
-        };
-        held = (held << 5 | u32::from(value)) & 0xfff;
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    let [USER, key @ .., low, high] = bytes.as_slice() else { return None };
-    let sum = bytes.iter().take(33).fold(0, crc16);
-    (sum.to_le_bytes() == [*low, *high]).then(|| key.try_into().ok()).flatten()
+/// Whether this is the public key of a user.
+pub fn is_user_key(text: &str) -> bool {
+    user_key(text).is_some()
 }
 
-/// CRC-16/XMODEM, a byte more.
-fn crc16(sum: u16, byte: &u8) -> u16 {
-    (0..8).fold(sum ^ u16::from(*byte) << 8, |sum, _| if sum & 0x8000 != 0 { sum << 1 ^ 0x1021 } else { sum << 1 })
-}
-
-/// From base 64 in either alphabet, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut held, mut bits) = (vec![], 0u32, 0);
-    for c in text.trim_end_matches('=').bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'-' | b'+' => 62,
-            b'_' | b'/' => 63,
-            _ => return None,
-        };
-        held = (held << 6 | u32::from(value)) & 0x3fff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    Some(bytes)
+fn user_key(text: &str) -> Option<KeyPair> {
+    KeyPair::from_public_key(text).ok().filter(|key| key.key_pair_type() == KeyPairType::User)
 }
 
 #[cfg(test)]
@@ -193,17 +150,27 @@ mod tests {
 
     #[test]
     fn a_users_key_is_known_by_its_kind_and_sum() {
-        assert!(public_key(KEY).is_some());
+        assert!(user_key(KEY).is_some());
         for wrong in [&KEY[1..], &KEY.replace("UDX", "UDY"), &KEY.replace('U', "A"), &KEY.to_lowercase(), ""] {
-            assert_eq!(public_key(wrong), None, "{wrong}");
+            assert!(user_key(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
-    fn both_alphabets_are_read() {
-        assert_eq!(base64("_-8").as_deref(), Some(&[0xff, 0xef][..]));
-        assert_eq!(base64("/+8=").as_deref(), Some(&[0xff, 0xef][..]));
-        assert_eq!(base64("?"), None);
+    fn a_signature_is_read_in_both_alphabets() {
+        let key = KeyPair::new_user();
+        // A nonce whose signature has what the alphabets differ in.
+        let (nonce, signed) = (0..1000)
+            .map(|nonce| (nonce.to_string(), URL_SAFE_NO_PAD.encode(key.sign(nonce.to_string().as_bytes()).unwrap())))
+            .find(|(_, signed)| signed.contains('-') && signed.contains('_'))
+            .unwrap();
+        let plain = format!("{}==", signed.replace('-', "+").replace('_', "/"));
+        for right in [&signed, &plain] {
+            assert!(is_signed(&key.public_key(), &nonce, right), "{right}");
+        }
+        for (nonce, wrong) in [("other", signed.as_str()), (&nonce, "?"), (&nonce, ""), ("", &signed)] {
+            assert!(!is_signed(&key.public_key(), nonce, wrong), "{wrong}");
+        }
         assert_eq!(digested("password")[..12], *"b109f3bbbc24");
     }
 }

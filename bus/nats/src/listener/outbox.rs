@@ -75,6 +75,8 @@ struct Inner {
 pub(super) struct Outbox {
     inner: Mutex<Inner>,
     wake: Notify,
+    /// Tells who waits that half of the limit is free, or that the connection ends.
+    drained: Notify,
     limit: usize,
     /// All that came in, of all connections.
     total: Arc<AtomicU64>,
@@ -84,7 +86,7 @@ impl Outbox {
     /// Of at most `limit` bytes; what goes out is counted in `total`.
     pub fn new(limit: usize, total: Arc<AtomicU64>) -> Outbox {
         let inner = Inner { chunks: VecDeque::new(), bytes: 0, state: State::Open };
-        Outbox { inner: Mutex::new(inner), wake: Notify::new(), limit, total }
+        Outbox { inner: Mutex::new(inner), wake: Notify::new(), drained: Notify::new(), limit, total }
     }
 
     /// Puts something in. Whether it was taken.
@@ -105,6 +107,9 @@ impl Outbox {
             inner.state = State::Slow;
         }
         drop(inner);
+        if !taken {
+            self.drained.notify_waiters();
+        }
         self.wake.notify_one();
         taken
     }
@@ -117,6 +122,7 @@ impl Outbox {
             inner.state = State::Ending;
         }
         drop(inner);
+        self.drained.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -145,6 +151,27 @@ impl Outbox {
     pub fn out(&self, count: usize) {
         let mut inner = self.inner.lock();
         inner.bytes = inner.bytes.saturating_sub(count);
+        if inner.bytes <= self.limit / 2 {
+            drop(inner);
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// Waits until half of the limit is free, for who has much to say and can wait. Whether there is anybody to say it to.
+    pub async fn room(&self) -> bool {
+        loop {
+            let drained = self.drained.notified();
+            {
+                let inner = self.inner.lock();
+                if inner.state != State::Open {
+                    return false;
+                }
+                if inner.bytes <= self.limit / 2 {
+                    return true;
+                }
+            }
+            drained.await;
+        }
     }
 
     /// Waits until something was put in since it was last waited for.
