@@ -130,6 +130,8 @@ fn alike(lines: &[String]) -> Vec<String> {
             let is_time = word.len() >= 8 && word.bytes().all(|c| c.is_ascii_digit() || b"-:.TZ".contains(&c));
             words.push(match word {
                 _ if is_number && (at == 0 || before == "position") => "N".to_string(),
+                // Drawn: two nics may get MACs of the same block.
+                _ if is_hex && before == "mac_block" => "block".to_string(),
                 _ if is_hex && word.len() == 32 => {
                     let known = uuids.iter().position(|uuid| uuid == word).unwrap_or_else(|| {
                         uuids.push(word.to_string());
