@@ -206,8 +206,10 @@ async def main():
     async def work():
         await orchestrate(bus)
         await follower.until(bus.position)
-        if "--follow" not in sys.argv:
+        # Again if need be: before Python 3.12, one that comes together with an event is lost.
+        while "--follow" not in sys.argv and not following.done():
             following.cancel()
+            await asyncio.sleep(0.1)
 
     following = asyncio.create_task(follower.run())
     try:
