@@ -217,9 +217,18 @@ fn cursor() -> (tempfile::TempDir, PathBuf) {
 async fn ask(client: &async_nats::Client, subject: &str, token: &str, payload: &str) -> Value {
     let mut headers = HeaderMap::new();
     headers.insert("Authorization", format!("Bearer {token}"));
-    let request = async_nats::Request::new().headers(headers).payload(payload.to_string().into());
-    let reply = client.send_request(subject.to_string(), request.timeout(Some(PATIENCE))).await.unwrap();
-    serde_json::from_slice(&reply.payload).unwrap()
+    let begin = std::time::Instant::now();
+    loop {
+        let request = async_nats::Request::new().headers(headers.clone()).payload(payload.to_string().into());
+        match client.send_request(subject.to_string(), request.timeout(Some(PATIENCE))).await {
+            Ok(reply) => return serde_json::from_slice(&reply.payload).unwrap(),
+            // It is connected a little before it has subscribed.
+            Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders && begin.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
