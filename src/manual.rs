@@ -219,7 +219,7 @@ fn sample(message: &Message) -> String {
             Check::Services => "'{\"VirtualRouter\": [\"DHCP\", \"DNS\"]}'".to_string(),
             Check::Statements => "'[{\"effect\": \"Allow\", \"actions\": [\"read\"]}]'".to_string(),
             Check::Objects(_) => format!("'{}'", parameter.check.example("01a1ff4a36447b5496408f58d6824838")),
-            Check::Password => "-".to_string(),
+            Check::Password | Check::VmPassword => "-".to_string(),
             _ => "web".to_string(),
         };
         words.push(format!("{}={value}", parameter.api_name()));

@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use std::net::{Ipv4Addr, SocketAddr};
 use switchback_appliance::{
-    AgentProblem, ApplyReport, ArpProbe, Drift, Health, InterfaceCheck, Push, ServiceCounters, SuccessionReport,
-    SuccessionStep,
+    AgentProblem, ApplyReport, ArpProbe, Baggage, Drift, Health, InterfaceCheck, Push, ServiceCounters,
+    SuccessionReport, SuccessionStep,
 };
 use switchback_events::{HostId, HypervisorType, Mac, Position, RouterId};
 
@@ -64,13 +64,14 @@ pub trait Agents: Send + Sync {
     /// The digest of the agent that this server would put in place.
     fn agent_digest(&self, router: &RouterTarget) -> String;
     /// One step of the replacement of a router's appliance by another one beside it; prepared with `upgrade`, its agent is
-    /// this server's own.
+    /// this server's own. Where it is to be on another host, `router` names the one that the step is for.
     async fn succeed(
         &self,
         router: &RouterTarget,
         replacement: Position,
         step: SuccessionStep,
         upgrade: bool,
+        baggage: Option<Baggage>,
     ) -> Result<SuccessionReport, AgentProblem>;
     /// Restarts a router's agent; with `upgrade`, as this server's own.
     async fn restart_agent(&self, router: &RouterTarget, upgrade: bool) -> Result<(), AgentProblem>;

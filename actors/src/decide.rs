@@ -129,6 +129,7 @@ fn by_concept(command: &Command, facts: &Facts, context: &Context) -> Result<Dec
         Command::RecoverVmInstance(c) => vm_instance::recover(c.uuid.0, facts, context),
         Command::ExpungeVmInstance(c) => vm_instance::expunge(c.uuid.0, facts),
         Command::UpdateVmInstance(c) => vm_instance::update(c, facts),
+        Command::ChangeVmPassword(c) => vm_instance::change_password(c, facts),
         Command::AttachL3NetworkToVm(c) if is_router(c.vm_instance_uuid)? => router::nics::attach(c, facts, context),
         Command::AttachL3NetworkToVm(c) => vm_instance::nics::attach(c, facts, context),
         Command::DetachL3NetworkFromVm(c) => match vm_instance::nics::owner(facts, c.vm_nic_uuid) {
@@ -323,6 +324,7 @@ pub fn target(command: &Command, chosen: Option<Id>, new: Id) -> StreamKey {
         Command::RecoverVmInstance(c) => (VmInstance, c.uuid.0),
         Command::ExpungeVmInstance(c) => (VmInstance, c.uuid.0),
         Command::UpdateVmInstance(c) => (VmInstance, c.uuid.0),
+        Command::ChangeVmPassword(c) => (VmInstance, c.uuid.0),
         Command::AttachL3NetworkToVm(c) => (VmInstance, c.vm_instance_uuid),
         // Whose nic it is the decision finds.
         Command::DetachL3NetworkFromVm(c) => (VmInstance, c.vm_nic_uuid.0),

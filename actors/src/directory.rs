@@ -390,7 +390,9 @@ impl Directory {
                 self.remove((RoutersOfGuest, l3_network.0), id);
                 self.remove((OwnerOfNic, nic.0), id);
             }
-            Event::Router(RouterEvent::StartRequested { host, .. }) => self.move_to(RoutersOnHost, *host, id),
+            Event::Router(RouterEvent::StartRequested { host, .. } | RouterEvent::Moved { host, .. }) => {
+                self.move_to(RoutersOnHost, *host, id)
+            }
             Event::LoadBalancer(LoadBalancerEvent::Created { at, .. }) => {
                 self.add(ServicesOfVip(VipUse::LoadBalancer), at.vip, id);
             }

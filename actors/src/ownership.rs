@@ -224,11 +224,12 @@ pub fn seen_by(states: &States, account: AccountId, kind: StreamKind) -> Vec<Id>
     all.into_iter().collect()
 }
 
-/// Refuses an account the uuid of anything that there is or was: whoever makes something has what has its uuid.
+/// Refuses the uuid of anything that there is or was: whoever makes something has what has its uuid, and what goes takes
+/// along what is known by it.
 pub(crate) fn unused(facts: &Facts, context: &Context) -> Result<(), Refusal> {
     use Relation::{AccessListOfEntry, AccountOfCredential, GroupOfRule, L3OfReservedRange, LoadBalancerOfPart};
     use Relation::{OwnerOfNic, ResourceOfTag, RouterOfSystemVip};
-    let Some(id) = context.common.resource_uuid.filter(|_| context.common.asking.is_some()) else { return Ok(()) };
+    let Some(id) = context.common.resource_uuid else { return Ok(()) };
     let streams = NAMED.iter().any(|kind| facts.known_version(StreamKey::new(*kind, id)) > 0);
     let found = [
         AccessListOfEntry,

@@ -54,6 +54,8 @@ pub struct Router {
     pub creating: bool,
     /// Another appliance is to take its place.
     pub replacing: bool,
+    /// Where that one is to be, where not on the same host.
+    pub heading: Option<(HostId, ClusterId)>,
     pub zone: ZoneId,
     pub cluster: ClusterId,
     pub host: HostId,
@@ -115,7 +117,14 @@ impl Router {
             RouterEvent::ProvisionRequested {}
             | RouterEvent::SuccessorPrepared {}
             | RouterEvent::SuccessorServes { .. } => {}
-            RouterEvent::ReplaceRequested {} => self.replacing = true,
+            RouterEvent::ReplaceRequested {} => (self.replacing, self.heading) = (true, None),
+            RouterEvent::MoveRequested { host, cluster } => {
+                (self.replacing, self.heading) = (true, Some((*host, *cluster)));
+            }
+            RouterEvent::Moved { host, cluster } => {
+                (self.host, self.cluster) = (*host, *cluster);
+                (self.status, self.replacing) = (RouterStatus::Connecting, false);
+            }
             // The same router, with another agent that is to be found.
             RouterEvent::Replaced {} => (self.status, self.replacing) = (RouterStatus::Connecting, false),
             RouterEvent::ReplaceFailed { code, detail } => {
@@ -451,20 +460,46 @@ pub(crate) fn reconnect(command: &ReconnectVirtualRouter, facts: &Facts) -> Resu
 pub(crate) fn replace(command: &ReplaceVirtualRouter, facts: &Facts) -> Result<Decision, Refusal> {
     let id = command.vm_instance_uuid.0;
     let router = rules::existing::<Router>(facts, "vmInstanceUuid", id)?;
-    if let Some(host) = command.host_uuid.filter(|host| *host != router.host) {
-        rules::existing::<Host>(facts, "hostUuid", host.0)?;
-        let what =
-            format!("hostUuid = `{host}`: a replacement on another host than that of the router, {},", router.host);
-        return Err(Refusal::not_supported(what));
-    }
+    let other = match command.host_uuid.filter(|host| *host != router.host) {
+        Some(host) => Some((host, cluster_for(facts, &router, host)?)),
+        None => None,
+    };
     match router.state {
-        VmState::Running if router.replacing => Ok(about(id)),
-        VmState::Running if facts.get::<Host>(router.host)?.connected() => {
-            Ok(about(id).event(RouterEvent::ReplaceRequested {}))
-        }
+        VmState::Running if router.replacing => match command.host_uuid {
+            Some(asked) if asked != router.heading.map_or(router.host, |(host, _)| host) => {
+                let detail = format!("hostUuid = `{asked}`: router {id} is being replaced on another host already");
+                Err(Refusal::conflict(code::VR_STATE, detail).hint("ask again when that has ended"))
+            }
+            _ => Ok(about(id)),
+        },
+        VmState::Running if facts.get::<Host>(router.host)?.connected() => Ok(about(id).event(match other {
+            Some((host, cluster)) => RouterEvent::MoveRequested { host, cluster },
+            None => RouterEvent::ReplaceRequested {},
+        })),
         VmState::Running => Err(Refusal::operation(format!("host {} of router {id} is not Connected", router.host))),
         _ => Err(wrong_state(&router, id, "Running")),
     }
+}
+
+/// The cluster of a host that can carry the router as well as its own does.
+fn cluster_for(facts: &Facts, router: &Router, id: HostId) -> Result<ClusterId, Refusal> {
+    let host = rules::existing::<Host>(facts, "hostUuid", id.0)?;
+    let wrong = |right: &str| Err(Refusal::argument("hostUuid", id, right));
+    if host.state != HostState::Enabled || !host.connected() {
+        return wrong("a host that is Enabled and Connected");
+    }
+    let kind = |cluster: ClusterId| Ok(facts.get::<Cluster>(cluster)?.hypervisor_type());
+    let own: HypervisorType = kind(router.cluster)?;
+    if kind(host.cluster)? != own {
+        return wrong(&format!("a host of the hypervisor type {own:?}"));
+    }
+    for nic in &router.nics {
+        if !facts.get::<L2Network>(nic.l2_network)?.attached_to(host.cluster) {
+            let l2 = nic.l2_network;
+            return wrong(&format!("a host of a cluster that L2 network {l2} of the router is attached to"));
+        }
+    }
+    Ok(host.cluster)
 }
 
 pub(crate) fn provision(command: &ProvisionVirtualRouterConfig, facts: &Facts) -> Result<Decision, Refusal> {
@@ -513,7 +548,16 @@ pub(crate) fn report(command: &ReportApplianceStatus, facts: &Facts) -> Result<D
                 [command.connections, command.leases, command.switch_micros].map(Option::unwrap_or_default);
             decision.add(id, RouterEvent::SuccessorServes { connections, leases, switch_micros });
         }
-        "Replaced" if router.replacing => decision.add(id, RouterEvent::Replaced {}),
+        "Replaced" if router.replacing => match router.heading {
+            Some((host, cluster)) if rules::Exists::exists(&*facts.get::<Host>(host)?) => {
+                decision.add(id, RouterEvent::Moved { host, cluster });
+            }
+            Some((host, _)) => {
+                let detail = format!("host {host} was deleted meanwhile");
+                decision.add(id, RouterEvent::ReplaceFailed { code: code::VR_STATE.to_string(), detail });
+            }
+            None => decision.add(id, RouterEvent::Replaced {}),
+        },
         "ReplaceFailed" if router.replacing => {
             decision.add(id, RouterEvent::ReplaceFailed { code: code::VR_STATE.to_string(), detail });
         }

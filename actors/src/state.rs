@@ -79,5 +79,5 @@ states!(
 /// The name of the shape of all states. Raise the number when the shape of any state changes: snapshots of another
 /// shape are ignored.
 pub fn schema() -> Id {
-    Id::of_name("switchback.state.13")
+    Id::of_name("switchback.state.14")
 }

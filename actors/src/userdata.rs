@@ -1,7 +1,7 @@
 //! User data: what the tag `userdata::…` of a VM says, on its way to the routers of its networks.
 //!
 //! **Invariant:** whatever changes the tag, or lets a router know the VM, says in the same commit what the VM's programs
-//! are to be told.
+//! are to be told, and which password waits for them.
 
 use crate::{decision::Decision, facts::Facts, rules::Exists, *};
 use std::collections::BTreeSet;
@@ -39,6 +39,10 @@ pub(crate) fn follow(decision: &mut Decision, facts: &Facts) -> Result<(), Refus
         let (before, userdata) = (of(&tags), of(&told));
         if vm.exists() && (before != userdata || learnt.contains(&id) && userdata.is_some()) {
             decision.add(id, VmInstanceEvent::UserdataChanged { userdata, l3_networks: vm.l3_networks() });
+        }
+        if vm.exists() && learnt.contains(&id) && vm.password.is_some() {
+            let (password, l3_networks) = (vm.password.clone(), vm.l3_networks());
+            decision.add(id, VmInstanceEvent::PasswordChanged { password, l3_networks });
         }
     }
     Ok(())

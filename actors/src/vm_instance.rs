@@ -84,6 +84,8 @@ pub struct VmInstance {
     pub disabled: BTreeSet<NicId>,
     /// Of the nics of which something was said.
     pub security: BTreeMap<NicId, NicSecurity>,
+    /// The password that it is to take from its router, and has not taken yet.
+    pub password: Option<SealedSecret>,
     /// It is Destroyed, and can be recovered.
     pub recoverable: bool,
     /// The last operation that failed: version of the event, code, why.
@@ -136,6 +138,7 @@ impl VmInstance {
             VmInstanceEvent::Stopped { .. } => self.state = VmState::Stopped,
             VmInstanceEvent::Destroyed { recoverable, .. } => {
                 (self.state, self.recoverable) = (VmState::Destroyed, *recoverable);
+                self.password = None;
             }
             VmInstanceEvent::Recovered { hostname, image, offering, default_l3_network, nics, .. } => {
                 (self.state, self.recoverable) = (VmState::Stopped, false);
@@ -164,6 +167,7 @@ impl VmInstance {
             }
             // Its tag says it.
             VmInstanceEvent::UserdataChanged { .. } => {}
+            VmInstanceEvent::PasswordChanged { password, .. } => self.password = password.clone(),
             VmInstanceEvent::NicSecurityChanged { nic, groups, ingress_policy, egress_policy } => {
                 let (ingress_policy, egress_policy) = (*ingress_policy, *egress_policy);
                 let security = NicSecurity { groups: groups.clone(), ingress_policy, egress_policy };
@@ -566,6 +570,15 @@ pub(crate) fn update(command: &UpdateVmInstance, facts: &Facts) -> Result<Decisi
     Ok(Decision::about(StreamKind::VmInstance, command.uuid).show("vm").event(event))
 }
 
+pub(crate) fn change_password(command: &ChangeVmPassword, facts: &Facts) -> Result<Decision, Refusal> {
+    let vm = rules::existing::<VmInstance>(facts, "uuid", command.uuid)?;
+    let Some(password) = command.password.closed().cloned() else {
+        return Err(Refusal::internal("keep a password that is not sealed"));
+    };
+    let event = VmInstanceEvent::PasswordChanged { password: Some(password), l3_networks: vm.l3_networks() };
+    Ok(Decision::about(StreamKind::VmInstance, command.uuid).show("vm").event(event))
+}
+
 /// Takes back what an operation under way has begun: a creation leaves nothing behind.
 pub(crate) fn fail(decision: &mut Decision, facts: &Facts, id: Id, detail: &str) -> Result<(), Refusal> {
     let vm = facts.get::<VmInstance>(id)?;
@@ -597,8 +610,62 @@ pub(crate) fn report(command: &ReportVmStatus, facts: &Facts) -> Result<Decision
             decision.add(id, VmInstanceEvent::Stopped { l3_networks: vm.l3_networks() });
         }
         ("Stopped", VmState::Destroying) => destroyed(&mut decision, facts, &vm, id, delays(facts)?)?,
+        // Another one that was set meanwhile is still to be taken.
+        ("PasswordSaved", _)
+            if vm.password.as_ref().map(switchback_appliance::password_digest) == command.detail
+                && vm.password.is_some() =>
+        {
+            decision.add(id, VmInstanceEvent::PasswordChanged { password: None, l3_networks: vm.l3_networks() });
+        }
         ("Failed", _) => fail(&mut decision, facts, id, command.detail.as_deref().unwrap_or("the host could not"))?,
         _ => {}
     }
     Ok(decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{Given, id};
+
+    fn vm() -> Event {
+        VmInstanceEvent::Created {
+            zone: id("zone"),
+            cluster: id("cluster"),
+            host: id("host"),
+            hypervisor_type: HypervisorType::Simulator,
+            name: "vm".to_string(),
+            description: None,
+            hostname: "vm".to_string(),
+            image: None,
+            offering: None,
+            default_l3_network: id("l3"),
+            nics: vec![],
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_password_is_kept_sealed_until_the_vm_has_that_one() {
+        let change = |password| ChangeVmPassword { uuid: id("vm"), password, account: None };
+        let given = Given::nothing().event("vm", vm());
+        let refusal = given.when(change(Secret::Sent("sesame".to_string()))).unwrap_err();
+        assert!(!format!("{refusal:?}").contains("sesame"), "{refusal:?}");
+        let changed = |password| VmInstanceEvent::PasswordChanged { password, l3_networks: vec![] };
+        let (first, second) = (SealedSecret::new([1]), SealedSecret::new([2]));
+        let waits = given.when(change(Secret::Closed(first.clone()))).unwrap();
+        assert_eq!(waits, [changed(Some(first.clone())).into()]);
+
+        let saved = |sealed: Option<&SealedSecret>| ReportVmStatus {
+            uuid: id("vm"),
+            status: "PasswordSaved".to_string(),
+            detail: sealed.map(switchback_appliance::password_digest),
+        };
+        assert_eq!(given.when(saved(None)).unwrap(), []);
+        let given = given.event("vm", changed(Some(first.clone()))).event("vm", changed(Some(second.clone())));
+        assert_eq!((given.when(saved(Some(&first))).unwrap(), given.when(saved(None)).unwrap()), (vec![], vec![]));
+        assert_eq!(given.when(saved(Some(&second))).unwrap(), [changed(None).into()]);
+        let destroyed = VmInstanceEvent::Destroyed { l3_networks: vec![], recoverable: true };
+        assert_eq!(given.event("vm", destroyed).when(saved(Some(&second))).unwrap(), []);
+    }
 }

@@ -10,8 +10,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, BackendServer, BalancerAlgorithm, HealthTarget, ListenerConfig, ListenerProtocol,
-    LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, QosConfig, Sections, VmConfig,
+    AgentProblem, AgentProblemCode, BackendServer, Baggage, BalancerAlgorithm, HealthTarget, ListenerConfig,
+    ListenerProtocol, LoadBalancerConfig, MetadataConfig, Persistence, PlugConfig, Protocol, QosConfig, Sections,
+    VmConfig,
 };
 use switchback_events::Nic;
 
@@ -112,6 +113,9 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
         if let Some(name) = names.into_iter().flatten().find(|name| !is_domain(name)) {
             return Err(invalid(MetadataConfig::SECTION, format!("`{name}` is not a name")));
         }
+        if client.password.as_deref().is_some_and(|digest| !is_sha256(digest)) {
+            return Err(invalid(MetadataConfig::SECTION, format!("the password of VM {} has no SHA-256", client.vm)));
+        }
     }
     for rule in &sections.firewall.input {
         known("firewall", &rule.interface)?;
@@ -121,6 +125,17 @@ pub fn router(sections: &Sections) -> Result<(), AgentProblem> {
         known("firewall", &rule.to)?;
     }
     load_balancer(&sections.load_balancer).map_err(|detail| invalid(LoadBalancerConfig::SECTION, detail))
+}
+
+/// Whether what a router brings from another host can be put in place.
+pub fn baggage(baggage: &Baggage, files: &[&str]) -> Result<(), String> {
+    if let Some(name) = baggage.files.keys().find(|name| !files.contains(&name.as_str())) {
+        return Err(format!("`{name}` is no file of a router's agent: expected one of {}", files.join(", ")));
+    }
+    match baggage.neighbours.iter().find(|known| !is_interface(&known.interface)) {
+        Some(known) => Err(format!("`{}` is not the name of an interface", known.interface)),
+        None => Ok(()),
+    }
 }
 
 /// Whether `text` is a path of a URL, without what it may be asked with.
@@ -143,11 +158,14 @@ pub fn is_host(text: &str) -> bool {
     is_domain(name.strip_prefix("*.").unwrap_or(name)) && port.is_none_or(digits)
 }
 
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Checks the section of load balancing.
 fn load_balancer(config: &LoadBalancerConfig) -> Result<(), String> {
     for held in &config.certificates {
-        let digits = held.digest.len() == 64 && held.digest.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        if !digits {
+        if !is_sha256(&held.digest) {
             return Err(format!("certificate {} has no SHA-256 as its digest", held.certificate));
         }
         if held.pem.as_ref().is_some_and(|pem| pem.digest() != held.digest) {

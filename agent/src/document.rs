@@ -161,5 +161,5 @@ pub fn push_of_host(config: &HostConfig, epoch: u64) -> Push {
 }
 
 fn push(id: Id, revision: Position, epoch: u64, sections: BTreeMap<String, SectionPush>) -> Push {
-    Push { id, revision, epoch, sections }
+    Push { id, revision, epoch, sections, passwords: BTreeMap::new() }
 }

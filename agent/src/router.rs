@@ -13,6 +13,7 @@
 mod asked;
 mod items;
 pub(crate) mod last_good;
+mod passwords;
 
 use crate::{
     check, document,
@@ -31,6 +32,8 @@ use last_good::CHANGES_MAX;
 use last_good::LastGood;
 pub(crate) use last_good::{CHANGES, LAST_GOOD};
 use parking_lot::{Mutex, RwLock};
+pub(crate) use passwords::PASSWORDS;
+use passwords::Passwords;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -75,6 +78,7 @@ pub struct RouterEngine {
     checks: Arc<udp_balancer::Checks>,
     state: Mutex<State>,
     told: RwLock<Arc<MetadataConfig>>,
+    passwords: Passwords,
 }
 
 #[derive(Default)]
@@ -153,7 +157,9 @@ impl RouterEngine {
         let haproxy = haproxy::find(kernel.as_ref(), &settings.state_dir.join(HAPROXY))?;
         let applied = Applied { haproxy, ..Applied::default() };
         let state = Mutex::new(State { good, changes: last_good::CHANGES_MAX, epoch, applied, ..State::default() });
-        Ok(Self { kernel, settings, build, table, checks: Arc::default(), state, told: RwLock::default() })
+        let passwords = Passwords::open(kernel.as_ref(), &settings.state_dir)?;
+        let told = RwLock::default();
+        Ok(Self { kernel, settings, build, table, checks: Arc::default(), state, told, passwords })
     }
 
     /// Applies the last good document, as after a restart of the agent.
@@ -177,9 +183,20 @@ impl RouterEngine {
         metadata::answer(self.kernel.as_ref(), &config, ip, path)
     }
 
+    /// Answers what a VM asks of its password, or says of it, from `ip`.
+    pub fn password(&self, ip: Ipv4Addr, request: &[u8]) -> metadata::Answer {
+        let config = self.told.read().clone();
+        match metadata::client(self.kernel.as_ref(), &config, ip) {
+            Some(client) => self.passwords.answer(self.kernel.as_ref(), client.vm, client.password.as_deref(), request),
+            None => metadata::Answer::Stranger,
+        }
+    }
+
     /// Applies a document, or says what applying it would do.
-    pub fn put(&self, push: Push, dry_run: bool) -> Result<ApplyReport, AgentProblem> {
+    pub fn put(&self, mut push: Push, dry_run: bool) -> Result<ApplyReport, AgentProblem> {
         let started = Instant::now();
+        // They are kept by themselves.
+        let passwords = std::mem::take(&mut push.passwords);
         let state = &mut *self.state.lock();
         let nothing = LastGood::default();
         let held = state.good.as_deref().unwrap_or(&nothing);
@@ -211,6 +228,8 @@ impl RouterEngine {
             self.remember_epoch(epoch).map_err(|failure| failed(failure, None))?;
             state.epoch = epoch;
         }
+        let came = self.passwords.come(self.kernel.as_ref(), &sections.metadata, passwords);
+        came.map_err(|error| failed(in_section(MetadataConfig::SECTION)(error), None))?;
         let good = LastGood { revision, epoch, sections, digests };
         let applied = self.apply(&mut state.applied, &good.sections, Removals::Last);
         let applied = applied.and_then(|plan| {
@@ -386,6 +405,7 @@ impl RouterEngine {
         if **self.told.read() != *config {
             *self.told.write() = Arc::new(config.clone());
         }
+        self.passwords.forget(self.kernel.as_ref(), config);
     }
 
     /// Connections that were let in by what holds no more end with it.

@@ -185,10 +185,16 @@ async fn told(request: HttpRequest, engine: Data<RouterEngine>) -> HttpResponse 
     let Some(IpAddr::V4(ip)) = request.peer_addr().map(|peer| peer.ip()) else {
         return HttpResponse::Forbidden().finish();
     };
-    match engine.metadata(ip, request.path()) {
+    // What asks so is meant for CloudStack's routers, whatever the path.
+    let answer = match request.headers().get("DomU_Request") {
+        Some(asked) => engine.password(ip, asked.as_bytes()),
+        None => engine.metadata(ip, request.path()),
+    };
+    match answer {
         Answer::Body(body) => HttpResponse::Ok().content_type("text/plain").body(body),
         Answer::Nothing => HttpResponse::NotFound().finish(),
         Answer::Stranger => HttpResponse::Forbidden().finish(),
+        Answer::NotYet => HttpResponse::ServiceUnavailable().finish(),
     }
 }
 

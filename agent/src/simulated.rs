@@ -5,7 +5,7 @@ use crate::{
     agents::{AgentAt, AgentOf, Agents},
     document::problem,
     host::{HostEngine, HostSettings},
-    kernel::{FailKind, Link, SimulatedKernel},
+    kernel::{FailKind, Kernel, Link, SimulatedKernel},
     router::{RouterEngine, RouterSettings},
     version::Build,
 };
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -152,6 +152,22 @@ impl SimulatedFleet {
         }
     }
 
+    /// Somebody with this hardware address says something to a router of the password of the VM that has this address; what
+    /// is answered. Nothing to strangers.
+    pub fn ask_password(&self, router: RouterId, ip: Ipv4Addr, mac: Mac, request: &[u8]) -> Option<Vec<u8>> {
+        let (kernel, engine) = {
+            let state = self.state.lock();
+            let held = state.routers.get(&router)?;
+            (held.kernel.clone(), held.engine.clone())
+        };
+        let neighbours = format!("IP address HW type Flags HW address Mask Device\n{ip} 0x1 0x2 {mac} * eth2\n");
+        let written = kernel.write(Path::new(crate::services::metadata::NEIGHBOURS), neighbours.as_bytes(), 0o444);
+        match written.map(|()| engine.password(ip, request)) {
+            Ok(crate::services::metadata::Answer::Body(body)) => Some(body),
+            _ => None,
+        }
+    }
+
     /// Somebody removes what filters at the nics of a host's VMs.
     pub fn lose_filters(&self, host: HostId) {
         if let Some(host) = self.state.lock().hosts.get(&host) {
@@ -173,7 +189,7 @@ impl SimulatedFleet {
         let Some(host) = state.hosts.get(&host) else { return };
         let process = host.engine.appliances().into_iter().find(|(held, _)| *held == router);
         if let Some((_, held)) = process {
-            let _ = crate::kernel::Kernel::tell(host.kernel.as_ref(), &held.process, crate::kernel::Tell::Kill);
+            let _ = Kernel::tell(host.kernel.as_ref(), &held.process, crate::kernel::Tell::Kill);
         }
         let engine = host.engine.clone();
         engine.supervise();
@@ -194,7 +210,7 @@ impl SimulatedFleet {
     /// The bridges that a host has, in the order in which they were made.
     pub fn bridges(&self, host: HostId) -> Vec<String> {
         let Some(kernel) = self.state.lock().hosts.get(&host).map(|held| held.kernel.clone()) else { return vec![] };
-        let links = crate::kernel::Kernel::links(kernel.as_ref()).unwrap_or_default();
+        let links = Kernel::links(kernel.as_ref()).unwrap_or_default();
         let log = kernel.log();
         let made = |name: &str| log.iter().rposition(|line| line.strip_prefix("create ") == Some(name));
         let mut bridges: Vec<String> =

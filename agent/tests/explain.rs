@@ -307,6 +307,7 @@ fn services(rng: &mut Rng, sections: &mut Sections) {
             hostname: format!("vm{number}"),
             domain: None,
             userdata: None,
+            password: None,
         };
         sections.metadata.clients = (1..=VMS).map(client).collect();
         sections

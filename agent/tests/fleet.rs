@@ -13,8 +13,9 @@ use switchback_agent::{
     push_of_router,
 };
 use switchback_appliance::{
-    AgentProblemCode, AgentRestart, ApplianceConfig, BridgeConfig, HostConfig, HostSections, Identity, InterfaceCheck,
-    ManagementAddress, PlugConfig, RouterConfig, Succession, SuccessionStage, SuccessionStep, VmConfig,
+    AgentProblem, AgentProblemCode, AgentRestart, ApplianceConfig, Baggage, BridgeConfig, HostConfig, HostSections,
+    Identity, InterfaceCheck, Journey, ManagementAddress, Neighbour, PlugConfig, RouterConfig, Succession,
+    SuccessionReport, SuccessionStage, SuccessionStep, VmConfig,
 };
 use switchback_events::{HostId, Id, L2NetworkId, RouterId, VmInstanceId};
 
@@ -50,6 +51,7 @@ impl Scene {
         };
         let nics = &router.sections.interfaces.nics;
         let appliance = ApplianceConfig {
+            journey: None,
             name: "router".to_string(),
             generation: 1,
             plugs: nics.iter().map(plug).collect(),
@@ -242,7 +244,7 @@ async fn steps_of_a_replacement_may_be_asked_for_again_and_are_refused_out_of_tu
     scene.bring_up().await;
     let (host, router) = (scene.host_at(), scene.router.router);
     let step = async |replacement, step| {
-        scene.fleet.succeed(host, router, Succession { replacement, step, digest: None }).await
+        scene.fleet.succeed(host, router, Succession { replacement, step, digest: None, baggage: None }).await
     };
     let stage = async |replacement, asked| step(replacement, asked).await.map(|report| report.stage).unwrap();
     let refused = async |replacement, asked| step(replacement, asked).await.unwrap_err().detail;
@@ -271,11 +273,167 @@ async fn steps_of_a_replacement_may_be_asked_for_again_and_are_refused_out_of_tu
         assert_eq!(stage(9, asked).await, reached);
     }
     assert!(scene.fleet.drift_of(scene.router_at()).await.is_empty());
-    let unknown = Succession { replacement: 10, step: Prepare, digest: Some("none".to_string()) };
+    let unknown = Succession { replacement: 10, step: Prepare, digest: Some("none".to_string()), baggage: None };
     let problem = scene.fleet.succeed(host, router, unknown.clone()).await.unwrap_err();
     assert_eq!((problem.code, problem.detail.contains("`none`")), (AgentProblemCode::Invalid, true));
     let problem = scene.fleet.succeed(host, RouterId(Id::of_name("other")), unknown).await.unwrap_err();
     assert_eq!(problem.code, AgentProblemCode::WrongRouter);
+}
+
+/// A router that goes from the first host to the second.
+struct Journeying {
+    scene: Scene,
+    there: AgentAt,
+    other: HostConfig,
+}
+
+impl Journeying {
+    async fn new() -> Journeying {
+        let mut scene = Scene::new();
+        scene.bring_up().await;
+        let mut other = scene.host.clone();
+        other.host = HostId(Id::of_name("other"));
+        let there = AgentAt::host(other.host, ([10, 0, 0, 3], 7070).into());
+        scene.fleet.set_identity(there, scene.router.router, identity()).await.unwrap();
+        let journeying = |config: &mut HostConfig, journey| {
+            config.revision += 1;
+            config.sections.appliances.values_mut().for_each(|appliance| appliance.journey = journey);
+        };
+        journeying(&mut scene.host, Some(Journey::Away));
+        journeying(&mut other, Some(Journey::Here));
+        let journey = Journeying { scene, there, other };
+        journey.tell().await;
+        journey
+    }
+
+    async fn tell(&self) {
+        for (at, config) in [(self.scene.host_at(), &self.scene.host), (self.there, &self.other)] {
+            let report = self.scene.fleet.put_config(at, push_of_host(config, 1)).await.unwrap();
+            assert!(report.items.values().all(|item| item.ok), "{report:?}");
+        }
+    }
+
+    async fn step(&self, there: bool, step: SuccessionStep) -> Result<SuccessionReport, AgentProblem> {
+        self.bring(there, step, matches!(step, SuccessionStep::Arrive | SuccessionStep::Settle).then(Baggage::default))
+            .await
+    }
+
+    async fn bring(
+        &self,
+        there: bool,
+        step: SuccessionStep,
+        baggage: Option<Baggage>,
+    ) -> Result<SuccessionReport, AgentProblem> {
+        let at = if there { self.there } else { self.scene.host_at() };
+        let order = Succession { replacement: 7, step, digest: None, baggage };
+        self.scene.fleet.succeed(at, self.scene.router.router, order).await
+    }
+
+    /// Which of the two hosts have the router in its place.
+    fn places(&self) -> [bool; 2] {
+        let engines: BTreeMap<HostId, _> = self.scene.fleet.host_engines().into_iter().collect();
+        [self.scene.host.host, self.other.host].map(|host| !engines[&host].appliances().is_empty())
+    }
+}
+
+#[tokio::test]
+async fn a_router_goes_to_another_host_step_by_step_and_each_may_be_asked_for_again() {
+    use SuccessionStep::{Arrive, GoBack, Leave, Pack, Settle};
+    let mut journey = Journeying::new().await;
+    let refused = async |there, step| journey.step(there, step).await.unwrap_err().detail;
+    for (there, step, why) in [
+        (true, Pack, "the document does not say that router"),
+        (true, Leave, "the document does not say that router"),
+        (false, Arrive, "the document does not say that router"),
+        (false, Settle, "the document does not say that router"),
+        (true, Settle, "has not arrived"),
+    ] {
+        let said = refused(there, step).await;
+        assert!(said.contains(why), "{step:?}: {said}");
+    }
+    let nothing = journey.bring(true, Arrive, None).await.unwrap_err();
+    assert_eq!(nothing.detail, "a router that comes brings something along");
+    let files = BTreeMap::from([("../host.json".to_string(), String::new())]);
+    let foreign = journey.bring(true, Arrive, Some(Baggage { files, ..Baggage::default() })).await.unwrap_err();
+    assert!(foreign.detail.starts_with("`../host.json` is no file of a router's agent"), "{foreign}");
+    let neighbour = Neighbour { interface: "eth0;x".to_string(), ip: [10, 0, 0, 9].into(), mac: common::mac(9) };
+    let odd = Baggage { neighbours: vec![neighbour], ..Baggage::default() };
+    let odd = journey.bring(true, Arrive, Some(odd)).await.unwrap_err();
+    assert_eq!(odd.detail, "`eth0;x` is not the name of an interface");
+
+    let packed = journey.step(false, Pack).await.unwrap().baggage.unwrap();
+    assert_eq!(format!("{packed:?}"), "Baggage(secret)");
+    for _ in 0..2 {
+        let arrived = journey.bring(true, Arrive, Some(packed.clone())).await.unwrap();
+        assert_eq!(arrived.stage, SuccessionStage::Prepared);
+        assert_eq!(journey.places(), [true, false]);
+    }
+    for _ in 0..2 {
+        journey.step(false, Leave).await.unwrap();
+        // A document that says the same moves nothing.
+        journey.scene.host.revision += 1;
+        journey.other.revision += 1;
+        journey.tell().await;
+        assert_eq!(journey.places(), [false, false]);
+    }
+    // It could not be plugged in there: the first serves again, and the second is gone.
+    journey.scene.fleet.fail_next(journey.other.host.into(), FailKind::Links);
+    assert!(journey.step(true, Settle).await.unwrap_err().detail.contains("a failure that was asked for"));
+    for there in [true, false] {
+        for _ in 0..2 {
+            assert_eq!(journey.step(there, GoBack).await.unwrap().stage, SuccessionStage::Alone);
+        }
+    }
+    assert_eq!(journey.places(), [true, false]);
+    assert!(journey.scene.fleet.drift_of(journey.scene.router_at()).await.is_empty());
+
+    journey.scene.fleet.set_identity(journey.there, journey.scene.router.router, identity()).await.unwrap();
+    // A lease that was given meanwhile goes with it.
+    let lease = "1700000000 fa:00:00:00:00:09 10.0.0.9 vm *\n".to_string();
+    journey.bring(true, Arrive, Some(packed.clone())).await.unwrap();
+    let later = Baggage { leases: lease.clone(), ..packed };
+    assert_eq!(journey.bring(true, Arrive, Some(later.clone())).await.unwrap().leases, 1);
+    journey.step(false, Leave).await.unwrap();
+    let two = Baggage { leases: lease.repeat(2), ..Baggage::default() };
+    for asked in [Settle, Settle, Arrive] {
+        let serving = journey.bring(true, asked, Some(two.clone())).await.unwrap();
+        assert_eq!((serving.stage, serving.leases), (SuccessionStage::Serving, 2));
+    }
+    assert_eq!(journey.places(), [false, true]);
+    // What the documents say in the end.
+    journey.scene.host.revision += 1;
+    journey.scene.host.sections.appliances.clear();
+    journey.other.revision += 1;
+    journey.other.sections.appliances.values_mut().for_each(|appliance| appliance.journey = None);
+    journey.tell().await;
+    assert_eq!(journey.places(), [false, true]);
+    assert!(journey.scene.fleet.drift_of(journey.scene.router_at()).await.is_empty());
+}
+
+#[tokio::test]
+async fn documents_that_speak_of_no_journey_any_more_end_it() {
+    use SuccessionStep::{Arrive, Leave, Pack};
+    let mut journey = Journeying::new().await;
+    let packed = journey.step(false, Pack).await.unwrap().baggage;
+    journey.bring(true, Arrive, packed).await.unwrap();
+    journey.step(false, Leave).await.unwrap();
+    assert_eq!(journey.places(), [false, false]);
+    journey.scene.host.revision += 1;
+    journey.scene.host.sections.appliances.values_mut().for_each(|appliance| appliance.journey = None);
+    journey.other.revision += 1;
+    journey.other.sections.appliances.clear();
+    journey.tell().await;
+    assert_eq!(journey.places(), [true, false]);
+    assert!(journey.scene.fleet.drift_of(journey.scene.router_at()).await.is_empty());
+    // It had not come: a document that says it is there has it made afresh.
+    let mut journey = Journeying::new().await;
+    journey.step(true, Arrive).await.unwrap();
+    journey.scene.host.revision += 1;
+    journey.scene.host.sections.appliances.clear();
+    journey.other.revision += 1;
+    journey.other.sections.appliances.values_mut().for_each(|appliance| appliance.journey = None);
+    journey.tell().await;
+    assert_eq!(journey.places(), [false, true]);
 }
 
 /// The same over the network: a listener that takes connections and never answers.

@@ -18,9 +18,13 @@ use switchback_events::{Id, VmInstanceId};
 const CLOUD: &str = "169.254.169.254:80";
 const ROUTER: &str = "10.0.0.1:80";
 
-/// The status and body of an answer, asked from one's own or another address; nothing where there is none.
 fn get(place: &Path, from: [u8; 4], to: &str, path: &str) -> Option<(u16, String)> {
-    let (to, path): (SocketAddr, String) = (to.parse().unwrap(), path.to_string());
+    ask(place, from, to, path, "")
+}
+
+/// The status and body of an answer, asked from one's own or another address; nothing where there is none.
+fn ask(place: &Path, from: [u8; 4], to: &str, path: &str, header: &str) -> Option<(u16, String)> {
+    let (to, path, header): (SocketAddr, String, String) = (to.parse().unwrap(), path.to_string(), header.to_string());
     within(place, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let connect = async {
@@ -31,7 +35,7 @@ fn get(place: &Path, from: [u8; 4], to: &str, path: &str) -> Option<(u16, String
         let mut stream = runtime.block_on(connect)?.into_std().ok()?;
         stream.set_nonblocking(false).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n{header}\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -60,6 +64,7 @@ async fn a_vm_is_told_of_itself_and_of_no_other() {
             hostname: host.hostname,
             domain: Some("vpc.local".to_string()),
             userdata: userdata.map(|text| STANDARD.encode(text)),
+            password: None,
         }
     };
     let clients = vec![client(0, Some("#!/bin/sh\necho \"$(id)\"; '\n")), client(1, None)];
@@ -81,6 +86,12 @@ async fn a_vm_is_told_of_itself_and_of_no_other() {
         assert_eq!(get(&two, TWO, to, "/latest/meta-data/local-hostname"), said(200, "vm2.vpc.local"), "{to}");
         assert_eq!(get(&two, TWO, to, "/latest/user-data"), said(404, ""), "{to}");
     }
+    // No password waits for them; what is not asked as CloudStack's images do is a question for metadata.
+    let password = "DomU_Request: send_my_password\r\n";
+    for to in ["169.254.169.254:8080", "10.0.0.1:8080"] {
+        assert_eq!(ask(&one, ONE, to, "/", password), said(200, "saved_password"), "{to}");
+        assert_eq!(get(&one, ONE, to, "/latest/meta-data/local-hostname"), said(200, "vm1.vpc.local"), "{to}");
+    }
     // From outside nobody comes, whatever address is asked.
     let net = site.place("net");
     for to in [format!("203.0.113.1:{METADATA_PORT}"), "203.0.113.1:80".to_string()] {
@@ -93,6 +104,7 @@ async fn a_vm_is_told_of_itself_and_of_no_other() {
     site.in_router("ip neigh flush all");
     assert_eq!(get(&two, ONE, CLOUD, "/latest/user-data"), said(403, ""));
     assert_eq!(get(&two, ONE, ROUTER, "/latest/meta-data/instance-id"), said(403, ""));
+    assert_eq!(ask(&two, ONE, "10.0.0.1:8080", "/", password), said(403, ""));
     assert_eq!(get(&two, TWO, CLOUD, "/latest/meta-data/local-ipv4"), said(200, "10.0.0.12"));
 
     // Who is not served any more is told nothing.

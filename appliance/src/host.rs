@@ -7,12 +7,12 @@
 
 use crate::{
     config::interface_name,
-    firewall::AGENT_PORT,
     host_config::*,
     l2_network::{L2Networks, Realisation},
     router::SNAT_INBOUND_TRAFFIC,
     security_group::{CLEAN_TRAFFIC, SecurityFold},
 };
+pub use router::{Replacement, RouterRecord};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -34,6 +34,8 @@ pub struct HostFold {
     waiting: BTreeSet<VmInstanceId>,
     /// VMs that run, and of which something changed that not all of their routers know yet.
     changing: BTreeSet<VmInstanceId>,
+    /// Routers that were to go to another host; what became of it is in their records.
+    travelling: BTreeSet<RouterId>,
     position: Position,
     security: SecurityFold,
     /// Hosts that filter otherwise since the last commit.
@@ -60,47 +62,6 @@ pub struct HostRecord {
     pub status: HostStatus,
     /// The position of the last event that asked for a new connection.
     pub connect_requested: Position,
-}
-
-/// What the fold knows of a router.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RouterRecord {
-    /// Its name.
-    pub name: String,
-    /// Where it is placed.
-    pub host: HostId,
-    /// Its nics.
-    pub nics: Vec<Nic>,
-    /// The position of the last request to start, reboot or create it.
-    pub generation: Position,
-    /// The position of the last nic that was attached to it while it runs: its host is to plug it in first.
-    pub plugged: Position,
-    /// It should run.
-    pub wanted: bool,
-    /// It is to be removed for good.
-    pub destroying: bool,
-    /// The position of the last request for a reconnect, provision, start or create.
-    pub connect_requested: Position,
-    /// When that was.
-    pub requested_at: Micros,
-    /// The last request was a provision: the agent is not to be touched.
-    pub provision_only: bool,
-    /// The last request was a reconnect: the agent is upgraded where its digest differs.
-    pub reconnect: bool,
-    /// The revision that its agent has reported.
-    pub applied: Position,
-    /// The position of the request to replace it, while that is under way.
-    pub replacing: Option<Position>,
-    /// Its agent answers, as far as the log knows.
-    pub connected: bool,
-}
-
-impl RouterRecord {
-    /// Address and port of its agent.
-    pub fn agent(&self) -> Option<(Ipv4Addr, u16)> {
-        let management = self.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT))?;
-        Some((management.ipv4()?.ip, AGENT_PORT))
-    }
 }
 
 /// What the fold knows of a VM.
@@ -296,6 +257,7 @@ impl HostFold {
             Event::Router(event) => {
                 let Some(router) = self.routers.get(&RouterId(stream.id)) else { return vec![] };
                 let mut hosts = vec![router.host];
+                hosts.extend(router.beside);
                 match event {
                     RouterEvent::StartRequested { host, .. } => hosts.push(*host),
                     // Its VMs may have waited for it, and need not any more.
@@ -425,109 +387,6 @@ impl HostFold {
     fn bridge_mtu(&self, l2: L2NetworkId) -> u16 {
         let own = self.l3s.values().filter(|(on, _)| *on == l2).filter_map(|(_, mtu)| *mtu);
         own.max().unwrap_or(DEFAULT_MTU).max(DEFAULT_MTU)
-    }
-
-    fn router_event(&mut self, id: RouterId, event: &RouterEvent, position: Position, at: Micros) {
-        if let RouterEvent::Created { name, host, nics, .. } = event {
-            let record = RouterRecord {
-                name: name.clone(),
-                host: *host,
-                nics: nics.clone(),
-                generation: position,
-                plugged: 0,
-                wanted: true,
-                destroying: false,
-                connect_requested: position,
-                requested_at: at,
-                provision_only: false,
-                reconnect: false,
-                replacing: None,
-                applied: 0,
-                connected: false,
-            };
-            for nic in nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
-                self.on_guest.entry(nic.l3_network).or_default().insert(id);
-            }
-            self.routers.insert(id, record);
-            self.on_host.entry(*host).or_default().insert(id.0);
-            return;
-        }
-        if let RouterEvent::Destroyed { .. } = event {
-            if let Some(router) = self.routers.remove(&id) {
-                for nic in router.nics.iter().filter(|nic| nic.is(Nic::GUEST)) {
-                    self.on_guest.entry(nic.l3_network).or_default().remove(&id);
-                }
-                self.on_host.entry(router.host).or_default().remove(&id.0);
-            }
-            return;
-        }
-        let Some(router) = self.routers.get_mut(&id) else { return };
-        let request = |router: &mut RouterRecord, provision_only, reconnect| {
-            router.connect_requested = position;
-            router.requested_at = at;
-            router.provision_only = provision_only;
-            router.reconnect = reconnect;
-        };
-        match event {
-            RouterEvent::StartRequested { host, .. } => {
-                request(router, false, false);
-                (router.generation, router.plugged, router.replacing) = (position, 0, None);
-                router.wanted = true;
-                (router.connected, router.applied) = (false, 0);
-                let before = std::mem::replace(&mut router.host, *host);
-                self.on_host.entry(before).or_default().remove(&id.0);
-                self.on_host.entry(*host).or_default().insert(id.0);
-            }
-            RouterEvent::RebootRequested {} => {
-                request(router, false, false);
-                (router.generation, router.plugged, router.replacing) = (position, 0, None);
-                (router.connected, router.applied) = (false, 0);
-            }
-            RouterEvent::ReconnectRequested {} => {
-                request(router, false, true);
-                router.connected = false;
-            }
-            RouterEvent::ProvisionRequested {} => request(router, true, false),
-            RouterEvent::ReplaceRequested {} => (router.replacing, router.requested_at) = (Some(position), at),
-            RouterEvent::Replaced {} => {
-                request(router, false, false);
-                (router.connected, router.replacing) = (false, None);
-            }
-            RouterEvent::ReplaceFailed { .. } => router.replacing = None,
-            RouterEvent::NicChanged { nic } => {
-                router.nics.iter_mut().filter(|own| own.nic == nic.nic).for_each(|own| *own = nic.clone());
-            }
-            RouterEvent::NicAttached { nic } => {
-                router.nics.push(nic.clone());
-                router.nics.sort_by_key(|nic| nic.device_id);
-                router.plugged = position;
-                if nic.is(Nic::GUEST) {
-                    self.on_guest.entry(nic.l3_network).or_default().insert(id);
-                }
-            }
-            RouterEvent::NicDetached { nic, l3_network } => {
-                router.nics.retain(|own| own.nic != *nic);
-                self.on_guest.entry(*l3_network).or_default().remove(&id);
-            }
-            RouterEvent::StopRequested {} => {
-                (router.wanted, router.requested_at, router.replacing) = (false, at, None);
-            }
-            RouterEvent::DestroyRequested { .. } => {
-                (router.wanted, router.destroying, router.requested_at) = (false, true, at);
-                router.replacing = None;
-            }
-            RouterEvent::StopFailed { .. } => {
-                (router.wanted, router.connected, router.requested_at) = (true, false, at);
-            }
-            RouterEvent::Connected { revision, .. } => (router.connected, router.applied) = (true, *revision),
-            RouterEvent::ConfigApplied { revision, .. } => router.applied = *revision,
-            RouterEvent::Disconnected { .. } => router.connected = false,
-            // What could not start is Stopped.
-            RouterEvent::Stopped {} | RouterEvent::StartFailed { .. } => {
-                (router.connected, router.applied, router.wanted) = (false, 0, false);
-            }
-            _ => {}
-        }
     }
 
     fn vm_event(&mut self, id: VmInstanceId, event: &VmInstanceEvent, position: Position, at: Micros) {
@@ -707,6 +566,7 @@ impl HostFold {
             .routers_of(host)
             .filter(|(_, router)| router.wanted)
             .filter_map(|(id, router)| Some((id, self.appliance(router)?)))
+            .chain(self.arriving(host))
             .collect();
         let vms: BTreeMap<VmInstanceId, VmConfig> = self
             .vms_of(host)
@@ -740,23 +600,6 @@ impl HostFold {
         }
     }
 
-    fn appliance(&self, router: &RouterRecord) -> Option<ApplianceConfig> {
-        let management = router.nics.iter().find(|nic| nic.is(Nic::MANAGEMENT))?;
-        let address = management.ipv4()?;
-        Some(ApplianceConfig {
-            name: router.name.clone(),
-            generation: router.generation,
-            plugs: router.nics.iter().map(|nic| self.plug(nic, true, 0)).collect(),
-            management: ManagementAddress {
-                interface: interface_name(management),
-                ip: address.ip,
-                prefix_length: address.prefix_length,
-                gateway: Some(address.gateway).filter(|gateway| *gateway != address.ip),
-                agent_port: AGENT_PORT,
-            },
-        })
-    }
-
     fn vm_config(&self, vm: &VmRecord, generation: Position) -> VmConfig {
         let starting = generation > vm.running;
         let known = |own: &VmNic| match &own.told {
@@ -787,6 +630,7 @@ impl HostFold {
 }
 
 mod flat;
+mod router;
 mod security;
 #[cfg(test)]
 mod tests;

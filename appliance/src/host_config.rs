@@ -141,6 +141,26 @@ pub struct ApplianceConfig {
     pub plugs: Vec<PlugConfig>,
     /// Where its agent listens: address on the management interface.
     pub management: ManagementAddress,
+    /// It goes to another host, or comes from one: as long as this is so, the steps of a [`crate::Succession`] say when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journey: Option<Journey>,
+}
+
+impl ApplianceConfig {
+    /// The same, on no journey: what an appliance is made of.
+    pub fn at_rest(&self) -> ApplianceConfig {
+        ApplianceConfig { journey: None, ..self.clone() }
+    }
+}
+
+/// Which way an appliance goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Journey {
+    /// From this host to another one.
+    Away,
+    /// From another host to this one.
+    Here,
 }
 
 /// The address that the host gives an appliance before its agent starts.

@@ -225,7 +225,7 @@ mod tests {
         assert!(!format!("{with:?}").contains("sesame"));
         let section = SectionPush::whole(&without);
         let sections = BTreeMap::from([(LoadBalancerConfig::SECTION.to_string(), section)]);
-        let mut push = Push { id: Id::NIL, revision: 1, epoch: 1, sections };
+        let mut push = Push { id: Id::NIL, revision: 1, epoch: 1, sections, passwords: BTreeMap::new() };
         enclose_certificates(&mut push, |asked| (asked == id).then(|| pem.clone()));
         let body = push.sections[LoadBalancerConfig::SECTION].body.clone().unwrap();
         assert_eq!(serde_json::from_value::<LoadBalancerConfig>(body).unwrap(), with);

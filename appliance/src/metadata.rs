@@ -1,12 +1,20 @@
 //! The metadata section: what VMs on guest networks with DHCP are told of themselves, each of itself alone.
 
-use crate::router::RouterFold;
+use crate::{
+    Push,
+    router::{Client, RouterFold},
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::Ipv4Addr};
-use switchback_events::{Mac, NetworkServiceType, NicId, VmInstanceId};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use switchback_events::{Mac, NetworkServiceType, NicId, SealedSecret, VmInstanceId};
 
 /// TCP port at which a router's agent tells them: what comes for port 80 of [`METADATA_IP`], or of the router, gets there.
 pub const METADATA_PORT: u16 = 8775;
+
+/// The ports that lead there: the one of metadata, and the one where CloudStack's routers keep passwords. What is asked says
+/// which of both is meant.
+pub const ASKED_PORTS: [u16; 2] = [80, 8080];
 
 /// The address that VMs ask, in every cloud.
 pub const METADATA_IP: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -37,6 +45,53 @@ pub struct MetadataClient {
     /// In base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub userdata: Option<String>,
+    /// Which password waits for it, by [`password_digest`]: the text travels beside the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+/// The password of somebody in a VM. Secret: it is shown nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// A text that is to be kept secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// For the VM alone.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(secret)")
+    }
+}
+
+/// What a password is named by where it is not told: of its sealed form, which says nothing of it and is never the same.
+pub fn password_digest(sealed: &SealedSecret) -> String {
+    crate::hex(&Sha256::digest(sealed.bytes()))
+}
+
+/// Puts the passwords that the metadata of a push names beside it, when it is about to leave for an agent.
+pub fn enclose_passwords(push: &mut Push, text_of: impl Fn(VmInstanceId, &str) -> Option<Password>) {
+    let Some(section) = push.sections.get(MetadataConfig::SECTION) else { return };
+    let whole = section.body.iter().filter_map(|body| body.get("clients")?.as_array()).flatten();
+    let changed = section.changes.iter().flat_map(|changes| changes.added.iter().map(|(_, client)| client));
+    for client in whole.chain(changed) {
+        let vm = client.get("vm").and_then(|vm| vm.as_str()?.parse().ok()).map(VmInstanceId);
+        let digest = client.get("password").and_then(|digest| digest.as_str());
+        if let (Some(vm), Some(digest)) = (vm, digest)
+            && let Some(text) = text_of(vm, digest)
+        {
+            push.passwords.insert(vm, text);
+        }
+    }
 }
 
 impl MetadataConfig {
@@ -51,9 +106,9 @@ impl MetadataConfig {
 
 /// The section for what is known of a router.
 pub(crate) fn fold(router: &RouterFold) -> MetadataConfig {
-    let mut owners: BTreeMap<NicId, (VmInstanceId, &Option<String>)> = BTreeMap::new();
+    let mut owners: BTreeMap<NicId, (VmInstanceId, &Client)> = BTreeMap::new();
     for (vm, client) in &router.clients {
-        owners.extend(client.nics.iter().map(|nic| (nic.nic, (*vm, &client.userdata))));
+        owners.extend(client.nics.iter().map(|nic| (nic.nic, (*vm, client))));
     }
     let mut config = MetadataConfig::default();
     for (own, network) in router.guests() {
@@ -61,14 +116,15 @@ pub(crate) fn fold(router: &RouterFold) -> MetadataConfig {
             continue;
         }
         for (hostname, nic) in router.served(own.l3_network) {
-            let (Some(address), Some((vm, userdata))) = (nic.ipv4(), owners.get(&nic.nic)) else { continue };
+            let (Some(address), Some((vm, client))) = (nic.ipv4(), owners.get(&nic.nic)) else { continue };
             config.clients.push(MetadataClient {
                 ip: address.ip,
                 mac: nic.mac,
                 vm: *vm,
                 hostname,
                 domain: network.domain.clone(),
-                userdata: (*userdata).clone(),
+                userdata: client.userdata.clone(),
+                password: client.password.clone(),
             });
         }
     }
@@ -79,13 +135,62 @@ pub(crate) fn fold(router: &RouterFold) -> MetadataConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{Log, network, nic, router, vm};
+    use crate::{
+        SectionPush,
+        changes::between,
+        digest,
+        samples::{Log, network, nic, router, vm},
+    };
     use switchback_events::{Id, L3NetworkId, Nic, VmInstanceEvent};
 
     fn fold(log: &Log) -> Vec<MetadataClient> {
         let mut fold = RouterFold::default();
         log.events.iter().for_each(|event| fold.apply(event));
         fold.config().unwrap().sections.metadata.clients
+    }
+
+    #[test]
+    fn a_password_is_named_in_the_section_and_travels_beside_it() {
+        let mut log = Log::default();
+        network(&mut log, "guest", &[NetworkServiceType::DHCP]);
+        log.add("router", router(vec![nic("guest", [10, 0, 0, 1], 1, Nic::GUEST)]));
+        let vms = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        for (vm, last) in vms.into_iter().zip(5..) {
+            log.add(vm, self::vm(vm, vec![nic("guest", [10, 0, 0, last], last, 0)]));
+        }
+        let sealed = SealedSecret::new([7; 40]);
+        let waits = |password| VmInstanceEvent::PasswordChanged {
+            password,
+            l3_networks: vec![L3NetworkId(Id::of_name("guest"))],
+        };
+        let before = MetadataConfig { clients: fold(&log) };
+        log.add("a", waits(Some(sealed.clone())));
+        let after = MetadataConfig { clients: fold(&log) };
+        let named = |config: &MetadataConfig| -> Vec<String> {
+            config.clients.iter().filter_map(|client| client.password.clone()).collect()
+        };
+        assert_eq!(named(&after), [password_digest(&sealed)]);
+
+        let (a, word) = (VmInstanceId(Id::of_name("a")), Password::new("sesame"));
+        let changed = SectionPush {
+            digest: digest(&after),
+            body: None,
+            changes: Some(between(&before, &digest(&before), &after).unwrap()),
+        };
+        for section in [SectionPush::whole(&after), changed] {
+            let sections = BTreeMap::from([(MetadataConfig::SECTION.to_string(), section.clone())]);
+            let mut push = Push { id: Id::NIL, revision: 1, epoch: 1, sections, passwords: BTreeMap::new() };
+            enclose_passwords(&mut push, |vm, digest| {
+                (vm == a && digest == password_digest(&sealed)).then(|| word.clone())
+            });
+            assert_eq!(push.passwords, BTreeMap::from([(a, word.clone())]));
+            assert_eq!(push.sections[MetadataConfig::SECTION], section);
+            assert!(!format!("{push:?}").contains("sesame"));
+            let travelled: Push = serde_json::from_str(&serde_json::to_string(&push).unwrap()).unwrap();
+            assert_eq!(travelled, push);
+        }
+        log.add("a", waits(None));
+        assert_eq!(named(&MetadataConfig { clients: fold(&log) }), [""; 0]);
     }
 
     #[test]

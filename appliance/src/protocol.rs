@@ -18,10 +18,15 @@
 //!
 //! A problem is any status from 400 with an [`AgentProblem`].
 
-use crate::{changes::SectionChanges, config::digest};
+use crate::{changes::SectionChanges, config::digest, metadata::Password};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::Ipv4Addr};
-use switchback_events::{EipId, Id, L2NetworkId, LoadBalancerListenerId, Micros, PortForwardingRuleId, Position};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+use switchback_events::{
+    EipId, Id, L2NetworkId, LoadBalancerListenerId, Mac, Micros, PortForwardingRuleId, Position, VmInstanceId,
+};
 
 /// One revisioned document. A section without a body is one that the agent should hold already, by its digest, or comes of
 /// the one that it holds by changes.
@@ -36,6 +41,9 @@ pub struct Push {
     pub epoch: u64,
     /// By name.
     pub sections: BTreeMap<String, SectionPush>,
+    /// Of the VMs whose metadata says that one waits for them; beside the sections, since those are shown and compared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub passwords: BTreeMap<VmInstanceId, Password>,
 }
 
 /// One section of a [`Push`].
@@ -143,6 +151,9 @@ pub struct Health {
     /// For hosts: what the kernel can do (`vlan`: 802.1Q devices).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, bool>,
+    /// For routers: the passwords that VMs have taken, by their digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub saved_passwords: BTreeMap<VmInstanceId, String>,
 }
 
 /// How one service is.
@@ -300,6 +311,45 @@ pub struct Succession {
     /// With [`SuccessionStep::Prepare`]: the binary of the agent, where it is to be another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// With [`SuccessionStep::Arrive`] and [`SuccessionStep::Settle`]: what it brings along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baggage: Option<Baggage>,
+}
+
+/// What goes with a router to another host. Secret: its document may hold keys.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Baggage {
+    /// Files of its agent, by name: the last good document, and what came after it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// The leases, as its name server keeps them.
+    #[serde(default)]
+    pub leases: String,
+    /// Connections that the other host was not told of before: the first packet of each, and what its kernel is to be told. Base64.
+    #[serde(default)]
+    pub connections: Vec<(String, String)>,
+    /// Whom it knows next to it.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
+}
+
+impl std::fmt::Debug for Baggage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Baggage(secret)")
+    }
+}
+
+/// One whom a router knows next to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Neighbour {
+    /// The router's interface.
+    pub interface: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// The hardware address.
+    pub mac: Mac,
 }
 
 /// Steps of a [`Succession`], in their order.
@@ -312,8 +362,17 @@ pub enum SuccessionStep {
     TakeOver,
     /// It is well there: remove the first.
     Finish,
-    /// Plug the first in again, and remove the second.
+    /// Plug the first in again, and remove the second. Where the two are on different hosts each does its part.
     GoBack,
+    /// Of a router that goes to another host: say what it needs there. It serves on.
+    Pack,
+    /// Of a router that comes from another host: make the appliance, plugged in nowhere, and see whether it is well; where it
+    /// is, give it what came meanwhile.
+    Arrive,
+    /// Unplug the one that goes, and say what came since it was packed last.
+    Leave,
+    /// Give the one that comes the rest, and plug it in.
+    Settle,
 }
 
 /// How far a replacement is.
@@ -331,6 +390,9 @@ pub struct SuccessionReport {
     /// Microseconds that plugging it in took.
     #[serde(default)]
     pub switch_micros: u64,
+    /// With [`SuccessionStep::Pack`] and [`SuccessionStep::Leave`]: what is to be brought to the other host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baggage: Option<Baggage>,
 }
 
 /// Stages of a replacement.

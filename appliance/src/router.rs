@@ -83,6 +83,8 @@ pub struct Client {
     pub nics: Vec<Nic>,
     /// What its programs are told, in base64.
     pub userdata: Option<String>,
+    /// Which password waits for them.
+    pub password: Option<String>,
     /// It runs, or is about to.
     pub served: bool,
 }
@@ -206,7 +208,7 @@ impl RouterFold {
         match event {
             VmInstanceEvent::Created { hostname, nics, .. } => {
                 let (hostname, nics) = (hostname.clone(), nics.clone());
-                self.clients.insert(vm, Client { hostname, nics, userdata: None, served: true });
+                self.clients.insert(vm, Client { hostname, nics, served: true, ..Client::default() });
                 true
             }
             VmInstanceEvent::StartRequested { .. } | VmInstanceEvent::RebootRequested { .. } => self.serve(vm, true),
@@ -215,7 +217,7 @@ impl RouterFold {
             VmInstanceEvent::Destroyed { .. } => self.clients.remove(&vm).is_some(),
             VmInstanceEvent::Recovered { hostname, nics, .. } => {
                 let (hostname, nics) = (hostname.clone(), nics.clone());
-                self.clients.insert(vm, Client { hostname, nics, userdata: None, served: false });
+                self.clients.insert(vm, Client { hostname, nics, ..Client::default() });
                 true
             }
             VmInstanceEvent::NicAttached { nic, hostname, running, .. }
@@ -237,6 +239,13 @@ impl RouterFold {
             VmInstanceEvent::UserdataChanged { userdata, .. } => match self.clients.get_mut(&vm) {
                 Some(client) => {
                     client.userdata = userdata.clone();
+                    true
+                }
+                None => false,
+            },
+            VmInstanceEvent::PasswordChanged { password, .. } => match self.clients.get_mut(&vm) {
+                Some(client) => {
+                    client.password = password.as_ref().map(metadata::password_digest);
                     true
                 }
                 None => false,
@@ -541,7 +550,7 @@ mod tests {
         for event in &log.events {
             let before = fold.clone();
             fold.apply(event);
-            if RouterFold::may_bear(event.stream.kind, &event.event.name()) {
+            if RouterFold::may_bear(event.stream.kind, event.event.name()) {
                 bore += 1;
             } else {
                 did_not += 1;

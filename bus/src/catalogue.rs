@@ -117,6 +117,7 @@ commands!(
     DeleteVmStaticIp,
     SetVmHostname,
     DeleteVmHostname,
+    ChangeVmPassword,
     ReportVmStatus,
     ReconnectVirtualRouter,
     ReplaceVirtualRouter,
@@ -494,6 +495,24 @@ pub fn outside(name: &str) -> Result<&'static Message, Refusal> {
         refusal.hint = nearest(&shown, known).map(|near| format!("did you mean {near}?"));
         refusal
     })
+}
+
+/// The message `name` if the outside may send it, and it is of one of `kinds`; `commands` and `reads` are how those are sent
+/// where this was asked.
+///
+/// # Errors
+/// SYS.1003 with the nearest name, or with where it is sent instead.
+pub fn outside_of(name: &str, kinds: &[MessageKind], commands: &str, reads: &str) -> Result<&'static Message, Refusal> {
+    let message = outside(name)?;
+    if kinds.contains(&message.kind) {
+        return Ok(message);
+    }
+    let (is, way) = match message.kind {
+        MessageKind::Command => ("a command", commands),
+        MessageKind::Query | MessageKind::Read => ("a read", reads),
+    };
+    let refusal = Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("`{name}` is {is}"));
+    Err(refusal.hint(format!("{way}{name}")))
 }
 
 /// What any command may carry besides its own parameters.

@@ -75,6 +75,7 @@ pub mod metric {
         Gauge BUS_SUBSCRIPTIONS "switchback_bus_subscriptions" [] "What they have subscribed to.";
         Counter BUS_MESSAGES "switchback_bus_messages_total" ["direction"] "Messages from them (in) and to them (out).";
         Counter BUS_BYTES "switchback_bus_bytes_total" ["direction"] "The same in bytes, with all that is around them.";
+        Gauge BUS_PENDING "switchback_bus_pending_bytes" [] "Bytes that wait to be read by them.";
         Counter BUS_SLOW "switchback_bus_slow_consumers_total" [] "Clients that were cut off because they read too slowly.";
         Gauge NATS_UP "switchback_nats_up" ["part"] "1 while requests come from the NATS server, or events go to it.";
         Counter NATS_CONNECTIONS "switchback_nats_connections_total" [] "Connections to the NATS server that were made.";

@@ -1,7 +1,7 @@
 //! How a message is described: the catalogue is made of these, and everything that the outside sees of a
 //! message (routes, CLI verbs, subjects, OpenAPI, completion) is made from the catalogue.
 
-use crate::{PEM_MAX, Refusal, STATEMENTS, accept_statements};
+use crate::{PASSWORD_WORDS, PEM_MAX, Refusal, STATEMENTS, VM_PASSWORD_MAX, accept_statements};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use switchback_events::{AddressMode, Id, NetworkServiceType};
@@ -109,6 +109,8 @@ pub enum Check {
     KeySecret,
     /// A certificate with its key in PEM; its value is never shown.
     Pem,
+    /// The password of somebody in a VM, as it is; its value is never shown.
+    VmPassword,
     /// A list of values that are right by another check.
     List(&'static Check),
     /// A list of objects with these fields.
@@ -231,7 +233,7 @@ pub fn camel(field: &str) -> String {
 impl Check {
     /// Whether values are secrets.
     pub fn is_secret(&self) -> bool {
-        matches!(self, Check::Password | Check::Session | Check::KeySecret | Check::Pem)
+        matches!(self, Check::Password | Check::Session | Check::KeySecret | Check::Pem | Check::VmPassword)
     }
 
     /// In words: what would be right.
@@ -250,6 +252,10 @@ impl Check {
             Check::Key(length) => format!("{length} ASCII letters and digits"),
             Check::KeySecret => format!("{KEY_SECRET} ASCII letters and digits"),
             Check::Pem => format!("a certificate and its private key in PEM, of at most {PEM_MAX} bytes"),
+            Check::VmPassword => format!(
+                "1 to {VM_PASSWORD_MAX} visible ASCII characters without spaces, and not a word of the protocol ({})",
+                PASSWORD_WORDS.join(", ")
+            ),
             Check::List(of) => format!("a list, each of it {}", of.right()),
             Check::Objects(fields) => {
                 let names: Vec<String> = fields.iter().map(Parameter::api_name).collect();
@@ -277,6 +283,7 @@ impl Check {
             Check::Key(length) => Value::from("0".repeat(*length)),
             Check::KeySecret => Value::from("0".repeat(KEY_SECRET)),
             Check::Pem => Value::from("-----BEGIN CERTIFICATE-----"),
+            Check::VmPassword => Value::from("sesame"),
             Check::Bool => Value::from(true),
             Check::Ipv4 | Check::Ip => Value::from("10.0.0.1"),
             Check::List(of) => Value::from(vec![of.example(uuid)]),
@@ -317,6 +324,11 @@ impl Check {
             (Check::Key(length), Value::String(text)) => is_key(text, *length),
             (Check::KeySecret, Value::String(text)) => is_key(text, KEY_SECRET),
             (Check::Pem, Value::String(text)) => !text.is_empty() && text.len() <= PEM_MAX,
+            (Check::VmPassword, Value::String(text)) => {
+                (1..=VM_PASSWORD_MAX).contains(&text.len())
+                    && text.bytes().all(|c| c.is_ascii_graphic())
+                    && !PASSWORD_WORDS.contains(&text.as_str())
+            }
             (Check::List(of), Value::Array(items)) => {
                 if items.len() > MAX_LIST {
                     return Err(Refusal::argument(

@@ -11,13 +11,13 @@ messages! {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
     }
-    /// Puts another appliance in the place of a running router's, without loss: the other one is made beside it, is given its
-    /// connections and leases, and is plugged in where it was. Its agent is this server's own. Where the other one is not
-    /// well, the router serves on as it is.
+    /// Puts another appliance in the place of a running router's, without loss: the other one is made beside it, or on another
+    /// host, is given its connections and leases, and is plugged in where it was. Its agent is this server's own. Where the other
+    /// one is not well, the router serves on as it is.
     Command ReplaceVirtualRouter "" "" => "virtualRouter" for Account {
         /// The router.
         vm_instance_uuid: RouterId = Uuid,
-        /// The host to place it on: not another one yet.
+        /// The host to place it on; its own when not given.
         host_uuid: Option<HostId> = Uuid,
     }
     /// Applies a running router's services again.

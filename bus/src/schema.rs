@@ -3,8 +3,8 @@
 //! **Invariant:** what a check takes is valid by its schema. Limits of length are of bytes there and of characters here.
 
 use crate::{
-    ACTIONS, COMMON, Check, DELETE_MODE, KEY_SECRET, MAX_LIST, MAX_OBJECTS, Message, PEM_MAX, Parameter, STATEMENTS,
-    creates,
+    ACTIONS, COMMON, Check, DELETE_MODE, KEY_SECRET, MAX_LIST, MAX_OBJECTS, Message, PASSWORD_WORDS, PEM_MAX,
+    Parameter, STATEMENTS, VM_PASSWORD_MAX, creates,
 };
 use serde_json::{Map, Value, json};
 
@@ -51,6 +51,10 @@ pub fn check(check: &Check) -> Value {
         Check::Session => json!({"type": "string", "format": "password", "pattern": "^[0-9a-f]{32}$"}),
         Check::Key(length) => json!({"type": "string", "pattern": format!("^[0-9A-Za-z]{{{length}}}$")}),
         Check::Pem => json!({"type": "string", "maxLength": PEM_MAX, "format": "password"}),
+        Check::VmPassword => json!({
+            "type": "string", "format": "password", "minLength": 1, "maxLength": VM_PASSWORD_MAX,
+            "pattern": "^[!-~]+$", "not": {"enum": PASSWORD_WORDS},
+        }),
         Check::KeySecret => {
             json!({"type": "string", "format": "password", "pattern": format!("^[0-9A-Za-z]{{{KEY_SECRET}}}$")})
         }

@@ -3,7 +3,7 @@
 use crate::SealedCertificate;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
-use switchback_events::PasswordHash;
+use switchback_events::{PasswordHash, SealedSecret};
 
 /// A password, or a certificate with its key, on its way.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -15,13 +15,15 @@ pub enum Secret {
     Kept(PasswordHash),
     /// As a certificate may be kept.
     Sealed(Box<SealedCertificate>),
+    /// As a VM's password may be kept.
+    Closed(SealedSecret),
 }
 
 impl Secret {
     /// What may be kept. Of what is as it was sent: nothing.
     pub fn kept(&self) -> Option<PasswordHash> {
         match self {
-            Secret::Sent(_) | Secret::Sealed(_) => None,
+            Secret::Sent(_) | Secret::Sealed(_) | Secret::Closed(_) => None,
             Secret::Kept(hash) => Some(hash.clone()),
         }
     }
@@ -30,7 +32,15 @@ impl Secret {
     pub fn sealed(&self) -> Option<&SealedCertificate> {
         match self {
             Secret::Sealed(sealed) => Some(sealed),
-            Secret::Sent(_) | Secret::Kept(_) => None,
+            Secret::Sent(_) | Secret::Kept(_) | Secret::Closed(_) => None,
+        }
+    }
+
+    /// The password of a VM that may be kept. Of what is as it was sent: nothing.
+    pub fn closed(&self) -> Option<&SealedSecret> {
+        match self {
+            Secret::Closed(sealed) => Some(sealed),
+            Secret::Sent(_) | Secret::Kept(_) | Secret::Sealed(_) => None,
         }
     }
 }

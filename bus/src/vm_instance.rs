@@ -1,7 +1,13 @@
 //! What can be asked of VM instances. Start, stop, reboot and destroy also take a virtual router.
 
-use crate::{Check::*, messages};
+use crate::{Check::*, Secret, messages};
 use switchback_events::{ClusterId, HostId, Id, ImageId, L3NetworkId, OfferingId, VmInstanceId, ZoneId};
+
+/// The longest password of a VM.
+pub const VM_PASSWORD_MAX: usize = 128;
+
+/// What a VM that asks for its password may be answered instead of one.
+pub const PASSWORD_WORDS: [&str; 2] = ["saved_password", "bad_request"];
 
 messages! {
     /// Creates a VM and starts it, with a router for its networks where they need one.
@@ -76,13 +82,22 @@ messages! {
         /// A long description.
         description: Option<String> = FreeText(2048),
     }
+    /// Sets the password that a VM takes from its router, once, by the protocol of CloudStack.
+    Command ChangeVmPassword "PUT" "/vm-instances/{uuid}/actions" => "vm" for Account {
+        /// The VM.
+        uuid: VmInstanceId = Uuid,
+        /// The password. It is sealed, and goes to routers of the VM, and nowhere else.
+        password: Secret = VmPassword,
+        /// Accepted for the reference's clients and not passed on: whose password it is, is decided in the VM.
+        account: Option<String> = Text(255),
+    }
     /// A host runs a VM, does not run it any more, or could not.
     Command ReportVmStatus "" "" => "" [internal] {
         /// The VM.
         uuid: VmInstanceId = Uuid,
         /// What was found.
-        status: String = Enum(&["Running", "Stopped", "Failed"]),
-        /// With `Failed`: why.
+        status: String = Enum(&["Running", "Stopped", "Failed", "PasswordSaved"]),
+        /// With `Failed`: why. With `PasswordSaved`: the digest of what the VM has taken.
         detail: Option<String> = FreeText(4096),
     }
 }

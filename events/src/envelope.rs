@@ -188,7 +188,7 @@ impl Commit {
             stream_type: event.stream.kind.stem().to_string(),
             stream_id: event.stream.id,
             version: event.version,
-            kind: event.event.kind().to_string(),
+            kind: event.event.kind(),
             schema: event.event.schema(),
             at: self.at,
             provenance: self.provenance.clone(),

@@ -42,6 +42,12 @@ macro_rules! events {
                 match stream { $(StreamKind::$stream => unpack::<$event>(&payload).map(Event::$variant)),* }
             }
 
+            /// The name within the concept: `Created`.
+            pub fn name(&self) -> &'static str {
+                // Events are enums, whose variants always have a name.
+                match self { $(Event::$variant(event) => serde_variant::to_variant_name(event).unwrap_or_default()),* }
+            }
+
             fn value(&self) -> serde_json::Value {
                 match self { $(Event::$variant(event) => serde_json::to_value(event).unwrap_or_default()),* }
             }
@@ -114,11 +120,6 @@ impl Event {
     /// What happened, as `<stem>.<Name>`: `zone.Created`.
     pub fn kind(&self) -> String {
         format!("{}.{}", self.stream_kind().stem(), self.name())
-    }
-
-    /// The name within the concept: `Created`.
-    pub fn name(&self) -> String {
-        self.value().as_object().and_then(|map| map.keys().next().cloned()).unwrap_or_default()
     }
 
     /// The event's own fields.
@@ -202,6 +203,7 @@ impl Event {
                 | VmInstanceEvent::OperationFailed { l3_networks, .. }
                 | VmInstanceEvent::HostnameChanged { l3_networks, .. }
                 | VmInstanceEvent::UserdataChanged { l3_networks, .. }
+                | VmInstanceEvent::PasswordChanged { l3_networks, .. }
                 | VmInstanceEvent::Destroyed { l3_networks, .. } => l3s(l3_networks),
                 VmInstanceEvent::Started { host } => vec![host.0],
                 VmInstanceEvent::NicDetached { nic, l3_network, .. }

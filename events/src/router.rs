@@ -50,6 +50,11 @@ pub enum RouterEvent {
     ProvisionRequested {},
     /// Another appliance is to take the place of the one that serves.
     ReplaceRequested {},
+    /// The same, on another host.
+    MoveRequested {
+        host: HostId,
+        cluster: ClusterId,
+    },
     /// It is there, beside the one that serves, and is well.
     SuccessorPrepared {},
     /// It serves, with the connections and leases that it was given; the one before it waits.
@@ -61,6 +66,11 @@ pub enum RouterEvent {
     },
     /// It was found where the one before it was, and that one is gone.
     Replaced {},
+    /// It was found, and it is on this host; what was on the one before goes.
+    Moved {
+        host: HostId,
+        cluster: ClusterId,
+    },
     /// The one that served before serves on.
     ReplaceFailed {
         code: String,

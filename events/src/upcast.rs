@@ -53,6 +53,10 @@ const STEPS: &[Step] = &[
     (StreamKind::L3Network, 3, same),
     // A listener may go by access control lists.
     (StreamKind::LoadBalancer, 1, same),
+    // A router may be replaced on another host.
+    (StreamKind::Router, 4, same),
+    // A VM may have a password to take.
+    (StreamKind::VmInstance, 5, same),
 ];
 
 /// What was written before is still read: a variant came, or the reader knows both forms.

@@ -2,7 +2,7 @@
 
 use crate::{
     ClusterId, Enabled, HostId, HypervisorType, ImageId, L3NetworkId, Nic, NicAddress, NicId, NicPolicy, OfferingId,
-    SecurityGroupId, ZoneId,
+    SealedSecret, SecurityGroupId, ZoneId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,11 @@ pub enum VmInstanceEvent {
     /// What its programs are told when they ask: base64, as it was given.
     UserdataChanged {
         userdata: Option<String>,
+        l3_networks: Vec<L3NetworkId>,
+    },
+    /// The password that it is to take from its router, sealed; nothing: it has taken it.
+    PasswordChanged {
+        password: Option<SealedSecret>,
         l3_networks: Vec<L3NetworkId>,
     },
     /// It goes on without this nic, whose addresses are free again. `default_l3_network` is the network of its default

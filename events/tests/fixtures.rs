@@ -6,6 +6,8 @@
 
 #[path = "samples/load_balancers.rs"]
 mod load_balancers;
+#[path = "fixtures/routers.rs"]
+mod routers;
 #[path = "fixtures/schemas.rs"]
 mod schemas;
 #[path = "fixtures/security_groups.rs"]
@@ -271,6 +273,7 @@ fn samples() -> BTreeMap<Key, Event> {
     machines(&mut |case, event| add(case, event));
     load_balancers::samples(&mut |case, event| add(case, event));
     vips(&mut |case, event| add(case, event));
+    routers::samples(&mut |case, event| add(case, event));
     security_groups::samples(&mut |case, event| add(case, event));
     samples
 }
@@ -668,6 +671,9 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     let userdata = |userdata| VmInstanceEvent::UserdataChanged { userdata, l3_networks: l3_networks() };
     add("full", userdata(some("IyEvYmluL3NoCg==")).into());
     add("sparse", userdata(None).into());
+    let password = |password| VmInstanceEvent::PasswordChanged { password, l3_networks: l3_networks() };
+    add("full", password(Some(SealedSecret::new([7; 40]))).into());
+    add("sparse", password(None).into());
     let failed = |operation| VmInstanceEvent::OperationFailed {
         operation,
         code: text("VM.1000"),
@@ -679,50 +685,6 @@ fn machines(add: &mut dyn FnMut(&str, Event)) {
     add("stop", failed(VmOperation::Stop).into());
     add("reboot", failed(VmOperation::Reboot).into());
     add("destroy", failed(VmOperation::Destroy).into());
-
-    let router = RouterEvent::Created {
-        zone: id(1),
-        cluster: id(2),
-        host: id(8),
-        hypervisor_type: HypervisorType::Simulator,
-        name: text("vrouter"),
-        offering: id(11),
-        image: id(5),
-        management_network: id(3),
-        public_network: id(4),
-        default_route_network: id(4),
-        nics: vec![nic()],
-    };
-    add("full", router.into());
-    add("full", RouterEvent::StartRequested { host: id(8), cluster: id(2) }.into());
-    add("full", RouterEvent::NicChanged { nic: nic() }.into());
-    add("full", RouterEvent::StopRequested {}.into());
-    add("full", RouterEvent::RebootRequested {}.into());
-    add("full", RouterEvent::ReconnectRequested {}.into());
-    add("full", RouterEvent::ProvisionRequested {}.into());
-    add("full", RouterEvent::ReplaceRequested {}.into());
-    add("full", RouterEvent::SuccessorPrepared {}.into());
-    add("full", RouterEvent::SuccessorServes { connections: 1 << 40, leases: 3, switch_micros: 900 }.into());
-    add("full", RouterEvent::Replaced {}.into());
-    add("full", RouterEvent::ReplaceFailed { code: text("VR.1000"), detail: text("why") }.into());
-    add("full", RouterEvent::DestroyRequested { l3_networks: l3_networks() }.into());
-    add("full", RouterEvent::AgentUpgraded { from: text("0a"), to: text("0b") }.into());
-    let connected = RouterEvent::Connected { agent_digest: text("0b"), revision: 1 << 40, config_digest: text("0c") };
-    add("full", connected.into());
-    add("full", RouterEvent::Disconnected { reason: text("why") }.into());
-    add("full", RouterEvent::ConfigApplied { revision: 37, config_digest: text("0c") }.into());
-    let failed = RouterEvent::ConfigFailed { revision: 37, section: text("snat"), detail: text("why") };
-    add("full", failed.into());
-    add("full", RouterEvent::NicAttached { nic: nic() }.into());
-    add("full", RouterEvent::NicDetached { nic: id(33), l3_network: id(34) }.into());
-    add("full", RouterEvent::Stopped {}.into());
-    add("full", RouterEvent::StopFailed { code: text("VM.1002"), detail: text("why") }.into());
-    add("full", RouterEvent::Destroyed { l3_networks: l3_networks() }.into());
-    add("full", RouterEvent::StartFailed { code: text("VR.1000"), detail: text("why") }.into());
-    add("full", RouterEvent::DriftChanged { items: vec![deviation()], more: 3 }.into());
-    add("none", RouterEvent::DriftChanged { items: vec![], more: 0 }.into());
-    add("full", RouterEvent::HealthChanged { unhealthy: [(text("dnsmasq"), text("silence"))].into() }.into());
-    add("well", RouterEvent::HealthChanged { unhealthy: Default::default() }.into());
 }
 
 fn deviation() -> Deviation {

@@ -1,14 +1,16 @@
-//! `POST /v1/commands/{Name}`, and `GET /v1/jobs/{id}` for who did not wait.
+//! `POST /v1/commands/{Name}`, the routes that are a command by their path, and `GET /v1/jobs/{id}` for who did not wait.
 
 use crate::{Caller, Gateway, Problem, jobs, message, parameters::Parameters};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use switchback_bus::{CommandReply, CommandRequest, MessageKind, Refusal, Wait};
+use switchback_bus::{CommandReply, CommandRequest, Message, MessageKind, Refusal, Wait};
 use switchback_events::{CommandId, Id, Origin, Version};
 
 /// How the command line names itself in `User-Agent`; a user may claim it, it says the way in and gives no right.
 const CLI_AGENT: &str = "switchback-cli/";
+/// The command that `/v1/routers/{uuid}/replace` is, and its parameter that the path has.
+pub(crate) const REPLACE_ROUTER: (&str, &str) = ("ReplaceVirtualRouter", "vmInstanceUuid");
 
 /// Takes a command to the bus and answers its reply.
 pub(crate) async fn post(
@@ -18,15 +20,42 @@ pub(crate) async fn post(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let message = message::find(request.match_info().query("name"), &[MessageKind::Command])?;
-    let body = Value::Object(object(&gateway, &request, payload).await?);
-    let mut command = CommandRequest::new(message.name, body, caller.into_inner(), origin(&request));
-    command.command_id = command_id(&request)?;
-    command.reason = reason(&request)?;
-    command.if_match = if_match(&request)?;
+    let body = object(&gateway, &request, payload).await?;
+    send(&gateway, caller.into_inner(), &request, message, body).await
+}
 
-    let mut parameters = Parameters::of(&request)?;
+/// `POST /v1/routers/{uuid}/replace`: the same as the command, of the router that the path names.
+pub(crate) async fn replace_router(
+    gateway: web::Data<Gateway>,
+    caller: web::ReqData<Caller>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let (name, router) = REPLACE_ROUTER;
+    let message = message::find(name, &[MessageKind::Command])?;
+    let mut body = object(&gateway, &request, payload).await?;
+    if let Some(given) = body.insert(router.to_string(), json!(request.match_info().query("uuid"))) {
+        return Err(Refusal::argument(router, given, "the path names the router already").into());
+    }
+    send(&gateway, caller.into_inner(), &request, message, body).await
+}
+
+/// Takes a command with its parameters to the bus, as the headers and the URL say.
+async fn send(
+    gateway: &Gateway,
+    caller: Caller,
+    request: &HttpRequest,
+    message: &Message,
+    body: Map<String, Value>,
+) -> Result<HttpResponse, Problem> {
+    let mut command = CommandRequest::new(message.name, Value::Object(body), caller, origin(request));
+    command.command_id = command_id(request)?;
+    command.reason = reason(request)?;
+    command.if_match = if_match(request)?;
+
+    let mut parameters = Parameters::of(request)?;
     command.dry_run = parameters.flag("dryRun")?;
-    let asynchronous = prefers_async(&request);
+    let asynchronous = prefers_async(request);
     command.wait = match parameters.one("wait")?.as_deref() {
         Some("durable") => Wait::Durable,
         Some("applied") => Wait::Applied,
@@ -39,7 +68,7 @@ pub(crate) async fn post(
         command.command_id = Some(CommandId(Id(*uuid::Uuid::now_v7().as_bytes())));
     }
     let (id, patience) = (command.command_id, asynchronous.then_some(Duration::ZERO));
-    match (jobs::carry_out(&gateway, command, patience).await, id) {
+    match (jobs::carry_out(gateway, command, patience).await, id) {
         (Some(ended), _) => Ok(response(&ended?)),
         (None, id) => Ok(accepted(id.unwrap_or_default().0)),
     }

@@ -83,9 +83,7 @@ impl Problem {
     }
 
     /// There are too many requests already.
-    pub(crate) fn overloaded(most: usize) -> Problem {
-        let detail = format!("{most} requests are being answered, which is the limit");
-        let refusal = Refusal::new(RefusalKind::Busy, code::BUSY, detail);
+    pub(crate) fn overloaded(refusal: Refusal) -> Problem {
         Problem { cause: Cause::Overloaded, form: Form::Native, refusal: Box::new(refusal) }
     }
 

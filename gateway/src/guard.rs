@@ -71,10 +71,11 @@ async fn answer<B: MessageBody + 'static>(
         }
         request.extensions_mut().insert(caller);
     }
-    let Limits { answer_time, requests, .. } = gateway.limits;
+    let Limits { answer_time, .. } = gateway.limits;
     // Whoever looks after an overloaded system must be answered.
     let unlimited = open || path == METRICS;
-    let _place = if unlimited { None } else { Some(gateway.in_flight.enter(requests)?) };
+    let place = (!unlimited).then(|| gateway.in_flight.enter()).transpose();
+    let _place = place.map_err(Problem::overloaded)?;
     let answer_time = if unlimited || limits::takes_its_time(path) { Duration::MAX } else { answer_time };
     let asked = format!("{} {}", request.method(), rules::shown(path));
     let answer = tokio::time::timeout(answer_time, next.call(request));

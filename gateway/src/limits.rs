@@ -1,13 +1,6 @@
-//! What one request, and all of them together, may take.
+//! What one request may take.
 
-use crate::Problem;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 /// The limits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,47 +11,11 @@ pub struct Limits {
     pub body_time: Duration,
     /// The time for an answer to begin.
     pub answer_time: Duration,
-    /// The most requests that are answered at a time.
-    pub requests: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            body: 1 << 20,
-            body_time: Duration::from_secs(30),
-            answer_time: Duration::from_secs(120),
-            requests: 1000,
-        }
-    }
-}
-
-/// How many requests are being answered.
-#[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
-
-/// One of them; it is answered when this is dropped.
-pub(crate) struct Place(Arc<AtomicUsize>);
-
-impl InFlight {
-    /// A place for one more.
-    pub(crate) fn enter(&self, most: usize) -> Result<Place, Problem> {
-        let place = Place(self.0.clone());
-        match self.0.fetch_add(1, Ordering::AcqRel) < most {
-            true => Ok(place),
-            false => Err(Problem::overloaded(most)),
-        }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        Limits { body: 1 << 20, body_time: Duration::from_secs(30), answer_time: Duration::from_secs(120) }
     }
 }
 

@@ -2,20 +2,11 @@
 
 use crate::{Problem, parameters::with_offset};
 use serde_json::{Map, Value};
-use switchback_bus::{Check, Message, MessageKind, Refusal, RefusalKind, code, outside};
+use switchback_bus::{Check, Message, MessageKind, Refusal, outside_of};
 
 /// The message `name` if the outside may send it where `kinds` go. An internal message is as if it were not there.
 pub(crate) fn find(name: &str, kinds: &[MessageKind]) -> Result<&'static Message, Problem> {
-    let message = outside(name)?;
-    if kinds.contains(&message.kind) {
-        return Ok(message);
-    }
-    let (is, route) = match message.kind {
-        MessageKind::Command => ("a command", "POST /v1/commands/"),
-        MessageKind::Query | MessageKind::Read => ("a read", "GET /v1/queries/"),
-    };
-    let refusal = Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("`{name}` is {is}"));
-    Err(refusal.hint(format!("{route}{name}")).into())
+    Ok(outside_of(name, kinds, "POST /v1/commands/", "GET /v1/queries/")?)
 }
 
 /// The parameters of a read from those of a URL, coerced and checked by the catalogue.

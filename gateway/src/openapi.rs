@@ -3,7 +3,7 @@
 //! **Invariant:** every answer that the native API gives is in it, with its status, its media type and its form; what is a
 //! fault of ours (500) is not.
 
-use crate::routes::ROUTES;
+use crate::{command::REPLACE_ROUTER, routes::ROUTES};
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
@@ -45,6 +45,9 @@ const READS: &[(&str, &str)] = &[
     ("/v1/audit/verify", "VerifyAudit"),
 ];
 
+/// The commands that routes with a path of their own send, each with the parameter that the path has.
+const COMMANDS: &[(&str, &str, &str)] = &[("/v1/routers/{uuid}/replace", REPLACE_ROUTER.0, REPLACE_ROUTER.1)];
+
 /// The statuses of problems, each with what it means.
 const PROBLEMS: &[(u16, &str)] = &[
     (400, "The words are not right: a field, its value, and what would be right."),
@@ -85,7 +88,7 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for message in messages().filter(|message| !message.internal) {
         let (path, operation) = match message.kind {
-            MessageKind::Command => (format!("/v1/commands/{}", message.name), json!({"post": command(message)})),
+            MessageKind::Command => (format!("/v1/commands/{}", message.name), json!({"post": command(message, &[])})),
             MessageKind::Query => (format!("/v1/queries/{}", message.name), json!({"get": query(message)})),
             MessageKind::Read => (format!("/v1/queries/{}", message.name), json!({"get": read(message)})),
         };
@@ -94,7 +97,12 @@ pub fn document() -> Value {
     // Each message has a route of its own already, and those of ZStack's are no promise of ours.
     let own = ROUTES.iter().filter(|(method, path, _)| *method != "*" && !path.contains("{Name}"));
     for (method, path, doc) in own {
-        paths.insert(path.to_string(), json!({method.to_lowercase(): plain(path, doc)}));
+        let commanded = COMMANDS.iter().find(|(own, ..)| own == path);
+        let operation = match commanded.and_then(|(_, name, named_by_path)| Some((named(name)?, *named_by_path))) {
+            Some((message, named_by_path)) => of_path(path, doc, command(message, &[named_by_path])),
+            None => plain(path, doc),
+        };
+        paths.insert(path.to_string(), json!({method.to_lowercase(): operation}));
     }
     let tags = CONCEPTS.iter().map(|(title, _)| *title).chain([OTHERS, SYSTEM]);
     let tags: Vec<Value> = tags.map(|title| json!({"name": title})).collect();
@@ -127,8 +135,10 @@ const DESCRIPTION: &str = "Everything that can be asked is a message: commands c
 disk, queries and reads answer what is, or with `at` what was. Whatever is not a success is a problem (RFC 9457) with a stable `code`. \
 Limits of length are of bytes.";
 
-fn command(message: &Message) -> Value {
-    let parameters = schema::parameters(message);
+/// A command, its parameters but for those that its path has.
+fn command(message: &Message, but: &[&str]) -> Value {
+    let mut parameters = schema::parameters(message);
+    parameters.retain(|parameter| !but.contains(&parameter.api_name().as_str()));
     let needed = parameters.iter().any(|parameter| parameter.required);
     let mut responses = refused(OF_COMMANDS);
     responses.insert("200".to_string(), replied());
@@ -242,6 +252,24 @@ fn spaced(name: &str) -> String {
     words
 }
 
+/// A command at a path that names what it is about.
+fn of_path(path: &str, doc: &str, mut operation: Value) -> Value {
+    if let Some(operation) = operation.as_object_mut() {
+        // An id is of one operation, and that is the command's own.
+        operation.remove("operationId");
+        operation.insert("summary".to_string(), json!(path));
+        operation.insert("description".to_string(), json!(doc));
+    }
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(of_uuid());
+    }
+    operation
+}
+
+fn of_uuid() -> Value {
+    json!({"name": "uuid", "in": "path", "required": true, "schema": schema::check(&Check::Uuid)})
+}
+
 /// A route that is no message by its path.
 fn plain(path: &str, doc: &str) -> Value {
     let number = || json!({"type": "integer", "minimum": 0, "maximum": i64::MAX});
@@ -309,8 +337,7 @@ fn plain(path: &str, doc: &str) -> Value {
         }
     };
     if path.contains("{uuid}") {
-        let schema = schema::check(&Check::Uuid);
-        parameters.push(json!({"name": "uuid", "in": "path", "required": true, "schema": schema}));
+        parameters.push(of_uuid());
     }
     let tag = match path {
         path if path.starts_with("/v1/routers/") => "Virtual routers",

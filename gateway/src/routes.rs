@@ -1,8 +1,8 @@
 //! Which route goes where. The list at `/` is made of the same table as the routes themselves.
 
 use crate::{
-    Limits, Problem, StreamTimes, audit, command, events, guard, health, jobs, limits::InFlight, metrics,
-    metrics::Requests, openapi, query, viewer, zstack,
+    Limits, Problem, StreamTimes, audit, command, events, guard, health, jobs, metrics, metrics::Requests, openapi,
+    query, viewer, zstack,
 };
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
@@ -11,7 +11,7 @@ use actix_web::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use switchback_bus::{Asked, Bus, Rates, Tokens};
+use switchback_bus::{Asked, Bus, InFlight, Rates, Tokens};
 use tokio::sync::watch;
 
 /// The HTTP side of a bus.
@@ -33,6 +33,9 @@ pub struct Gateway {
     pub(crate) asked: Arc<Asked>,
 }
 
+/// Requests that are answered at a time unless told otherwise.
+const REQUESTS: usize = 1000;
+
 /// Every route with what it does, for `/` and the OpenAPI document.
 pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/commands/{Name}", "Any command; the body is its parameters."),
@@ -48,6 +51,11 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/routers/{uuid}/explain", "What becomes of a packet, by which records, and who put them there."),
     ("GET", "/v1/routers/{uuid}/drift", "Where a router differs from its configuration."),
     ("GET", "/v1/routers/{uuid}/counters", "How much went through the services of a router."),
+    (
+        "POST",
+        "/v1/routers/{uuid}/replace",
+        "Another appliance in the place of a router's, without loss; the body is the command's other parameters.",
+    ),
     ("GET", "/v1/audit/head", "The head of the log, signed."),
     ("GET", "/v1/audit/verify", "The log read and verified; with `anchor`, against a head that was kept outside."),
     ("GET", "/v1/audit/export", "The log as JSON lines with CloudEvents attributes, after the position `after`."),
@@ -85,7 +93,7 @@ impl Gateway {
             ending: Arc::new(watch::Sender::new(false)),
             jobs: Arc::default(),
             limits: Limits::default(),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(REQUESTS),
             requests: Arc::default(),
             open_metrics: false,
             asked: Arc::new(Asked::new(Rates::default())),
@@ -112,6 +120,11 @@ impl Gateway {
         Gateway { asked, ..self }
     }
 
+    /// The same, counting what is being answered here: with the other ways in, so that two of them do not answer twice as many.
+    pub fn with_in_flight(self, in_flight: InFlight) -> Gateway {
+        Gateway { in_flight, ..self }
+    }
+
     /// Ends all event streams: they would hold up a server that stops. Their readers come again.
     pub fn end_streams(&self) {
         self.ending.send_replace(true);
@@ -122,11 +135,7 @@ impl Gateway {
         let everything = web::scope("")
             .wrap(from_fn(guard::guard))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")).add(("Cache-Control", "no-store")))
-            .service(
-                web::resource("/v1/commands/{name}")
-                    .route(web::post().to(command::post))
-                    .default_service(web::to(|| async { refuse(Problem::method("POST")) })),
-            )
+            .service(post("/v1/commands/{name}").route(web::post().to(command::post)))
             .service(get("/v1/jobs/{uuid}").route(web::get().to(command::job)))
             .service(get("/v1/queries/{name}").route(web::get().to(query::get)))
             .service(get("/v1/events").route(web::get().to(events::get)))
@@ -135,6 +144,7 @@ impl Gateway {
             .service(get("/v1/routers/{uuid}/drift").route(web::get().to(query::router_drift)))
             .service(get("/v1/routers/{uuid}/explain").route(web::get().to(query::router_explain)))
             .service(get("/v1/routers/{uuid}/counters").route(web::get().to(query::router_counters)))
+            .service(post("/v1/routers/{uuid}/replace").route(web::post().to(command::replace_router)))
             .service(get("/v1/audit/head").route(web::get().to(query::audit_head)))
             .service(get("/v1/audit/verify").route(web::get().to(query::audit_verify)))
             .service(get("/v1/audit/export").route(web::get().to(audit::export)))
@@ -156,6 +166,11 @@ impl Gateway {
 /// A resource that answers any other method than GET with a problem.
 fn get(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|| async { refuse(Problem::method("GET")) }))
+}
+
+/// A resource that answers any other method than POST with a problem.
+fn post(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { refuse(Problem::method("POST")) }))
 }
 
 fn refuse(problem: Problem) -> Result<HttpResponse, Problem> {

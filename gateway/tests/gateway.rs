@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use switchback_bus::{
-    Blocker, Bus, CommandReply, CommandRequest, EventStream, EventsRequest, LogCopy, LogForm, QueryReply, QueryRequest,
-    Refusal, RefusalKind, ReplyEvent, Wait, message,
+    Blocker, Bus, CommandReply, CommandRequest, EventStream, EventsRequest, InFlight, LogCopy, LogForm, QueryReply,
+    QueryRequest, Refusal, RefusalKind, ReplyEvent, Wait, message,
 };
 use switchback_events::{AccountId, CommandId, Id, Origin, Position};
 use switchback_gateway::{Caller, Credentials, FixedTokens, Gateway, Limits, Options, Tokens, serve};
@@ -201,6 +201,49 @@ async fn a_command_goes_to_the_bus_with_all_its_headers() {
     assert_eq!(asked.if_match, Some(5));
     assert!(asked.dry_run);
     assert_eq!(asked.wait, Wait::Durable);
+}
+
+#[actix_web::test]
+async fn a_router_is_replaced_by_a_route_of_its_own_as_by_the_command() {
+    let bus = Arc::new(FakeBus::default());
+    let [router, host] = ["router", "host"].map(|name| Id::of_name(name).to_string());
+    let uri = format!("/v1/routers/{router}/replace");
+    let key = Id::of_name("key");
+    let elsewhere = TestRequest::post().uri(&format!("{uri}?dryRun=true&wait=durable"));
+    let elsewhere = elsewhere.insert_header(("Idempotency-Key", key.to_string())).insert_header(("X-Reason", "why"));
+    let elsewhere = elsewhere.insert_header(("If-Match", "5")).set_json(json!({"hostUuid": host}));
+    let answer = ask(&bus, elsewhere).await;
+    assert_eq!((answer.status, answer.json()["commandId"].clone()), (StatusCode::OK, json!(key)), "{}", answer.text);
+    let asked = bus.commands.lock().unwrap().pop().unwrap();
+    assert_eq!(asked.name, "ReplaceVirtualRouter");
+    assert_eq!(asked.parameters, json!({"vmInstanceUuid": router, "hostUuid": host}));
+    assert_eq!(
+        (asked.command_id, asked.reason.as_deref(), asked.if_match),
+        (Some(CommandId(key)), Some("why"), Some(5))
+    );
+    assert_eq!((asked.dry_run, asked.wait, asked.caller.name.as_str()), (true, Wait::Durable, "admin"));
+
+    assert_eq!(ask(&bus, TestRequest::post().uri(&uri)).await.status, 200);
+    let asked = bus.commands.lock().unwrap().pop().unwrap();
+    assert_eq!(asked.parameters, json!({"vmInstanceUuid": router}));
+
+    let twice = TestRequest::post().uri(&uri).set_json(json!({"vmInstanceUuid": host}));
+    let problem = ask(&bus, twice).await.problem(400, "SYS.1007");
+    assert_eq!(problem["errors"][0]["pointer"], "/vmInstanceUuid");
+    let unknown = TestRequest::post().uri(&format!("{uri}?hostUuid={host}"));
+    assert_eq!(ask(&bus, unknown).await.problem(400, "SYS.1007")["errors"][0]["pointer"], "/hostUuid");
+    assert!(bus.commands.lock().unwrap().is_empty());
+
+    let document = ask(&bus, TestRequest::get().uri("/openapi.json")).await.json();
+    let operation = &document["paths"]["/v1/routers/{uuid}/replace"]["post"];
+    let command = &document["paths"]["/v1/commands/ReplaceVirtualRouter"]["post"];
+    let schema = |operation: &Value| operation["requestBody"]["content"]["application/json"]["schema"].clone();
+    assert_eq!(schema(operation)["properties"]["hostUuid"], schema(command)["properties"]["hostUuid"]);
+    assert!(schema(command)["properties"]["vmInstanceUuid"].is_object());
+    assert_eq!(schema(operation)["properties"]["vmInstanceUuid"], json!(null));
+    assert_eq!(operation["responses"], command["responses"]);
+    let places: Vec<&Value> = operation["parameters"].as_array().unwrap().iter().map(|own| &own["in"]).collect();
+    assert_eq!(places.iter().filter(|place| **place == "path").count(), 1, "{places:?}");
 }
 
 #[actix_web::test]
@@ -455,6 +498,7 @@ async fn wrong_methods_media_types_and_sizes_are_problems() {
     for (method, uri, allow) in [
         (Method::GET, "/v1/commands/CreateZone", "POST"),
         (Method::DELETE, "/v1/queries/QueryZone", "GET"),
+        (Method::GET, "/v1/routers/00000000000000000000000000000000/replace", "POST"),
         (Method::POST, "/v1/events", "GET"),
         (Method::PUT, "/healthz", "GET"),
     ] {
@@ -550,12 +594,12 @@ async fn who_does_not_want_to_wait_gets_a_job_to_ask_for() {
 #[actix_web::test]
 async fn requests_that_take_too_long_or_are_too_many_are_told_so() {
     let bus = Arc::new(FakeBus::default());
-    let limits = Limits { answer_time: std::time::Duration::from_millis(1), requests: 1, ..Limits::default() };
+    let limits = Limits { answer_time: std::time::Duration::from_millis(1), ..Limits::default() };
     let hanging = command("CreateZone", json!({"name": "z"})).insert_header(("X-Reason", "wait"));
     let hanging = hanging.insert_header(("Authorization", "Bearer secret"));
     let late = ask_of(&gateway(&bus).with_limits(limits), hanging).await.problem(504, "SYS.1001");
     assert!(late["hint"].as_str().unwrap().contains("Idempotency-Key"), "{late}");
-    let full = gateway(&bus).with_limits(Limits { requests: 0, ..Limits::default() });
+    let full = gateway(&bus).with_in_flight(InFlight::new(0));
     let read = || TestRequest::get().uri("/v1/queries/QueryZone").insert_header(("Authorization", "Bearer secret"));
     let answer = ask_of(&full, read()).await;
     answer.problem(503, "SYS.1100");
@@ -583,7 +627,7 @@ async fn what_is_measured_is_for_administrators_unless_told_otherwise() {
     ] {
         assert!(shown.text.lines().any(|shown| shown == line), "{line}\n{}", shown.text);
     }
-    let open = gateway.with_open_metrics(true).with_limits(Limits { requests: 0, ..Limits::default() });
+    let open = gateway.with_open_metrics(true).with_in_flight(InFlight::new(0));
     assert_eq!(ask_of(&open, metrics()).await.status, 200);
 }
 

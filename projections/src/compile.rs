@@ -5,10 +5,12 @@
 //! history; at the top level the whole query is distributed over the two, so that SQLite merges two ordered streams
 //! and stops at the limit.
 //!
-//! **Invariant:** nothing of the user's text is in the SQL: names come from the catalogue, values are bound.
+//! **Invariant:** nothing of the user's text is in the SQL: names come from the catalogue, values are bound, or are one of
+//! the usual limits.
 
 use crate::catalogue::{Field, Kind, Link, Relation, Ty};
 use crate::condition::{Condition, End, Op};
+use crate::query::LIMIT_DEFAULT;
 use crate::store::columns;
 use crate::value::{Val, json_array};
 use crate::visible;
@@ -22,6 +24,9 @@ pub(crate) struct View {
     /// Only what this account may see; none: everything.
     pub account: Option<Id>,
 }
+
+/// Limits that are asked for again and again: they stand in the statement, for each of which one is kept.
+const LIMITS: [u64; 4] = [1, 10, 100, LIMIT_DEFAULT];
 
 /// The alias of the rows asked for.
 const TOP: &str = "t0";
@@ -117,8 +122,16 @@ impl Selection {
         let arms: Vec<String> = arms.iter().map(|arm| format!("SELECT {select} FROM {arm}")).collect();
         let mut arguments = self.arguments.clone();
         let place = arguments.len();
-        arguments.extend([Val::from(page.limit), Val::from(page.start)]);
-        let text = format!("{} ORDER BY {order} LIMIT ?{} OFFSET ?{}", arms.join(" UNION ALL "), place + 1, place + 2);
+        arguments.push(Val::from(page.start));
+        // A limit that is bound has SQLite plan the statement anew each time, by its value.
+        let limit = match LIMITS.contains(&page.limit) {
+            true => page.limit.to_string(),
+            false => {
+                arguments.push(Val::from(page.limit));
+                format!("?{}", place + 2)
+            }
+        };
+        let text = format!("{} ORDER BY {order} LIMIT {limit} OFFSET ?{}", arms.join(" UNION ALL "), place + 1);
         Sql { text, arguments }
     }
 }

@@ -195,6 +195,12 @@ impl Projections {
         self.handle.shared.readers.answer(query)
     }
 
+    /// The same where it need not wait for its turn; nothing where it would. For what is found by uuid, in some tens of
+    /// microseconds.
+    pub fn query_at_once(&self, query: &Query) -> Option<Result<QueryReply, QueryError>> {
+        self.handle.shared.readers.answer_at_once(query)
+    }
+
     /// The inventory `uuid` of `kind`, now or at a position. Blocks.
     pub fn get(&self, kind: &'static Kind, uuid: &str, at: Option<Position>) -> Result<Option<Value>, QueryError> {
         let query = Query { at, limit: Some(1), ..Query::new(kind).with(format!("uuid={uuid}")) };

@@ -379,3 +379,41 @@ fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
         _ => text.write_all(b"null"),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalogue::kind, samples::Random, samples::random_log, store::Store, tests::DEFAULTS};
+    use rusqlite::StatementStatus;
+
+    /// SQLite plans a statement anew when an argument changes that its plan looks at.
+    #[test]
+    fn what_is_asked_again_and_again_is_planned_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let mut store = Store::create(&path, DEFAULTS).unwrap();
+        store.fold(&random_log(&mut Random(3), 300)).unwrap();
+        let connection = crate::readers::connect(&path).unwrap();
+        let planned = |limit: u64, sort: Option<&str>| {
+            let mut texts = std::collections::BTreeSet::new();
+            for uuid in ["a", "b", "c", "d"] {
+                let sort = sort.map(str::to_string);
+                let query = Query { limit: Some(limit), sort, ..Query::new(kind("vm").unwrap()) };
+                let checked = Checked::new(&query.with(format!("uuid={uuid}"))).unwrap();
+                let view = View::default();
+                let selection = Selection::new(checked.kind, &checked.conditions, checked.group, view);
+                let sql = selection.page(&checked.fields, &checked.page);
+                read(&connection, Sql { text: sql.text.clone(), arguments: sql.arguments }, |_| Ok(())).unwrap();
+                texts.insert(sql.text);
+            }
+            let again = |text: &String| connection.prepare_cached(text).unwrap().get_status(StatementStatus::RePrepare);
+            (texts.len(), texts.iter().map(again).sum::<i32>())
+        };
+        for limit in [1, 10, 100, LIMIT_DEFAULT] {
+            assert_eq!(planned(limit, None), (1, 0), "{limit}");
+            assert_eq!(planned(limit, Some("-name")), (1, 0), "{limit}");
+        }
+        let (texts, again) = planned(17, None);
+        assert!(texts == 1 && again > 0, "a limit that is bound is planned by its value: so the test can fail");
+    }
+}

@@ -49,7 +49,24 @@ impl Readers {
 
     /// Answers `query`, when a connection is free. Blocks.
     pub fn answer(&self, query: &Query) -> Result<QueryReply, QueryError> {
-        let (permit, idle) = self.take();
+        let taken = self.take();
+        self.answer_with(taken, query)
+    }
+
+    /// The same if a connection is free.
+    pub fn answer_at_once(&self, query: &Query) -> Option<Result<QueryReply, QueryError>> {
+        let mut state = self.state.try_lock()?;
+        state.permits = state.permits.checked_sub(1)?;
+        let taken = (Permit { readers: self }, state.idle.pop());
+        drop(state);
+        Some(self.answer_with(taken, query))
+    }
+
+    fn answer_with(
+        &self,
+        (permit, idle): (Permit<'_>, Option<Connection>),
+        query: &Query,
+    ) -> Result<QueryReply, QueryError> {
         let mut connection = idle.map_or_else(|| connect(&self.path), Ok)?;
         let deadline = Instant::now() + self.time_max;
         connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() > deadline));

@@ -74,8 +74,15 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
         RouterEvent::ReconnectRequested {} => set().put("status", "Connecting").put("statusReason", Val::Null),
         RouterEvent::ProvisionRequested {}
         | RouterEvent::ReplaceRequested {}
+        | RouterEvent::MoveRequested { .. }
         | RouterEvent::SuccessorPrepared {}
         | RouterEvent::SuccessorServes { .. } => return Ok(vec![]),
+        RouterEvent::Moved { host, cluster } => set()
+            .put("status", "Connecting")
+            .put("statusReason", Val::Null)
+            .put("clusterUuid", *cluster)
+            .put("hostUuid", *host)
+            .put("lastHostUuid", *host),
         RouterEvent::Replaced {} => set().put("status", "Connecting").put("statusReason", Val::Null),
         RouterEvent::ReplaceFailed { code: _, detail } => set().put("lastError", detail),
         RouterEvent::DestroyRequested { .. } => set().put("state", "Destroying"),

@@ -92,6 +92,8 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
         }
         // Its tag shows it.
         VmInstanceEvent::UserdataChanged { .. } => return Ok(vec![]),
+        // It is shown to nobody but the VM.
+        VmInstanceEvent::PasswordChanged { .. } => return Ok(vec![]),
         VmInstanceEvent::NicSecurityChanged { nic, groups, ingress_policy, egress_policy } => {
             return security_group::secured(id, *nic, groups, (*ingress_policy, *egress_policy), rows);
         }

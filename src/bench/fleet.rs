@@ -11,7 +11,7 @@
 
 mod agents;
 
-use super::{round, spread};
+use super::{median_ratio, round, spread};
 use crate::node::{DataDir, Node, NodeOptions};
 use agents::Served;
 use anyhow::{Context, ensure};
@@ -50,6 +50,8 @@ const CLIENTS: usize = 4;
 const AT_A_TIME: usize = 32;
 /// Nothing takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often routers are changed without and with one that hangs.
+const TURNS: u32 = 5;
 /// How often it is looked whether something is so.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -181,16 +183,17 @@ fn hang(
     let (stuck, others) = company.split_last().context("no routers")?;
     let at = served.routers.iter().position(|router| router.id.to_string() == stuck.router);
     let at = at.context("the router that is to hang has no agent")?;
-    let mut times = [Vec::new(), Vec::new()];
+    let seconds = options.seconds * 2.0 / f64::from(TURNS);
+    let (mut well, mut beside) = (Vec::new(), Vec::new());
     let mut caught_up = Vec::new();
-    for turn in 0..2 {
-        progress(&format!("changing {} routers, all well, {} of 2", others.len(), turn + 1));
-        times[0].extend(runtime.block_on(change(&node, others, options.seconds))?);
-        progress(&format!("changing them beside one that hangs, {} of 2", turn + 1));
+    for turn in 1..=TURNS {
+        progress(&format!("changing {} routers, all well, {turn} of {TURNS}", others.len()));
+        well.push(runtime.block_on(change(&node, others, seconds))?);
+        progress(&format!("changing them beside one that hangs, {turn} of {TURNS}"));
         served.hang(at)?;
         let epoch = (served.routers[at].engine.health().epoch, served.routers[at].engine.health().revision);
         runtime.block_on(told(&node, stuck))?;
-        times[1].extend(runtime.block_on(change(&node, others, options.seconds))?);
+        beside.push(runtime.block_on(change(&node, others, seconds))?);
         let began = Instant::now();
         loop {
             let (status, reason) = runtime.block_on(status(&node, &stuck.router))?;
@@ -214,15 +217,16 @@ fn hang(
         caught_up.push(began.elapsed());
     }
     close(node)?;
-    let [well, beside] = times.map(spread);
-    let ratio = |at: &str| beside[at].as_f64().unwrap_or(0.0) / well[at].as_f64().unwrap_or(0.0).max(1e-9);
+    let figure = |turn: &[Duration], at: &str| spread(turn.to_vec())[at].as_f64().unwrap_or_default();
+    let ratio =
+        |at: &str| median_ratio(beside.iter().zip(&well).map(|(beside, well)| (figure(beside, at), figure(well, at))));
     Ok(json!({
         "routers": company.len(),
         "clients": CLIENTS,
-        "allWellMs": well,
-        "besideOneThatHangsMs": beside,
-        "ratioP50": round(ratio("p50")),
-        "ratioP99": round(ratio("p99")),
+        "ratioP50": ratio("p50"),
+        "ratioP99": ratio("p99"),
+        "allWellMs": spread(well.concat()),
+        "besideOneThatHangsMs": spread(beside.concat()),
         "caughtUpMs": spread(caught_up),
     }))
 }
@@ -369,6 +373,6 @@ mod tests {
         let hung = &figures["hung"];
         assert!(hung["allWellMs"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
         assert!(hung["besideOneThatHangsMs"]["samples"].as_u64().unwrap() > 0, "{figures:#}");
-        assert_eq!(hung["caughtUpMs"]["samples"], 2, "{figures:#}");
+        assert_eq!(hung["caughtUpMs"]["samples"], TURNS, "{figures:#}");
     }
 }

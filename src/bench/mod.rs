@@ -44,3 +44,11 @@ fn memory() -> anyhow::Result<(u64, u64)> {
     };
     Ok((field("VmRSS:"), field("VmHWM:")))
 }
+
+/// The median over turns of a figure of each as a part of the yardstick's in the same turn: what a machine does in between
+/// spoils one turn, not the figure.
+fn median_ratio(figures: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let mut ratios: Vec<f64> = figures.map(|(own, yardstick)| own / yardstick.max(1e-9)).collect();
+    ratios.sort_by(f64::total_cmp);
+    round(ratios.get(ratios.len() / 2).copied().unwrap_or_default())
+}

@@ -77,10 +77,13 @@ enum Bench {
         place: Place,
     },
     /// The same mix over NATS, over loopback: through the embedded listener and through a NATS server, beside the same in
-    /// one process; and what clients that never read take from the others.
+    /// one process; and what a client that never reads takes from the others.
     Bus {
         #[command(flatten)]
         load: Load,
+        /// Only this way in, beside the same in one process.
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(commands::WAYS_OF_BUS))]
+        only: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -230,12 +233,12 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
         }
         Bench::Http { load: Load { clients, seconds }, place } => {
             let scratch = Scratch::new(&place.dir)?;
-            let bench = DoorBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            let bench = DoorBench { clients: usize::from(clients), seconds, only: None, directory: scratch.0.clone() };
             (commands::http(&bench, &mut note)?, place.json)
         }
-        Bench::Bus { load: Load { clients, seconds }, place } => {
+        Bench::Bus { load: Load { clients, seconds }, only, place } => {
             let scratch = Scratch::new(&place.dir)?;
-            let bench = DoorBench { clients: usize::from(clients), seconds, directory: scratch.0.clone() };
+            let bench = DoorBench { clients: usize::from(clients), seconds, only, directory: scratch.0.clone() };
             (commands::bus(&bench, &mut note)?, place.json)
         }
         Bench::Replay { log: Log { events, seed }, place } => {

@@ -16,7 +16,7 @@ const DAY: u64 = 86_400;
 
 /// What one request may take, as over HTTP.
 pub fn limits(http: &switchback_gateway::Limits) -> Limits {
-    Limits { body: http.body, answer_time: http.answer_time, requests: http.requests }
+    Limits { body: http.body, answer_time: http.answer_time }
 }
 
 /// The NATS server, where one is named; `cursor` is the file that remembers what it has confirmed.
@@ -59,6 +59,7 @@ pub fn listen(
         payload: settings.limits.body_bytes,
         line: settings.bus.line_bytes,
         pending: settings.bus.pending_bytes,
+        pending_all: settings.bus.pending_bytes_of_all,
         requests: settings.bus.requests,
         connect: Duration::from_secs(settings.bus.connect_seconds),
         say: Duration::from_secs(settings.limits.body_seconds),

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{ClientArguments, Environment},
+    commands::bus,
     failure::Failure,
     output::Output,
 };
@@ -46,7 +47,10 @@ pub fn run(
         ConfigCommand::Default => Ok(output.text(&sample())?),
         ConfigCommand::Check { config } => {
             let configuration = load(config.as_deref(), environment, &vec![])?;
-            certificate(&configuration.settings().map_err(failure)?)?;
+            let settings = configuration.settings().map_err(failure)?;
+            certificate(&settings)?;
+            // What it names is read; nobody is asked.
+            bus::remote(&settings.bus, PathBuf::new()).map_err(|error| Failure::usage(format!("{error:#}")))?;
             output.note("the configuration is right");
             Ok(())
         }

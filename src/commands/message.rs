@@ -139,6 +139,7 @@ fn body(message: &Message, arguments: &[String]) -> Result<Map<String, Value>, F
         let check = check(message, name);
         let value = match check {
             Some(Check::Password) => Value::String(password(text, &mut io::stdin().lock())?),
+            Some(Check::VmPassword) => Value::String(line(text, &mut io::stdin().lock())?),
             Some(check) => check.read(text),
             // The server refuses it, and knows what is near.
             None => Value::String(text.to_string()),
@@ -157,18 +158,23 @@ fn body(message: &Message, arguments: &[String]) -> Result<Map<String, Value>, F
 /// A password as it travels: the SHA-512 of its text in hexadecimal. `-` reads it from the first line of `input`, so that
 /// it stands in no list of processes; what is such a digest already is sent as it is.
 fn password(text: &str, input: &mut impl BufRead) -> Result<String, Failure> {
-    let mut line = String::new();
-    let text = if text == "-" {
-        input.read_line(&mut line)?;
-        line.trim_end_matches(['\r', '\n'])
-    } else {
-        text
-    };
+    let text = line(text, input)?;
+    let digest = text.len() == 128 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    Ok(if digest { text } else { format!("{:x}", Sha512::digest(text)) })
+}
+
+/// A password as it was given; `-` reads it from the first line of `input`.
+fn line(text: &str, input: &mut impl BufRead) -> Result<String, Failure> {
+    let mut text = text.to_string();
+    if text == "-" {
+        text.clear();
+        input.read_line(&mut text)?;
+        text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    }
     if text.is_empty() {
         return Err(Failure::usage("the password is empty".to_string()));
     }
-    let digest = text.len() == 128 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    Ok(if digest { text.to_string() } else { format!("{:x}", Sha512::digest(text)) })
+    Ok(text)
 }
 
 fn check(message: &Message, name: &str) -> Option<Check> {
@@ -381,7 +387,7 @@ fn query_words(message: &Message, output: &mut Output) -> io::Result<()> {
 /// What values of a parameter are right on the command line, in words.
 pub fn value(message: &Message, parameter: &Parameter) -> String {
     match (parameter.check, message.kinds_of(parameter)) {
-        (Check::Password, _) => "the password; `-` reads it from the input".to_string(),
+        (Check::Password | Check::VmPassword, _) => "the password; `-` reads it from the input".to_string(),
         (_, []) => parameter.check.right(),
         (Check::List(_), kinds) => format!("names or uuids, of {}", naming::words_of(kinds)),
         (_, kinds) => format!("the name or uuid of {}", naming::words_of(kinds)),

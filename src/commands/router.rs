@@ -63,7 +63,7 @@ enum RouterCommand {
     Replace {
         /// Name, uuid or the beginning of it.
         router: String,
-        /// The host to place it on, by uuid: not another one yet.
+        /// The host to place it on, by uuid; its own when not given.
         #[arg(long)]
         host: Option<String>,
     },

@@ -10,6 +10,7 @@ use switchback::{
     config::{Flags, Settings, Source},
     node::{DataDir, Doors, Node, NodeOptions},
 };
+use switchback_bus::InFlight;
 use switchback_gateway::{Asked, Certificate, FixedTokens, Gateway, Limits, Options, Rates, Tokens};
 use switchback_nats::{Remote, Service};
 
@@ -96,7 +97,6 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
         body: settings.limits.body_bytes,
         body_time: Duration::from_secs(settings.limits.body_seconds),
         answer_time: Duration::from_secs(settings.limits.answer_seconds),
-        requests: settings.limits.requests,
     };
     let rates = Rates {
         account_per_second: settings.limits.account_per_second,
@@ -105,10 +105,12 @@ async fn serve(settings: &Settings, bus_given: bool, certificate: Option<Arc<Cer
         address_burst: settings.limits.address_burst,
     };
     let asked = Arc::new(Asked::new(rates));
+    let in_flight = InFlight::new(settings.limits.requests);
     let service = Service::new(node.clone(), doors.clone(), asked.clone()).with_limits(bus::limits(&limits));
+    let service = service.with_in_flight(in_flight.beside());
     let service = Arc::new(service);
     let gateway = Gateway::new(node.clone(), doors).with_limits(limits);
-    let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked);
+    let gateway = gateway.with_open_metrics(settings.metrics.open).with_asked(asked).with_in_flight(in_flight);
     let bus = bus::listen(settings, bus_given, &node, service.clone(), keys, certificate.as_deref())?;
     let listen = Options {
         listen: settings.listen.address,

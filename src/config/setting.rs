@@ -314,6 +314,8 @@ settings! {
         line_bytes: usize = "4096", Right::Number(512, 1048576);
         /// Bytes that wait for one client; one that reads so slowly that it would be more is cut off.
         pending_bytes: usize = "8388608", Right::Number(65536, 1073741824);
+        /// Bytes that wait for all clients together; while it is more, one for which more than 64 KiB wait is cut off.
+        pending_bytes_of_all: usize = "268435456", Right::Number(1048576, 1099511627776);
         /// Requests of one connection that are answered at a time; more are answered 429.
         requests: usize = "256", Right::Number(1, 1000000);
         /// Seconds for a client to say who it is.

@@ -18,6 +18,9 @@ use std::{
     time::Duration,
 };
 
+/// What the name of a router's namespace has before the end of its uuid.
+const ROUTER: &str = "-vr-";
+
 /// The programs that a lab needs, each with its Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
@@ -309,6 +312,11 @@ impl Lab {
         })
     }
 
+    /// From now on what is started is this binary.
+    pub fn set_binary(&mut self, binary: &Path) {
+        self.record.binary = binary.to_path_buf();
+    }
+
     /// Kills the server with SIGKILL, and waits until it is gone.
     pub fn kill_server(&mut self) -> anyhow::Result<()> {
         self.kill("server")
@@ -344,7 +352,8 @@ impl Lab {
             "--state-dir".to_string(),
             dir.display().to_string(),
             "--prefix".to_string(),
-            self.name.to_string(),
+            // Hosts of the lab share one kernel, and a router may be on two of them for a moment.
+            self.name.namespace(&format!("h{host}")),
         ];
         let what = format!("host{host}");
         let binary = self.record.binary.clone();
@@ -437,10 +446,9 @@ impl Lab {
 
     /// The namespace of a router, by its uuid.
     pub fn router_namespace(&self, uuid: &str) -> anyhow::Result<String> {
-        let prefix = self.name.namespace("vr-");
-        let of_router = |name: &String| name.strip_prefix(&prefix).is_some_and(|rest| uuid.ends_with(rest));
+        let of_router = |name: &String| name.split_once(ROUTER).is_some_and(|(_, rest)| uuid.ends_with(rest));
         let found = netns::of_lab(&self.name).into_iter().find(of_router);
-        found.with_context(|| format!("no host of the lab has a namespace `{prefix}…` for the router {uuid}"))
+        found.with_context(|| format!("no host of the lab has a namespace `…{ROUTER}…` for the router {uuid}"))
     }
 
     /// The command that runs `line` in a part of the lab: a VM by name or uuid, `host1`, `inet`, `ctl`, `fabric`,
@@ -451,7 +459,7 @@ impl Lab {
             command.args(["-t", &machine.pid.to_string(), "-n", "-m", "-u"]);
         } else {
             let namespaces = netns::of_lab(&self.name);
-            let routers = namespaces.iter().filter(|name| name.starts_with(&self.name.namespace("vr-")));
+            let routers = namespaces.iter().filter(|name| name.contains(ROUTER));
             let routers: Vec<&String> = routers.collect();
             let namespace = match (place, routers.as_slice()) {
                 ("router", [router]) => router.to_string(),

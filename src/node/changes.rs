@@ -105,7 +105,7 @@ impl History {
                 between.named.extend(about);
                 between.named.extend(event.tags.iter().copied());
                 if between.events.len() < EVENTS_MAX {
-                    between.events.push(envelope(&event));
+                    between.events.push(envelope(event));
                 } else {
                     between.more += 1;
                 }

@@ -29,10 +29,15 @@ const EFFECTS: usize = 100;
 const NEAR: Position = 10_000;
 
 /// An event as the API shows it: with its time as text, too.
-pub(super) fn envelope(envelope: &Envelope) -> Value {
-    let mut value = serde_json::to_value(envelope).unwrap_or_default();
-    if let (Some(map), Ok(time)) = (value.as_object_mut(), jiff::Timestamp::from_microsecond(envelope.at)) {
-        map.insert("time".to_string(), json!(time.to_string()));
+pub(super) fn envelope(mut envelope: Envelope) -> Value {
+    // The payload is JSON already.
+    let payload = std::mem::take(&mut envelope.payload);
+    let mut value = serde_json::to_value(&envelope).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        map.insert("payload".to_string(), payload);
+        if let Ok(time) = jiff::Timestamp::from_microsecond(envelope.at) {
+            map.insert("time".to_string(), json!(time.to_string()));
+        }
     }
     value
 }
@@ -146,7 +151,7 @@ impl History {
             // A cursor never goes back, wherever it came from.
             examined = upto.max(after);
         }
-        let events: Vec<Value> = found.iter().map(envelope).collect();
+        let events: Vec<Value> = found.into_iter().map(envelope).collect();
         Ok(json!({"events": events, "position": examined}))
     }
 
@@ -204,7 +209,7 @@ impl History {
     pub(super) fn event(&self, position: Position) -> Result<Value, Refusal> {
         let commit = self.journal().commit_at(position).map_err(unreadable)?;
         let commit = commit.ok_or_else(|| Refusal::not_found("position", "event", position))?;
-        let all: Vec<Value> = commit.envelopes().map(|event| envelope(&event)).collect();
+        let all: Vec<Value> = commit.envelopes().map(envelope).collect();
         let one = all.iter().find(|event| event["position"] == json!(position)).cloned();
         let reads: Vec<Value> = commit
             .reads
@@ -279,7 +284,7 @@ fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
 
 /// A commit by its first event.
 fn heading(commit: &Commit) -> Value {
-    commit.envelopes().next().map_or(Value::Null, |event| envelope(&event))
+    commit.envelopes().next().map_or(Value::Null, envelope)
 }
 
 /// What led to `commit`, the nearest first.
@@ -372,7 +377,7 @@ impl Following {
             for event in commit.envelopes().take_while(|event| event.position <= self.filter.upto) {
                 batch.examined = batch.examined.max(event.position);
                 if self.filter.wants(&event) {
-                    batch.events.push(envelope(&event));
+                    batch.events.push(envelope(event));
                     self.left = self.left.map(|left| left - 1);
                 }
                 if self.left == Some(0) {

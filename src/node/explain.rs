@@ -184,7 +184,7 @@ impl History {
         let commit = self.journal().commit_at(position).map_err(unreadable)?;
         let found = commit.and_then(|commit| commit.envelopes().find(|event| event.position == position));
         let Some(event) = found else { return Ok(Value::Null) };
-        let mut whole = envelope(&event);
+        let mut whole = envelope(event);
         let mut origin = json!({});
         for field in ["position", "kind", "time", "at", "principal", "origin", "command", "reason"] {
             origin[field] = whole[field].take();

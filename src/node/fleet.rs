@@ -17,7 +17,7 @@ use switchback_agent::{
     simulated::SimulatedFleet,
 };
 use switchback_appliance::*;
-use switchback_events::{CertificateId, HypervisorType, Mac, Position, RouterId};
+use switchback_events::{CertificateId, HypervisorType, Mac, Position, RouterId, VmInstanceId};
 
 /// Real and simulated agents.
 pub struct Fleet {
@@ -26,10 +26,14 @@ pub struct Fleet {
     simulated_program: Mutex<Program>,
     real: Option<Real>,
     certificates: OnceLock<TextOf>,
+    passwords: OnceLock<PasswordOf>,
 }
 
 /// What gives the text of a certificate with its key.
 type TextOf = Box<dyn Fn(CertificateId) -> Option<Pem> + Send + Sync>;
+
+/// What gives the password of a VM, by its digest, that the VM has not taken yet.
+type PasswordOf = Box<dyn Fn(VmInstanceId, &str) -> Option<Password> + Send + Sync>;
 
 /// The digest and the bytes of an agent's binary.
 type Program = (String, Arc<Vec<u8>>);
@@ -60,7 +64,13 @@ impl Fleet {
     pub(super) fn simulated(options: &NodeOptions) -> Fleet {
         let program = (options.simulation.agent_digest.clone(), Arc::default());
         let simulated = Arc::new(SimulatedFleet::new(options.simulation.clone()));
-        Fleet { simulated, simulated_program: Mutex::new(program), real: None, certificates: OnceLock::new() }
+        Fleet {
+            simulated,
+            simulated_program: Mutex::new(program),
+            real: None,
+            certificates: OnceLock::new(),
+            passwords: OnceLock::new(),
+        }
     }
 
     /// The simulated hosts, for tests that make them fail.
@@ -71,6 +81,14 @@ impl Fleet {
     /// From now on certificates that routers show go to them with their keys.
     pub(super) fn enclose(&self, text_of: impl Fn(CertificateId) -> Option<Pem> + Send + Sync + 'static) {
         let _ = self.certificates.set(Box::new(text_of));
+    }
+
+    /// From now on routers get the passwords that wait for VMs.
+    pub(super) fn enclose_passwords(
+        &self,
+        password_of: impl Fn(VmInstanceId, &str) -> Option<Password> + Send + Sync + 'static,
+    ) {
+        let _ = self.passwords.set(Box::new(password_of));
     }
 
     /// From now on simulated agents are upgraded to this binary.
@@ -173,6 +191,9 @@ impl Agents for Fleet {
         if let Some(text_of) = self.certificates.get() {
             enclose_certificates(&mut push, text_of);
         }
+        if let Some(password_of) = self.passwords.get() {
+            enclose_passwords(&mut push, password_of);
+        }
         self.calls(&router.host).put_config(router_at(router), push).await
     }
 
@@ -201,10 +222,11 @@ impl Agents for Fleet {
         replacement: Position,
         step: SuccessionStep,
         upgrade: bool,
+        baggage: Option<Baggage>,
     ) -> Result<SuccessionReport, AgentProblem> {
-        let upgrade = upgrade && step == SuccessionStep::Prepare;
+        let upgrade = upgrade && matches!(step, SuccessionStep::Prepare | SuccessionStep::Arrive);
         let digest = if upgrade { Some(self.put_program(&router.host).await?) } else { None };
-        let order = Succession { replacement, step, digest };
+        let order = Succession { replacement, step, digest, baggage };
         self.calls(&router.host).succeed(host_at(&router.host), router.id, order).await
     }
 

@@ -233,7 +233,7 @@ impl History {
                 let before = fold.config().map(|config| config.digest());
                 fold.apply(event);
                 if fold.config().map(|config| config.digest()) != before {
-                    events.push(envelope(&shown));
+                    events.push(envelope(shown));
                 }
             }
         };

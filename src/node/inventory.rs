@@ -150,6 +150,9 @@ impl Node {
             vec![format!("uuid={id}")]
         };
         let query = Query { conditions: condition, limit: Some(1), ..Query::new(kind) };
+        if let Some(answer) = self.projections.query_at_once(&query) {
+            return answer.ok()?.rows().pop();
+        }
         let projections = self.projections.clone();
         tokio::task::spawn_blocking(move || projections.query(&query)).await.ok()?.ok()?.rows().pop()
     }

@@ -177,6 +177,10 @@ impl Node {
         let (fleet, secrets) = (Arc::new(fleet), Arc::new(secrets));
         let (sealed, known) = (secrets.clone(), states.clone());
         fleet.enclose(move |id| sealed.certificate(&known.get::<switchback_actors::Certificate>(id.0).ok()?.1));
+        let (sealed, known) = (secrets.clone(), states.clone());
+        fleet.enclose_passwords(move |vm, digest| {
+            sealed.vm_password(vm, digest, &known.get::<switchback_actors::VmInstance>(vm.0).ok()?.1)
+        });
         let reconcilers = {
             let _inside = runtime.enter();
             Reconcilers::start(registry.clone(), fleet.clone(), epoch)

@@ -1,7 +1,7 @@
 //! Passwords and keys: what is kept of them, and how they are hidden in the record of commands.
 //!
 //! The secret of an access key is needed again, to verify what was signed with it, and the key of a certificate, for the
-//! routers that show it: both are kept sealed (ChaCha20-Poly1305) under a key that is drawn from this data directory's.
+//! routers that show it, and the password of a VM, for the routers that it takes it from: all are kept sealed (ChaCha20-Poly1305) under a key that is drawn from this data directory's.
 //!
 //! **Invariant:** behind this file there is no password as it was sent: the log holds an argon2id hash with a salt of its
 //! own, and the digest by which a command is known again has the password under a key of this data directory, so that
@@ -24,11 +24,11 @@ use ring::{
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use std::sync::Arc;
-use switchback_actors::Certificate;
+use switchback_actors::{Certificate, VmInstance};
 use switchback_agent::pki;
-use switchback_appliance::{Pem, hex};
+use switchback_appliance::{Password, Pem, hex, password_digest};
 use switchback_bus::{Command, Message, Refusal, SealedCertificate, Secret, TOKEN_PREFIX};
-use switchback_events::{Id, PasswordHash, SealedSecret};
+use switchback_events::{Id, PasswordHash, SealedSecret, VmInstanceId};
 use tokio::sync::Semaphore;
 
 /// How many hashes are made at a time: each takes a core for some hundredths of a second, and 19 MiB.
@@ -94,6 +94,7 @@ impl Secrets {
                 Some(password) => password,
                 None => return Ok(()),
             },
+            Command::ChangeVmPassword(change) => return self.keep_vm_password(change.uuid, &mut change.password),
             Command::CreateCertificate(create) => return self.keep_certificate(&mut create.certificate),
             _ => return Ok(()),
         };
@@ -120,6 +121,20 @@ impl Secrets {
         let key = self.seal(&about_key(&digest), &pair.key)?;
         *secret = Secret::Sealed(Box::new(SealedCertificate { chain: pair.chain, digest, key }));
         Ok(())
+    }
+
+    /// Seals the password of a VM.
+    fn keep_vm_password(&self, vm: VmInstanceId, secret: &mut Secret) -> Result<(), Refusal> {
+        let Secret::Sent(sent) = secret else { return Ok(()) };
+        *secret = Secret::Closed(self.seal(&about_password(vm), sent)?);
+        Ok(())
+    }
+
+    /// The password that waits for a VM, for its routers. Nothing where it is another one by now, or was sealed with another
+    /// `secrets.key`.
+    pub fn vm_password(&self, vm: VmInstanceId, digest: &str, known: &VmInstance) -> Option<Password> {
+        let sealed = known.password.as_ref().filter(|sealed| password_digest(sealed) == digest)?;
+        String::from_utf8(self.unseal(&about_password(vm), sealed)?).ok().map(Password::new)
     }
 
     /// A certificate with its key, for the router that shows it. Nothing where the key was sealed with another
@@ -200,6 +215,11 @@ pub(super) fn signature_is(secret: &[u8], text: &str, given: &str) -> bool {
 /// What a certificate's key is sealed for.
 fn about_key(digest: &str) -> String {
     format!("certificate/{digest}")
+}
+
+/// What a VM's password is sealed for.
+fn about_password(vm: VmInstanceId) -> String {
+    format!("password/{vm}")
 }
 
 fn random<const N: usize>() -> [u8; N] {

@@ -65,3 +65,20 @@ fn every_value_is_shown_with_where_it_comes_from() {
     let done = switchback(&environment(&[]), &["config", "show"]);
     assert!(done.stdout.contains("listen.address") && done.stdout.contains("127.0.0.1:8080"), "{}", done.stdout);
 }
+
+#[test]
+fn what_a_server_would_log_in_to_nats_with_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, secrets] = ["switchback.toml", "nats"].map(|name| folder.path().join(name));
+    let nats = format!("[bus]\nnats = \"nats://127.0.0.1:4222\"\nnats_credentials = {:?}\n", secrets.to_str().unwrap());
+    std::fs::write(&file, nats).unwrap();
+    let check = || switchback(&environment(&[]), &["config", "check", "--config", file.to_str().unwrap()]);
+    let done = check();
+    assert!(done.code == "2" && done.stderr.contains("bus.nats_credentials"), "{}", done.stderr);
+    std::fs::write(&secrets, "token = t\n").unwrap();
+    std::fs::set_permissions(&secrets, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let done = check();
+    assert!(done.code == "2" && done.stderr.contains("chmod 600"), "{}", done.stderr);
+    std::fs::set_permissions(&secrets, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(check().code, "0");
+}

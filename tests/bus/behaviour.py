@@ -6,6 +6,7 @@ tests/bus/clients.rs runs it, and starts the server again when it says `restart`
 import asyncio
 import json
 import os
+import ssl
 import sys
 
 import nats
@@ -74,7 +75,8 @@ def status(reply):
 async def every_way_in():
     secret = {"token": TOKEN}
     by_password = {"user": "admin", "password": os.environ["SWITCHBACK_PASSWORD"]}
-    for way in (secret, by_password):
+    by_key = {"nkeys_seed_str": os.environ["SWITCHBACK_NKEY"]}
+    for way in (secret, by_password, by_key):
         connection = await connect(**way)
         reply = await ask(connection, "switchback.query.QueryZone", {"count": True})
         assert status(reply) is None, (list(way), reply.data)
@@ -314,6 +316,20 @@ async def reconnects():
     await connection.close()
 
 
+async def over_tls():
+    trusted = ssl.create_default_context(cafile=os.environ["SWITCHBACK_CA"])
+    connection = await connect(token=TOKEN, tls=trusted)
+    assert status(await ask(connection, "switchback.query.QueryZone")) is None
+    await make_zone(connection)
+    await connection.close()
+    try:
+        await connect(token=TOKEN, tls=ssl.create_default_context())
+    except (ssl.SSLError, Error):
+        pass
+    else:
+        raise AssertionError("a certificate of nobody")
+
+
 CHECKS = [
     every_way_in, wrong_credentials, nobody_until_a_header_says_who, headers_go_both_ways, wildcards, queue_groups,
     unsubscribe, drain, large_messages, what_is_not_for_clients, catching_up_by_credit, reconnects,
@@ -321,7 +337,7 @@ CHECKS = [
 
 
 async def main():
-    for check in CHECKS:
+    for check in [over_tls] if "SWITCHBACK_CA" in os.environ else CHECKS:
         await asyncio.wait_for(check(), 100)
         print(f"ok {check.__name__}")
 

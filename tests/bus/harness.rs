@@ -53,6 +53,8 @@ fn free_port() -> u16 {
 pub struct Site {
     way: Way,
     pub folder: tempfile::TempDir,
+    /// Settings of the server, as its environment.
+    settings: Vec<(&'static str, String)>,
     http: u16,
     bus: u16,
     server: Option<Child>,
@@ -61,9 +63,14 @@ pub struct Site {
 
 impl Site {
     pub fn start(way: Way) -> Site {
+        Site::with(way, vec![])
+    }
+
+    /// With settings besides.
+    pub fn with(way: Way, settings: Vec<(&'static str, String)>) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let (http, bus) = (free_port(), free_port());
-        let mut site = Site { way, folder, http, bus, server: None, nats: None };
+        let mut site = Site { way, folder, settings, http, bus, server: None, nats: None };
         site.begin();
         site
     }
@@ -83,7 +90,7 @@ impl Site {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let mut server = Command::new(env!("CARGO_BIN_EXE_switchback"));
         server.args(["serve", "--simulate", "--listen", &format!("127.0.0.1:{}", self.http), "--data"]);
-        server.arg(self.data()).args(on_the_bus).stderr(log);
+        server.arg(self.data()).args(on_the_bus).envs(self.settings.iter().cloned()).stderr(log);
         self.server = Some(server.spawn().unwrap());
         for port in [self.http, self.bus] {
             self.listens(port);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Stdio},
     sync::{
         Arc,
@@ -100,8 +101,8 @@ impl Scene {
         Transfer { ends, echo, sender, receiver }
     }
 
-    fn replace(&self, router: &str) -> Value {
-        let reply = self.bench.ask("ReplaceVirtualRouter", json!({"vmInstanceUuid": router}));
+    fn replace(&self, router: &str, host: Option<&str>) -> Value {
+        let reply = self.bench.ask("ReplaceVirtualRouter", json!({"vmInstanceUuid": router, "hostUuid": host}));
         assert!(reply.reply.applied, "{}", reply.body);
         reply.body
     }
@@ -131,7 +132,9 @@ impl Scene {
     fn alone(&self, router: &str) {
         self.bench.must(|bench| {
             let own = bench.lab.router_namespace(router)?;
-            let all: Vec<String> = bench.lab.namespaces().into_iter().filter(|name| name.starts_with(&own)).collect();
+            // On each host, and beside it.
+            let (_, tail) = own.split_once("-vr-").context("a router's namespace")?;
+            let all: Vec<String> = bench.lab.namespaces().into_iter().filter(|name| name.contains(tail)).collect();
             ensure!(all == [own.clone()], "expected one appliance, got {all:?}");
             let drift = check::drift(&bench.api, router)?;
             ensure!(drift.is_empty(), "expected no drift, got {drift:?}");
@@ -191,16 +194,16 @@ impl Transfer {
     }
 }
 
-#[test]
-fn a_router_is_replaced_under_traffic_and_nothing_ends() {
-    let scene = Scene::new("replace");
-    scene.serves();
+/// Does `work` under pings each 5 ms and two transfers, one out through SNAT and one to the EIP: all of them go on.
+fn under_traffic(scene: &Scene, work: impl FnOnce()) {
+    under_traffic_losing(scene, None, work);
+}
+
+/// The same, of which so many pings are lost at most where that is said.
+fn under_traffic_losing(scene: &Scene, lost: Option<usize>, work: impl FnOnce()) {
     let bench = &scene.bench;
     let before = bench.router();
-    let leases = scene.leases(&before.uuid);
-    assert_eq!(leases.len(), 2, "{leases:?}");
     let inet = bench.lab.name().namespace("inet");
-
     let pings = [scene.ping("plain", INTERNET_WEB), scene.ping("inet", scene.eip)];
     let outside = bench
         .must(|bench| bench.lab.within(&inet, || TcpListener::bind((INTERNET_WEB, 9000))))
@@ -217,18 +220,33 @@ fn a_router_is_replaced_under_traffic_and_nothing_ends() {
         let connected = bench.must(|bench| bench.lab.within(&inet, || TcpStream::connect((scene.eip, to.port()))));
         connected.expect("the internet reaches the EIP")
     });
-    // The second stands where the first did, and the third where the second did.
-    for _ in 0..2 {
-        scene.replace(&before.uuid);
-    }
+    work();
     for (what, ping) in ["out", "to the EIP"].into_iter().zip(pings) {
         let (gap, answers, sent) = ping.end();
         eprintln!("{what}: longest gap {gap:?}, {answers} of {sent} pings answered");
         assert!(answers > 20 && gap < GAP_MAX, "{what}: {gap:?}, {answers} of {sent}");
+        // The last one may have been under way.
+        assert!(lost.is_none_or(|lost| sent <= answers + lost + 1), "{what}: {answers} of {sent}");
     }
     let (bytes, peer) = out.end();
     assert!(bytes > 0 && peer.ip() == before.public_ip, "{bytes} bytes from {peer}");
     assert!(into.end().0 > 0);
+}
+
+#[test]
+fn a_router_is_replaced_under_traffic_and_nothing_ends() {
+    let scene = Scene::new("replace");
+    scene.serves();
+    let bench = &scene.bench;
+    let before = bench.router();
+    let leases = scene.leases(&before.uuid);
+    assert_eq!(leases.len(), 2, "{leases:?}");
+    // The second stands where the first did, and the third where the second did.
+    under_traffic(&scene, || {
+        for _ in 0..2 {
+            scene.replace(&before.uuid, None);
+        }
+    });
 
     let after = bench.router();
     for field in ["uuid", "vmNics", "configDigest", "hostUuid"] {
@@ -241,6 +259,92 @@ fn a_router_is_replaced_under_traffic_and_nothing_ends() {
     bench.ask("RebootVmInstance", Bench::uuid_of(&scene.plain.uuid));
     bench.must(|bench| check::vm_running(&bench.api, &scene.plain.uuid));
     scene.serves();
+}
+
+#[test]
+fn a_router_goes_to_another_host_under_traffic_and_nothing_ends() {
+    let scene = Scene::new("move");
+    scene.serves();
+    let bench = &scene.bench;
+    let before = bench.router();
+    let leases = scene.leases(&before.uuid);
+    let host_of = |router: &Value| router["hostUuid"].as_str().expect("a host").to_string();
+    let first = host_of(&before.inventory);
+    let hosts = bench.must(|bench| bench.api.query("QueryHost", &[]));
+    let hosts = hosts.iter().filter_map(|host| host["uuid"].as_str());
+    let second = hosts.into_iter().find(|host| *host != first).expect("two hosts").to_string();
+    // There and back.
+    under_traffic(&scene, || {
+        for host in [&second, &first] {
+            let moved = scene.replace(&before.uuid, Some(host));
+            eprintln!("moved: {moved}");
+        }
+    });
+    let log = bench.must(|bench| Ok(bench.api.get("/v1/events", &[("resource", &before.uuid)])?));
+    for event in
+        log["events"].as_array().expect("events").iter().filter(|event| event["kind"] == "router.SuccessorServes")
+    {
+        eprintln!("served after {event}");
+    }
+    scene.replace(&before.uuid, Some(&second));
+    let after = bench.router();
+    assert_eq!(host_of(&after.inventory), second);
+    for field in ["uuid", "vmNics", "configDigest"] {
+        assert_eq!(after.inventory[field], before.inventory[field], "{field}");
+    }
+    bench.must(|_| {
+        poll("the host before to have nothing of it", Deadline::seconds(20), || {
+            let found = scene.leases(&before.uuid);
+            Ok(if found == leases { Ok(()) } else { Err(format!("{found:?}")) })
+        })
+    });
+    scene.alone(&before.uuid);
+    scene.serves();
+    bench.ask("RebootVmInstance", Bench::uuid_of(&scene.plain.uuid));
+    bench.must(|bench| check::vm_running(&bench.api, &scene.plain.uuid));
+    scene.serves();
+}
+
+/// Another server, of the same program with some bytes behind it: its digest is another one.
+fn upgrade_server(scene: &mut Scene, binary: &Path, mark: &str) {
+    std::fs::copy(env!("CARGO_BIN_EXE_switchback"), binary).expect("the binary is copied");
+    let mut file = std::fs::OpenOptions::new().append(true).open(binary).expect("the copy opens");
+    file.write_all(mark.as_bytes()).expect("it is longer than the other one");
+    drop(file);
+    let lab = &mut scene.bench.lab;
+    lab.set_binary(binary);
+    let restarted = lab.kill_server().and_then(|()| lab.start_server());
+    scene.bench.must(|_| restarted);
+    scene.bench.router();
+}
+
+#[test]
+fn the_agent_of_a_router_is_upgraded_under_traffic_and_nothing_is_lost() {
+    let mut scene = Scene::new("upgrade");
+    let binaries = tempfile::tempdir().expect("room for binaries");
+    scene.serves();
+    let router = scene.bench.router().uuid;
+    let digest = |scene: &Scene| scene.bench.router().inventory["agentDigest"].clone();
+    let mut before = digest(&scene);
+    // In place nothing that goes through the router notices; a replacement has names and leases go on, too.
+    for (command, lost) in [("ReconnectVirtualRouter", Some(0)), ("ReplaceVirtualRouter", None)] {
+        upgrade_server(&mut scene, &binaries.path().join(command), command);
+        assert_eq!(digest(&scene), before, "a server that comes upgrades nothing by itself");
+        under_traffic_losing(&scene, lost, || {
+            let reply = scene.bench.ask(command, json!({"vmInstanceUuid": router}));
+            assert!(reply.reply.applied, "{}", reply.body);
+        });
+        let after = digest(&scene);
+        assert_ne!(after, before, "{command}");
+        let kind =
+            [("resource", router.as_str()), ("kind", "router.AgentUpgraded"), ("newest", "true"), ("limit", "1")];
+        let log = scene.bench.must(|bench| Ok(bench.api.get("/v1/events", &kind)?));
+        let upgraded = &log["events"][0]["payload"];
+        assert_eq!((&upgraded["from"], &upgraded["to"]), (&before, &after), "{log}");
+        before = after;
+        scene.alone(&router);
+        scene.serves();
+    }
 }
 
 #[test]

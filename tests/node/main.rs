@@ -27,6 +27,7 @@ mod offerings;
 mod one_holder;
 mod overload;
 mod ownership;
+mod passwords;
 mod refusals;
 mod refused_reads;
 mod refused_states;

@@ -415,3 +415,23 @@ async fn a_command_of_another_account_under_the_same_id_is_another_command() {
         assert_eq!(world.node.command(asked(other)).await.unwrap_err().kind, RefusalKind::OtherBody);
     }
 }
+
+/// What goes takes along what is known by its uuid: no two may have one, whoever asks.
+#[actix_rt::test]
+async fn an_administrator_does_not_get_the_uuid_of_something_else_either() {
+    let world = World::new();
+    let site = Site::new(&world).await;
+    let l3 = site.guest("guest", &["DHCP", "SNAT"]).await;
+    site.vm("vm", &l3).await;
+    let router = uuid(&world.router_of(&l3).await);
+    for (name, parameters) in [
+        ("CreateZone", json!({"name": "z", "resourceUuid": router})),
+        ("CreateSecurityGroup", json!({"name": "g", "resourceUuid": site.public})),
+    ] {
+        let refusal = world.refused(name, parameters).await;
+        assert!(refusal.detail.contains("there is or was something with this uuid"), "{refusal:?}");
+    }
+    world.done("DeleteZone", json!({"uuid": router})).await;
+    world.refused("DeleteL3Network", json!({"uuid": site.public})).await;
+    world.one_holder_each().await;
+}

@@ -568,6 +568,7 @@ fn vms(s: &Scene) -> Vec<Row> {
         row("RebootVmInstance", one(&s.stopped_router), "VR.1000", "", &s.stopped_router),
         row("DestroyVmInstance", one("x"), ARGUMENT, "uuid", "x"),
         row("UpdateVmInstance", json!({"uuid": nobody, "name": "x"}), NOT_FOUND, "uuid", &nobody),
+        row("ChangeVmPassword", json!({"uuid": nobody, "password": "sesame"}), NOT_FOUND, "uuid", &nobody),
         row("ReconnectVirtualRouter", router(&nobody), NOT_FOUND, "vmInstanceUuid", &nobody),
         row("ReconnectVirtualRouter", router(&s.running), NOT_FOUND, "vmInstanceUuid", &s.running),
         row("ReconnectVirtualRouter", router(&s.stopped_router), "VR.1000", "", &s.stopped_router),
@@ -705,6 +706,9 @@ fn bad_values(check: &Check) -> Vec<Value> {
         Check::Uuid | Check::Session => vec![json!("x"), json!(7), json!("F".repeat(32)), json!("0".repeat(31))],
         Check::Key(length) => vec![json!("0".repeat(length - 1)), json!("-".repeat(*length)), json!(7)],
         Check::Pem => vec![json!(""), json!("x".repeat(switchback_bus::PEM_MAX + 1)), json!(7)],
+        Check::VmPassword => {
+            ["", "ö", "a b", "saved_password", "bad_request", &"x".repeat(129)].map(Value::from).into()
+        }
         Check::KeySecret => vec![json!("0".repeat(KEY_SECRET + 1)), json!("ö".repeat(KEY_SECRET / 2)), json!(7)],
         Check::Bool => vec![json!("yes"), json!(1)],
         Check::Ipv4 => vec![json!("10.0.0"), json!("10.0.0.256"), json!("fd00::1"), json!(7)],

@@ -137,22 +137,121 @@ async fn a_router_whose_host_is_away_is_not_replaced() {
     assert!(refusal.code == "SYS.1006" && refusal.detail.contains(&host), "{refusal}");
 }
 
+/// The hosts whose agents have an appliance in its place.
+fn places(world: &World) -> Vec<String> {
+    let engines = world.fleet().host_engines();
+    engines
+        .into_iter()
+        .filter(|(_, engine)| !engine.appliances().is_empty())
+        .map(|(host, _)| host.to_string())
+        .collect()
+}
+
+#[actix_rt::test]
+async fn a_router_goes_to_another_host_and_back_with_every_step_in_the_log() {
+    let world = World::new();
+    let (mut site, router, first) = scene(&world).await;
+    site.add_host().await;
+    let second = site.hosts[1].clone();
+    let before = world.get("QueryVirtualRouterVm", &router).await;
+    for host in [&second, &first, &second] {
+        let head = world.head();
+        let after = world.make("ReplaceVirtualRouter", json!({"vmInstanceUuid": router, "hostUuid": host})).await;
+        let kinds = world.kinds_after(head).await;
+        let steps = ["MoveRequested", "SuccessorPrepared", "SuccessorServes", "Moved", "Connected"];
+        assert_eq!(kinds, steps.map(|step| format!("router.{step}")));
+        for field in ["hostUuid", "lastHostUuid"] {
+            assert_eq!(after[field], json!(host), "{field}");
+        }
+        for field in ["uuid", "state", "status", "configDigest", "agentDigest", "vmNics", "clusterUuid", "lastError"] {
+            assert_eq!(after[field], before[field], "{field}");
+        }
+        let drift = world.read("GetVirtualRouterDrift", json!({"uuid": router})).await;
+        assert_eq!(drift["items"], json!([]));
+        let alone = || async { (places(&world) == [host.clone()]).then_some(()) };
+        world.until("the host before has nothing of it", alone).await;
+    }
+    // It serves from there, and its first host can go.
+    let l3 = text(&before["vmNics"][2], "l3NetworkUuid");
+    site.hosts.swap(0, 1);
+    site.vm("after", &l3).await;
+    world.refused("DeleteHost", json!({"uuid": second})).await;
+}
+
+#[actix_rt::test]
+async fn a_router_stays_where_it_is_when_it_is_not_well_on_the_other_host() {
+    let world = World::new();
+    let (mut site, router, first) = scene(&world).await;
+    site.add_host().await;
+    let second = site.hosts[1].clone();
+    let there = json!({"vmInstanceUuid": router, "hostUuid": second});
+    for kind in [FailKind::Namespace, FailKind::Spawn, FailKind::Word, FailKind::Connections] {
+        world.fleet().fail_next(id(&second), kind);
+        let head = world.head();
+        let refusal = world.fails("ReplaceVirtualRouter", there.clone()).await;
+        assert!(refusal.code == "VR.1000" && refusal.detail.contains("a failure that was asked for"), "{refusal}");
+        let kinds = world.kinds_after(head).await;
+        assert!(kinds.contains(&"router.ReplaceFailed".to_string()), "{kinds:?}");
+        let after = world.get("QueryVirtualRouterVm", &router).await;
+        assert_eq!((text(&after, "status"), text(&after, "hostUuid")), ("Connected".to_string(), first.clone()));
+        assert_eq!(places(&world), std::slice::from_ref(&first));
+    }
+    let after = world.make("ReplaceVirtualRouter", there).await;
+    assert_eq!((&after["lastError"], text(&after, "hostUuid")), (&json!(null), second));
+}
+
+#[actix_rt::test]
+async fn a_server_that_is_started_again_goes_on_with_a_journey() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let (mut site, router, host) = scene(&world).await;
+    site.add_host().await;
+    let second = site.hosts[1].clone();
+    drop(site);
+    world.fleet().hang(id(&host), true);
+    world.durable("ReplaceVirtualRouter", json!({"vmInstanceUuid": router, "hostUuid": second})).await;
+    world.close();
+    let world = World::open(directory.path());
+    world.until_is("QueryVirtualRouterVm", &router, "hostUuid", &second).await;
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+    world.close();
+}
+
 #[actix_rt::test]
 async fn what_cannot_be_replaced_is_named() {
     let world = World::new();
-    let (mut site, router, _host) = scene(&world).await;
-    site.add_host().await;
-    let (nobody, other) = ("0123456789abcdef0123456789abcdef".to_string(), site.hosts[1].clone());
+    let (mut site, router, host) = scene(&world).await;
+    for _ in 0..3 {
+        site.add_host().await;
+    }
+    let nobody = "0123456789abcdef0123456789abcdef".to_string();
+    let [other, third, disabled] = [1, 2, 3].map(|number: usize| site.hosts[number].clone());
+    world.done("ChangeHostState", json!({"uuid": disabled, "stateEvent": "disable"})).await;
+    let apart = json!({"zoneUuid": site.zone, "name": "apart", "hypervisorType": "Simulator"});
+    let apart = uuid(&world.make("CreateCluster", apart).await);
+    let apart = json!({"clusterUuid": apart, "name": "apart", "managementIp": "10.1.0.99"});
+    let apart = uuid(&world.make("AddSimulatorHost", apart).await);
     let on = |host: &String| json!({"vmInstanceUuid": router, "hostUuid": host});
     let plain = |router: &String| json!({"vmInstanceUuid": router});
     for (parameters, code, words) in [
         (plain(&nobody), "SYS.1003", ["vmInstanceUuid", &nobody]),
         (on(&nobody), "SYS.1003", ["hostUuid", &nobody]),
-        (on(&other), "SYS.1104", ["hostUuid", &other]),
+        (on(&disabled), "SYS.1007", ["hostUuid", "Enabled and Connected"]),
+        (on(&apart), "SYS.1007", ["hostUuid", "is attached to"]),
     ] {
         let refusal = world.refused("ReplaceVirtualRouter", parameters).await;
         assert!(refusal.code == code && words.iter().all(|word| refusal.detail.contains(*word)), "{code}: {refusal}");
     }
+    // While it goes to one host it does not go to another one.
+    world.fleet().hang(id(&host), true);
+    world.durable("ReplaceVirtualRouter", on(&other)).await;
+    world.durable("ReplaceVirtualRouter", on(&other)).await;
+    let refusal = world.refused("ReplaceVirtualRouter", on(&third)).await;
+    assert!(refusal.code == "VR.1000" && refusal.detail.contains(&third), "{refusal}");
+    world.fleet().hang(id(&host), false);
+    world.until_is("QueryVirtualRouterVm", &router, "hostUuid", &other).await;
+    world.until_is("QueryVirtualRouterVm", &router, "status", "Connected").await;
+
     world.done("StopVmInstance", json!({"uuid": router})).await;
     let refusal = world.refused("ReplaceVirtualRouter", plain(&router)).await;
     assert!(refusal.code == "VR.1000" && refusal.detail.contains(&router), "{refusal}");

@@ -32,7 +32,7 @@ stop() {
     rm -rf "$folder"
 }
 trap stop EXIT
-"$binary" serve --simulate --log-json --listen 127.0.0.1:0 --data "$folder/data" 2>"$folder/log" &
+"$binary" serve --simulate --log-json --listen 127.0.0.1:0 --bus off --data "$folder/data" 2>"$folder/log" &
 server=$!
 address=
 for _ in $(seq 300); do

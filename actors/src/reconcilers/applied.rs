@@ -190,6 +190,7 @@ impl Reconcilers {
                 | RouterEvent::ReconnectRequested {}
                 | RouterEvent::ProvisionRequested {}
                 | RouterEvent::ReplaceRequested {}
+                | RouterEvent::MoveRequested { .. }
                 | RouterEvent::DestroyRequested { .. },
             ) => match self.state::<Router>(id) {
                 Some(router) => outcome(router.settled(), &router.failed),

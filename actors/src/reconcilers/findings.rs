@@ -9,12 +9,12 @@
 
 use super::{Reconcilers, router_worker::PING};
 use crate::{
-    Host, Router,
+    Host, Router, VmInstance,
     agents::{HostTarget, RouterTarget},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use switchback_appliance::{DriftItem, Health};
-use switchback_bus::{ReportApplianceFindings, ReportHostFindings};
+use switchback_appliance::{DriftItem, Health, password_digest};
+use switchback_bus::{ReportApplianceFindings, ReportHostFindings, ReportVmStatus};
 use switchback_events::{Deviation, HostId};
 
 /// What becomes of drift.
@@ -85,6 +85,18 @@ pub(super) async fn after_mending(reconcilers: &Arc<Reconcilers>, target: &Route
         (reconcilers.agents.router_health(target).await, reconcilers.agents.router_drift(target).await);
     if let (Ok(health), Ok(drift)) = (health, drift) {
         report(reconcilers, target, unhealthy(&health), deviations(drift.items)).await;
+    }
+}
+
+/// VMs that have taken the password that waited for them, by the word of their router.
+pub(super) async fn saved_passwords(reconcilers: &Arc<Reconcilers>, health: &Health) {
+    for (uuid, digest) in &health.saved_passwords {
+        let waits = reconcilers.state::<VmInstance>(*uuid).and_then(|vm| vm.password.as_ref().map(password_digest));
+        if waits.as_ref() == Some(digest) {
+            let (uuid, status) = (*uuid, "PasswordSaved".to_string());
+            let report = ReportVmStatus { uuid, status, detail: Some(digest.clone()) };
+            reconcilers.report("router-reconciler", None, report).await;
+        }
     }
 }
 

@@ -256,7 +256,13 @@ async fn dismiss(reconcilers: &Arc<Reconcilers>, host: HostId, target: Option<Ho
 }
 
 fn push_of(config: &HostConfig, epoch: u64) -> Push {
-    Push { id: config.host.0, revision: config.revision, epoch, sections: config.sections.parts() }
+    Push {
+        id: config.host.0,
+        revision: config.revision,
+        epoch,
+        sections: config.sections.parts(),
+        passwords: BTreeMap::new(),
+    }
 }
 
 /// Whether what filters at nics is in place.

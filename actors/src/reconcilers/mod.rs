@@ -432,6 +432,7 @@ fn asks(event: &Event) -> bool {
                 | RouterEvent::ReconnectRequested {}
                 | RouterEvent::ProvisionRequested {}
                 | RouterEvent::ReplaceRequested {}
+                | RouterEvent::MoveRequested { .. }
                 | RouterEvent::DestroyRequested { .. }
                 | RouterEvent::Disconnected { .. }
         ),

@@ -67,7 +67,7 @@ impl Reconcilers {
             return Some(unknown(state.name.clone(), why));
         };
         let (revision, sections) = (config.revision, config.sections.parts());
-        let push = Push { id: router.0, revision, epoch: self.epoch, sections };
+        let push = Push { id: router.0, revision, epoch: self.epoch, sections, passwords: BTreeMap::new() };
         let _permit = self.router_permit(router).await;
         let answer = tokio::time::timeout(PATIENCE, self.agents.plan_router(&target, push)).await;
         Some(match answer {

@@ -8,7 +8,7 @@ use super::{
     told::{Parts, Told},
 };
 use crate::{Host, Router, VmState, agents::RouterTarget};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use switchback_appliance::*;
 use switchback_bus::{ReportApplianceStatus, ReportVmStatus};
 use switchback_events::*;
@@ -228,7 +228,10 @@ async fn reach(
     let mut look = LOOK.0;
     loop {
         let problem = match reconcilers.agents.router_health(target).await {
-            Ok(health) => return Ok(Some(health)),
+            Ok(health) => {
+                findings::saved_passwords(reconcilers, &health).await;
+                return Ok(Some(health));
+            }
             Err(problem) => problem,
         };
         let current = reconcilers.router_record(target.id);
@@ -339,7 +342,8 @@ async fn push(
         Next::Nothing => return Ok(()),
         Next::Differs(next) => next,
     };
-    let push = |sections| Push { id: router.0, revision, epoch: reconcilers.epoch, sections };
+    let push =
+        |sections| Push { id: router.0, revision, epoch: reconcilers.epoch, sections, passwords: BTreeMap::new() };
     let digest = now.digest();
     let same = memory.applied.as_ref() == Some(&(digest.clone(), revision));
     if !same {
@@ -469,6 +473,7 @@ async fn ping(reconcilers: &Arc<Reconcilers>, target: &RouterTarget, memory: &mu
         }
         match reconcilers.agents.router_health(target).await {
             Ok(health) if health.id == target.id.0 => {
+                findings::saved_passwords(reconcilers, &health).await;
                 if memory.boot_id.replace(health.boot_id.clone()).is_some_and(|before| before != health.boot_id) {
                     memory.applied = None;
                 } else if findings::look(reconcilers, target, health).await {

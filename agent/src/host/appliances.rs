@@ -6,7 +6,11 @@
 //!                    └── another generation: all anew             └── ended: started again, same namespace
 //! ```
 
-use super::{HostSettings, Outcome, Site, plugs, record::MadeAppliance, succession};
+use super::{
+    HostSettings, Outcome, Site, plugs,
+    record::{MadeAppliance, TravelStage},
+    succession,
+};
 use crate::{
     bootstrap::{Bootstrap, IDENTITY, Started},
     check,
@@ -19,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use switchback_appliance::{ApplianceConfig, Identity, ManagementAddress};
+use switchback_appliance::{ApplianceConfig, Identity, Journey, ManagementAddress};
 use switchback_events::RouterId;
 
 /// How long an agent may take until it accepts connections: before that it puts in place what it had, which may be
@@ -92,6 +96,14 @@ fn bring_up(
 ) -> Result<(), String> {
     let kernel = site.kernel;
     check::plugs(&config.plugs)?;
+    let journey = config.journey;
+    let config = &config.at_rest();
+    let travels = made.as_ref().and_then(|made| made.travel.as_ref()).map(|travel| travel.stage);
+    match (journey, travels) {
+        // The steps of its journey say what becomes of it.
+        (Some(Journey::Here), _) | (Some(Journey::Away), Some(_)) => return Ok(()),
+        _ => {}
+    }
     let files = directory(&site.settings.state_dir, router);
     if !kernel.exists(&files.join(IDENTITY)) {
         return Err("no identity yet".to_string());
@@ -105,7 +117,9 @@ fn bring_up(
         return if held.config == *config { Ok(()) } else { Err("it is being replaced".to_string()) };
     }
     let reachable = management_end(config).is_some_and(|end| site.links.contains_key(end));
-    let fresh = !same || !reachable || !site.namespaces.contains(&name);
+    // What came and never served is not known to be well.
+    let stuck = matches!(travels, Some(TravelStage::Making | TravelStage::Prepared));
+    let fresh = !same || stuck || !reachable || !site.namespaces.contains(&name);
     if fresh {
         plugs::remove(site, &config.plugs).map_err(|error| error.to_string())?;
         tear_down(site, router, made.as_ref()).map_err(|error| error.to_string())?;
@@ -137,7 +151,11 @@ fn bring_up(
             start(site, router, &home, config, binary.as_deref())?
         }
     };
-    *made = Some(MadeAppliance { config: config.clone(), process, binary, second, replacement, successor });
+    *made =
+        Some(MadeAppliance { config: config.clone(), process, binary, second, replacement, successor, travel: None });
+    if travels == Some(TravelStage::Left) {
+        succession::announce(site, &home);
+    }
     wait(site, &home, config, &process)
 }
 
@@ -231,7 +249,7 @@ fn address(management: &ManagementAddress) -> SocketAddr {
 }
 
 /// Ends what runs, and drops what the router's agent had kept; its identity stays.
-fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) -> Result<(), KernelError> {
+pub(super) fn tear_down(site: &Site<'_>, router: RouterId, made: Option<&MadeAppliance>) -> Result<(), KernelError> {
     let kernel = site.kernel;
     if let Some(made) = made {
         plugs::remove(site, &made.config.plugs)?;

@@ -15,13 +15,14 @@ mod record;
 mod rooms;
 mod security_group;
 mod succession;
+mod travel;
 mod vms;
 
 pub use record::Made;
 
 use crate::{
     document::{self, problem},
-    kernel::{Kernel, KernelError, Link, Tell},
+    kernel::{Kernel, KernelError, Known, Link, Tell},
     version::Build,
 };
 use parking_lot::Mutex;
@@ -43,6 +44,8 @@ use switchback_events::{HypervisorType, Id, Mac, Position, RouterId};
 
 /// How many appliances and VMs are worked on at a time: most of it is waiting.
 const WORKERS: usize = 8;
+/// So long an apply works alone before it begins threads.
+const ALONE: Duration = Duration::from_millis(2);
 
 /// How long a question for the health waits for a document that is being applied.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,6 +85,8 @@ struct State {
     items: BTreeMap<Id, ItemReport>,
     security: Applied,
     rooms: Rooms,
+    /// The connections that routers on their way to another host were packed with.
+    packed: BTreeMap<RouterId, Known>,
 }
 
 /// What the workers share.
@@ -117,7 +122,13 @@ impl HostEngine {
         }
         vms::write_scripts(kernel.as_ref(), &settings)?;
         let rooms = Rooms::new(kernel.clone(), build.clone());
-        let state = Mutex::new(State { record, items: BTreeMap::new(), security: Applied::default(), rooms });
+        let state = Mutex::new(State {
+            record,
+            items: BTreeMap::new(),
+            security: Applied::default(),
+            rooms,
+            packed: BTreeMap::new(),
+        });
         let engine = Self { kernel, settings, build, vlan, tracking, state, health: Mutex::default() };
         // So that there is an answer from the start.
         let health = engine.health_of(&engine.state.lock());
@@ -364,6 +375,7 @@ impl HostEngine {
             services.insert(HostSections::SERVICES.to_string(), state.rooms.health(&sections.services));
         }
         Health {
+            saved_passwords: BTreeMap::new(),
             id: state.record.host.unwrap_or_default(),
             role: "host".to_string(),
             agent_digest: String::new(),
@@ -469,10 +481,11 @@ impl HostEngine {
         }
     }
 
-    /// The appliances that run: router, generation, and process of its agent.
+    /// The appliances that are in their places: router, generation, and process of its agent.
     pub fn appliances(&self) -> Vec<(RouterId, record::MadeAppliance)> {
         let state = self.state.lock();
-        state.record.made.appliances.iter().map(|(router, held)| (*router, held.clone())).collect()
+        let placed = state.record.made.appliances.iter().filter(|(_, held)| !held.is_between());
+        placed.map(|(router, held)| (*router, held.clone())).collect()
     }
 }
 
@@ -510,22 +523,29 @@ fn gone(
     }
 }
 
-/// Runs `work` for each item, a few at a time, and gives the outcomes in the order of the keys.
+/// Runs `work` for each item and gives the outcomes in the order of the keys. What takes its time is done several at a
+/// time: most often nothing is to be done, and no thread is begun for that.
 fn in_parallel<K: Ord + Copy + Send + Sync, C: Sync, R: Send>(
     items: &BTreeMap<K, C>,
     work: impl Fn(&K, &C) -> R + Sync,
 ) -> Vec<(K, R)> {
     let queue: Mutex<Vec<(&K, &C)>> = Mutex::new(items.iter().rev().collect());
     let done: Mutex<BTreeMap<K, R>> = Mutex::new(BTreeMap::new());
+    let next = || {
+        let Some((key, config)) = queue.lock().pop() else { return false };
+        let outcome = work(key, config);
+        done.lock().insert(*key, outcome);
+        true
+    };
+    let began = Instant::now();
+    while began.elapsed() < ALONE {
+        if !next() {
+            return done.into_inner().into_iter().collect();
+        }
+    }
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let Some((key, config)) = queue.lock().pop() else { break };
-                    let outcome = work(key, config);
-                    done.lock().insert(*key, outcome);
-                }
-            });
+        for _ in 0..WORKERS.min(queue.lock().len()) {
+            scope.spawn(|| while next() {});
         }
     });
     done.into_inner().into_iter().collect()

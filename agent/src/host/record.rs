@@ -71,6 +71,44 @@ pub struct MadeAppliance {
     /// Another one that is to take its place.
     #[serde(default)]
     pub successor: Option<Successor>,
+    /// It leaves for another host, or comes from one.
+    #[serde(default)]
+    pub travel: Option<Travel>,
+}
+
+/// An appliance between two hosts.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Travel {
+    /// For which replacement.
+    pub replacement: Position,
+    /// How far it is.
+    pub stage: TravelStage,
+    /// The leases that it began with.
+    pub leases: String,
+    /// Connections that it was given.
+    pub connections: u64,
+}
+
+/// How far an appliance between two hosts is. It is noted before it is so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TravelStage {
+    /// On the host before: it is plugged in nowhere.
+    Left,
+    /// On the other host: it is being made.
+    Making,
+    /// On the other host: it waits.
+    Prepared,
+    /// On the other host: it is plugged in.
+    Serving,
+}
+
+impl MadeAppliance {
+    /// It has not come yet, or has left.
+    pub fn is_between(&self) -> bool {
+        self.travel.as_ref().is_some_and(|travel| travel.stage != TravelStage::Serving)
+    }
 }
 
 /// An appliance beside the one whose place it is to take.

@@ -23,12 +23,13 @@ use crate::{
     bootstrap::Started,
     document::problem,
     kernel::{KernelError, Known, LinkChange, ProcessId},
-    router::{CHANGES, DNSMASQ, EPOCH, HAPROXY, LAST_GOOD, last_good},
+    router::{CHANGES, DNSMASQ, EPOCH, HAPROXY, LAST_GOOD, PASSWORDS, last_good},
     services::{dhcp::LEASES, haproxy::OF_A_PROCESS},
 };
 use std::time::{Duration, Instant};
 use switchback_appliance::{
-    AgentProblem, AgentProblemCode, PlugConfig, Succession, SuccessionReport, SuccessionStage, SuccessionStep,
+    AgentProblem, AgentProblemCode, ApplianceConfig, PlugConfig, Succession, SuccessionReport, SuccessionStage,
+    SuccessionStep,
 };
 use switchback_events::{Id, Position, RouterId};
 
@@ -42,13 +43,26 @@ pub fn has_changed_places(made: &MadeAppliance) -> bool {
     made.successor.as_ref().is_some_and(|next| matches!(next.stage, Stage::Serving | Stage::Finishing))
 }
 
-fn failed(detail: impl std::fmt::Display) -> AgentProblem {
+pub(super) fn failed(detail: impl std::fmt::Display) -> AgentProblem {
     problem(AgentProblemCode::Failed, detail.to_string())
 }
 
 impl HostEngine {
     /// Carries out one step of a replacement.
     pub fn succeed(&self, router: RouterId, order: &Succession) -> Result<SuccessionReport, AgentProblem> {
+        let travels = {
+            let state = self.state.lock();
+            let made = state.record.made.appliances.get(&router);
+            order.step == SuccessionStep::GoBack && made.is_none_or(|made| made.travel.is_some())
+        };
+        if travels
+            || matches!(
+                order.step,
+                SuccessionStep::Pack | SuccessionStep::Arrive | SuccessionStep::Leave | SuccessionStep::Settle
+            )
+        {
+            return self.travel(router, order);
+        }
         let mut state = self.state.lock();
         let unknown = || problem(AgentProblemCode::WrongRouter, format!("router {router} is not on this host"));
         let mut made = state.record.made.appliances.get(&router).cloned().ok_or_else(unknown)?;
@@ -73,7 +87,7 @@ impl HostEngine {
                 take_over(&site, router, &mut made, order.replacement, &mut note)
             }
             SuccessionStep::Finish => finish(&site, router, &mut made, order.replacement, &mut note),
-            SuccessionStep::GoBack => go_back(&site, router, &mut made, &mut note),
+            _ => go_back(&site, router, &mut made, &mut note),
         }
     }
 
@@ -106,7 +120,7 @@ impl HostEngine {
 }
 
 type Note<'a> = &'a mut dyn FnMut(&MadeAppliance) -> Result<(), AgentProblem>;
-type Answer = Result<SuccessionReport, AgentProblem>;
+pub(super) type Answer = Result<SuccessionReport, AgentProblem>;
 
 fn at(stage: SuccessionStage, made: &MadeAppliance) -> SuccessionReport {
     let report = made.successor.as_ref().map(|next| next.report.clone()).unwrap_or_default();
@@ -117,15 +131,11 @@ fn prepare(site: &Site<'_>, router: RouterId, made: &mut MadeAppliance, order: &
     if made.replacement == order.replacement {
         return Ok(at(SuccessionStage::Finished, made));
     }
-    if has_changed_places(made) {
-        if made.successor.as_ref().is_some_and(|next| next.replacement == order.replacement) {
-            return Ok(at(SuccessionStage::Serving, made));
-        }
-        // Nobody came to see whether it serves well. It does serve.
-        let earlier = made.successor.as_ref().map_or(0, |next| next.replacement);
-        finish(site, router, made, earlier, note)?;
+    let own = made.successor.as_ref().is_some_and(|next| next.replacement == order.replacement);
+    if own && has_changed_places(made) {
+        return Ok(at(SuccessionStage::Serving, made));
     }
-    discard(site, router, made).map_err(failed)?;
+    settle(site, router, made, note)?;
     let home = Home::of_successor(site.settings, router, made.second);
     let leases = leases(site, &Home::of(site.settings, router, made.second)).map_err(failed)?;
     made.successor = Some(Successor {
@@ -150,6 +160,21 @@ fn prepare(site: &Site<'_>, router: RouterId, made: &mut MadeAppliance, order: &
     }
     note(made)?;
     Ok(at(SuccessionStage::Prepared, made))
+}
+
+/// Ends an earlier replacement, so that one appliance is there.
+pub(super) fn settle(
+    site: &Site<'_>,
+    router: RouterId,
+    made: &mut MadeAppliance,
+    note: Note<'_>,
+) -> Result<(), AgentProblem> {
+    if has_changed_places(made) {
+        // Nobody came to see whether it serves well. It does serve.
+        let earlier = made.successor.as_ref().map_or(0, |next| next.replacement);
+        finish(site, router, made, earlier, note)?;
+    }
+    discard(site, router, made).map_err(failed)
 }
 
 /// The host's end of a plug of a successor, until it has its place.
@@ -178,14 +203,23 @@ fn make(site: &Site<'_>, router: RouterId, made: &MadeAppliance, home: &Home) ->
     let inside = appliances::management_links(&config.management).map_err(|error| error.to_string())?;
     kernel.change_links(Some(&home.namespace), &inside).map_err(text)?;
     carry(site, router, &Home::of(site.settings, router, made.second), home).map_err(text)?;
-    start(site, router, made, home)
+    start(site, router, &made.config, binary(made), home)
+}
+
+fn binary(made: &MadeAppliance) -> Option<&str> {
+    made.successor.as_ref()?.binary.as_deref()
 }
 
 /// Starts the agent of a successor and waits until it says that all is well.
-fn start(site: &Site<'_>, router: RouterId, made: &MadeAppliance, home: &Home) -> Result<ProcessId, String> {
-    let binary = made.successor.as_ref().and_then(|next| next.binary.clone());
-    let process = appliances::start(site, router, home, &made.config, binary.as_deref())?;
-    appliances::wait(site, home, &made.config, &process)?;
+pub(super) fn start(
+    site: &Site<'_>,
+    router: RouterId,
+    config: &ApplianceConfig,
+    binary: Option<&str>,
+    home: &Home,
+) -> Result<ProcessId, String> {
+    let process = appliances::start(site, router, home, config, binary)?;
+    appliances::wait(site, home, config, &process)?;
     let word = site.kernel.word(&home.files.join(Started::FILE), &process, PATIENCE);
     let started: Started = serde_json::from_str(&word.map_err(|error| error.to_string())?)
         .map_err(|error| format!("what its agent says makes no sense: {error}"))?;
@@ -210,7 +244,7 @@ fn carry(site: &Site<'_>, router: RouterId, from: &Home, to: &Home) -> Result<()
     let kernel = site.kernel;
     forget(site, router, to)?;
     // Changes that are older than the document are passed over; those that are missing could not be found again.
-    for name in [CHANGES, LAST_GOOD, EPOCH] {
+    for name in [CHANGES, LAST_GOOD, EPOCH, PASSWORDS] {
         if let Some(text) = kernel.read(&from.files.join(name))? {
             kernel.write(&to.files.join(name), text.as_bytes(), 0o600)?;
         }
@@ -225,11 +259,11 @@ fn carry(site: &Site<'_>, router: RouterId, from: &Home, to: &Home) -> Result<()
     Ok(())
 }
 
-fn leases(site: &Site<'_>, home: &Home) -> Result<String, KernelError> {
+pub(super) fn leases(site: &Site<'_>, home: &Home) -> Result<String, KernelError> {
     Ok(site.kernel.read(&home.files.join(DNSMASQ).join(LEASES))?.unwrap_or_default())
 }
 
-fn give_leases(site: &Site<'_>, home: &Home, leases: &str) -> Result<(), KernelError> {
+pub(super) fn give_leases(site: &Site<'_>, home: &Home, leases: &str) -> Result<(), KernelError> {
     if leases.is_empty() {
         return Ok(());
     }
@@ -237,7 +271,7 @@ fn give_leases(site: &Site<'_>, home: &Home, leases: &str) -> Result<(), KernelE
 }
 
 /// Lines that are a lease's: one of them is the server's own identifier for IPv6.
-fn count(leases: &str) -> u64 {
+pub(super) fn count(leases: &str) -> u64 {
     leases.lines().filter(|line| !line.starts_with("duid ")).count() as u64
 }
 
@@ -296,7 +330,7 @@ fn renew_leases(site: &Site<'_>, router: RouterId, made: &mut MadeAppliance, hom
         give_leases(site, home, &now).map_err(|error| error.to_string())?;
         next.report.leases = count(&now);
         next.leases = now;
-        let process = start(site, router, made, home)?;
+        let process = start(site, router, &made.config, binary(made), home)?;
         if let Some(next) = &mut made.successor {
             next.process = process;
         }
@@ -317,7 +351,7 @@ fn swap(site: &Site<'_>, router: RouterId, made: &MadeAppliance) -> Result<(), K
     Ok(())
 }
 
-fn announce(site: &Site<'_>, home: &Home) {
+pub(super) fn announce(site: &Site<'_>, home: &Home) {
     if let Err(error) = site.kernel.announce_all(&home.namespace) {
         tracing::warn!(%error, "neighbours are not told that a router has changed its place");
     }
@@ -373,7 +407,7 @@ fn forget(site: &Site<'_>, router: RouterId, home: &Home) -> Result<(), KernelEr
     if home.files != first {
         return site.kernel.remove(&home.files);
     }
-    for name in [LAST_GOOD, CHANGES, EPOCH, DNSMASQ, HAPROXY, Started::FILE] {
+    for name in [LAST_GOOD, CHANGES, EPOCH, PASSWORDS, DNSMASQ, HAPROXY, Started::FILE] {
         site.kernel.remove(&first.join(name))?;
     }
     Ok(())

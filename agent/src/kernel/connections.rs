@@ -12,7 +12,7 @@
 //! The windows of TCP are not told by the kernel. A connection that is given on is therefore not held to them.
 
 use super::{
-    KernelError, Known, Result,
+    KernelError, Known, Result, Tracked,
     netlink::{
         ACK, CONNECTIONS, DUMP, GET_CONNECTION, NESTED, ORIGINAL, REPLY, REQUEST, Socket, ZONE, attributes, put,
     },
@@ -53,7 +53,7 @@ const TCP_FLAGS: [u16; 2] = [4, 5];
 const BE_LIBERAL: u8 = 8;
 
 /// All connections of this namespace, as they are to be told to another: the first packet, and the order.
-pub fn all() -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn all() -> Result<Vec<Tracked>> {
     let failed = |error: Errno| KernelError::new("look at the connections", error);
     let socket = Socket::open(SockProtocol::NetlinkNetFilter).map_err(failed)?;
     let mut orders = Vec::new();
@@ -63,7 +63,7 @@ pub fn all() -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
 }
 
 /// Adds connections to those of this namespace, but those that are `known`, and says how many were added.
-pub fn add(orders: &[(Vec<u8>, Vec<u8>)], known: &mut Known) -> Result<usize> {
+pub fn add(orders: &[Tracked], known: &mut Known) -> Result<usize> {
     let failed = |error: Errno| KernelError::new("add a connection", error);
     let socket = Socket::open(SockProtocol::NetlinkNetFilter).map_err(failed)?;
     let mut added = 0;
@@ -86,7 +86,7 @@ fn part(body: &[u8], wanted: u16) -> Option<&[u8]> {
 }
 
 /// A connection as the kernel has told it, as it is to be told.
-fn order(message: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn order(message: &[u8]) -> Option<Tracked> {
     let (family, body) = (*message.first()?, message.get(4..)?);
     let (original, reply) = (part(body, ORIGINAL)?, part(body, REPLY)?);
     let mut order = vec![family, 0, 0, 0];

@@ -2,7 +2,7 @@
 
 use super::{
     Class, Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Shaper,
-    ShapingChange, Spawn, TableChange, Talk, Tell, arp, connections, namespace, netlink, probe,
+    ShapingChange, Spawn, TableChange, Talk, Tell, Tracked, arp, connections, namespace, netlink, probe,
     process::{self, Nursery},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -21,7 +21,7 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use switchback_appliance::Protocol;
+use switchback_appliance::{Neighbour, Protocol};
 use switchback_events::{Mac, Micros};
 
 /// So many packets that no class is for wait at a link that shapes.
@@ -132,15 +132,24 @@ impl Kernel for LinuxKernel {
         namespace::rename(from, to)
     }
 
-    fn copy_connections(&self, from: &str, to: &str, known: &mut Known) -> Result<usize> {
-        let all = namespace::within(from, connections::all)?;
-        namespace::within(to, || connections::add(&all, known))
+    fn connections(&self, inside: &str) -> Result<Vec<Tracked>> {
+        namespace::within(inside, connections::all)
     }
 
-    fn copy_neighbours(&self, from: &str, to: &str) -> Result<()> {
-        let known = parse_neighbours(&process::run("ip", &["-n", from, "-j", "neigh", "show"], None)?)?;
-        let text: String = known.iter().map(|line| format!("neigh replace {line} nud stale\n")).collect();
-        process::run("ip", &["-n", to, "-force", "-batch", "-"], Some(&text)).map(|_| ())
+    fn add_connections(&self, inside: &str, connections: &[Tracked], known: &mut Known) -> Result<usize> {
+        namespace::within(inside, || connections::add(connections, known))
+    }
+
+    fn neighbours(&self, inside: &str) -> Result<Vec<Neighbour>> {
+        parse_neighbours(&process::run("ip", &["-n", inside, "-j", "neigh", "show"], None)?)
+    }
+
+    fn add_neighbours(&self, inside: &str, neighbours: &[Neighbour]) -> Result<()> {
+        let line = |known: &Neighbour| {
+            format!("neigh replace {} lladdr {} dev {} nud stale\n", known.ip, known.mac, known.interface)
+        };
+        let text: String = neighbours.iter().map(line).collect();
+        process::run("ip", &["-n", inside, "-force", "-batch", "-"], Some(&text)).map(|_| ())
     }
 
     fn announce_all(&self, inside: &str) -> Result<()> {
@@ -494,7 +503,7 @@ fn batch_lines(change: &LinkChange) -> Vec<String> {
 }
 
 /// Neighbours whose hardware address is known, as `ip neigh` takes them.
-fn parse_neighbours(printed: &[u8]) -> Result<Vec<String>> {
+fn parse_neighbours(printed: &[u8]) -> Result<Vec<Neighbour>> {
     #[derive(Deserialize)]
     struct Printed {
         dst: IpAddr,
@@ -506,11 +515,11 @@ fn parse_neighbours(printed: &[u8]) -> Result<Vec<String>> {
     }
     let all: Vec<Printed> =
         serde_json::from_slice(printed).map_err(|error| KernelError::new("read the neighbours", error))?;
-    let line = |found: Printed| {
+    let known = |found: Printed| {
         let mac: Mac = found.lladdr?.parse().ok()?;
-        Some(format!("{} lladdr {mac} dev {}", found.dst, found.dev))
+        Some(Neighbour { interface: found.dev, ip: found.dst, mac })
     };
-    Ok(all.into_iter().filter_map(line).collect())
+    Ok(all.into_iter().filter_map(known).collect())
 }
 
 fn shaping_lines(change: &ShapingChange) -> Vec<String> {
@@ -597,7 +606,12 @@ mod tests {
         let printed = br#"[{"dst":"10.0.0.7","dev":"eth1","lladdr":"fa:00:00:00:00:01","state":["REACHABLE"]},
             {"dst":"10.0.0.8","dev":"eth1","state":["FAILED"]},{"dst":"fe80::1","dev":"eth1","lladdr":"fa:00:00:00:00:02"}]"#;
         let known = parse_neighbours(printed).unwrap();
-        assert_eq!(known, ["10.0.0.7 lladdr fa:00:00:00:00:01 dev eth1", "fe80::1 lladdr fa:00:00:00:00:02 dev eth1"]);
+        let neighbour = |ip: &str, mac: &str| Neighbour {
+            interface: "eth1".to_string(),
+            ip: ip.parse().unwrap(),
+            mac: mac.parse().unwrap(),
+        };
+        assert_eq!(known, [neighbour("10.0.0.7", "fa:00:00:00:00:01"), neighbour("fe80::1", "fa:00:00:00:00:02")]);
         assert!(parse_neighbours(b" \n").unwrap().is_empty());
     }
 

@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use switchback_appliance::{Counter, Protocol};
+use switchback_appliance::{Counter, Neighbour, Protocol};
 use switchback_events::{Mac, Micros};
 
 /// What the kernel, or a tool that speaks to it, refused.
@@ -325,6 +325,9 @@ pub struct Tuple {
     pub destination_port: u16,
 }
 
+/// A connection: its first packet as the kernel tells of it, and the order that makes another kernel track it.
+pub type Tracked = (Vec<u8>, Vec<u8>);
+
 /// Connections that were copied, as their first packets came.
 pub type Known = std::collections::BTreeSet<Vec<u8>>;
 
@@ -358,11 +361,23 @@ pub trait Kernel: Send + Sync + 'static {
     /// Puts the namespace `from` in the place of `to`: whatever runs in that is killed. Asked again after it was cut
     /// off, it goes on.
     fn rename_namespace(&self, from: &str, to: &str) -> Result<()>;
-    /// Gives a namespace the connections that another one tracks, with their translations, states and timeouts, as far as
-    /// they are not among the `known`, and says how many. Those that it has already stay as they are.
-    fn copy_connections(&self, from: &str, to: &str, known: &mut Known) -> Result<usize>;
-    /// Gives a namespace the hardware addresses of the neighbours that another one knows: it need not ask for them.
-    fn copy_neighbours(&self, from: &str, to: &str) -> Result<()>;
+    /// The connections that a namespace tracks, each as another one is to be told of it: with translation, state and timeout.
+    fn connections(&self, inside: &str) -> Result<Vec<Tracked>>;
+    /// Gives a namespace connections, as far as they are not among the `known`, and says how many. Those that it has already
+    /// stay as they are.
+    fn add_connections(&self, inside: &str, connections: &[Tracked], known: &mut Known) -> Result<usize>;
+    /// The neighbours that a namespace knows.
+    fn neighbours(&self, inside: &str) -> Result<Vec<Neighbour>>;
+    /// Gives a namespace the hardware addresses of neighbours: it need not ask for them.
+    fn add_neighbours(&self, inside: &str, neighbours: &[Neighbour]) -> Result<()>;
+    /// Gives a namespace the connections of another one.
+    fn copy_connections(&self, from: &str, to: &str, known: &mut Known) -> Result<usize> {
+        self.add_connections(to, &self.connections(from)?, known)
+    }
+    /// Gives a namespace the neighbours of another one.
+    fn copy_neighbours(&self, from: &str, to: &str) -> Result<()> {
+        self.add_neighbours(to, &self.neighbours(from)?)
+    }
     /// Tells the neighbours on all links of a namespace which addresses are behind them.
     fn announce_all(&self, inside: &str) -> Result<()>;
 

@@ -5,7 +5,7 @@ mod shaping;
 
 use super::{
     Connection, ElementChange, Kernel, KernelError, Known, Link, LinkChange, ProcessId, Result, Route, Shaper,
-    ShapingChange, Spawn, TableChange, Talk, Tell, simulated_haproxy::Haproxy,
+    ShapingChange, Spawn, TableChange, Talk, Tell, Tracked, simulated_haproxy::Haproxy,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use switchback_appliance::Protocol;
+use switchback_appliance::{Neighbour, Protocol};
 use switchback_events::{Mac, Micros};
 
 /// What can be made to fail.
@@ -495,11 +495,19 @@ impl Kernel for SimulatedKernel {
         Ok(())
     }
 
-    fn copy_connections(&self, _from: &str, _to: &str, _known: &mut Known) -> Result<usize> {
+    fn connections(&self, _inside: &str) -> Result<Vec<Tracked>> {
+        Ok(vec![])
+    }
+
+    fn add_connections(&self, _inside: &str, _connections: &[Tracked], _known: &mut Known) -> Result<usize> {
         self.change(FailKind::Connections, |_| Ok(0))
     }
 
-    fn copy_neighbours(&self, _from: &str, _to: &str) -> Result<()> {
+    fn neighbours(&self, _inside: &str) -> Result<Vec<Neighbour>> {
+        Ok(vec![])
+    }
+
+    fn add_neighbours(&self, _inside: &str, _neighbours: &[Neighbour]) -> Result<()> {
         Ok(())
     }
 

@@ -81,7 +81,7 @@ impl RouterEngine {
             }
             asked = self.ask_services();
         }
-        asked.0
+        Health { saved_passwords: self.passwords.saved(), ..asked.0 }
     }
 
     /// How the services are, and after how many changes.
@@ -115,6 +115,7 @@ impl RouterEngine {
             healthy: services.values().all(|service: &ServiceHealth| service.healthy),
             services,
             capabilities: BTreeMap::new(),
+            saved_passwords: BTreeMap::new(),
         };
         (health, applied.times)
     }

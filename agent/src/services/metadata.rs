@@ -8,14 +8,14 @@ use super::nftables::Part;
 use crate::kernel::Kernel;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{fmt::Write, net::Ipv4Addr, path::Path};
-use switchback_appliance::{InterfacesConfig, METADATA_IP, METADATA_PORT, MetadataClient, MetadataConfig};
+use switchback_appliance::{ASKED_PORTS, InterfacesConfig, METADATA_IP, METADATA_PORT, MetadataClient, MetadataConfig};
 use switchback_events::{Mac, Nic};
 
 /// What the names of its chains begin with.
 pub const PREFIX: &str = "metadata_";
 
 /// Where the kernel shows which hardware address an address has.
-const NEIGHBOURS: &str = "/proc/net/arp";
+pub(crate) const NEIGHBOURS: &str = "/proc/net/arp";
 
 /// The versions of the paths: all are the same.
 const VERSIONS: [&str; 4] = ["1.0", "2009-04-04", "2016-09-02", "latest"];
@@ -23,12 +23,13 @@ const VERSIONS: [&str; 4] = ["1.0", "2009-04-04", "2016-09-02", "latest"];
 /// What stands below `meta-data/`.
 const ENTRIES: [&str; 6] = ["hostname", "instance-id", "local-hostname", "local-ipv4", "mac", "public-keys"];
 
-/// Its part of the router's table: questions to port 80 get to the agent's own. None while nobody is told anything.
+/// Its part of the router's table: questions to its ports get to the agent's own. None while nobody is told anything.
 pub fn render(config: &MetadataConfig, interfaces: &InterfacesConfig) -> Option<Part> {
     let guests = || interfaces.nics.iter().filter(|nic| nic.is(Nic::GUEST)).filter_map(|nic| Some((nic, nic.ipv4()?)));
     if config.is_empty() || guests().next().is_none() {
         return None;
     }
+    let [first, second] = ASKED_PORTS;
     let mut chains =
         format!("  chain {PREFIX}in {{\n    type nat hook prerouting priority dstnat - 5; policy accept;\n");
     for (nic, own) in guests() {
@@ -39,7 +40,7 @@ pub fn render(config: &MetadataConfig, interfaces: &InterfacesConfig) -> Option<
         };
         let _ = writeln!(
             chains,
-            "    iifname \"{}\" ip daddr {addresses} tcp dport 80 redirect to :{METADATA_PORT}",
+            "    iifname \"{}\" ip daddr {addresses} tcp dport {{ {first}, {second} }} redirect to :{METADATA_PORT}",
             nic.name
         );
     }
@@ -56,16 +57,23 @@ pub enum Answer {
     Nothing,
     /// Nobody knows who asks.
     Stranger,
+    /// There is one, and it is not here yet.
+    NotYet,
 }
 
 /// Answers the question for `path` that came from `ip`.
 pub fn answer(kernel: &dyn Kernel, config: &MetadataConfig, ip: Ipv4Addr, path: &str) -> Answer {
-    let client = config.clients.iter().find(|client| client.ip == ip);
-    let neighbours = kernel.read(Path::new(NEIGHBOURS)).ok().flatten().unwrap_or_default();
-    match client.filter(|client| hardware_address(&neighbours, ip) == Some(client.mac)) {
+    match client(kernel, config, ip) {
         Some(client) => of(client, path).map_or(Answer::Nothing, Answer::Body),
         None => Answer::Stranger,
     }
+}
+
+/// The nic that a question from `ip` comes from.
+pub fn client<'a>(kernel: &dyn Kernel, config: &'a MetadataConfig, ip: Ipv4Addr) -> Option<&'a MetadataClient> {
+    let client = config.clients.iter().find(|client| client.ip == ip)?;
+    let neighbours = kernel.read(Path::new(NEIGHBOURS)).ok().flatten().unwrap_or_default();
+    (hardware_address(&neighbours, ip) == Some(client.mac)).then_some(client)
 }
 
 /// The hardware address that the table has for `ip`. One that is not complete has none.
@@ -118,6 +126,7 @@ mod tests {
             hostname: "web".to_string(),
             domain: Some("cloud.example".to_string()),
             userdata: Some(STANDARD.encode("#!/bin/sh\n")),
+            password: None,
         }
     }
 
@@ -166,8 +175,8 @@ mod tests {
         assert_eq!(render(&config, &InterfacesConfig::default()), None);
         let expected = "  chain metadata_in {
     type nat hook prerouting priority dstnat - 5; policy accept;
-    iifname \"eth1\" ip daddr { 169.254.169.254, 10.0.1.1 } tcp dport 80 redirect to :8775
-    iifname \"eth2\" ip daddr 169.254.169.254 tcp dport 80 redirect to :8775
+    iifname \"eth1\" ip daddr { 169.254.169.254, 10.0.1.1 } tcp dport { 80, 8080 } redirect to :8775
+    iifname \"eth2\" ip daddr 169.254.169.254 tcp dport { 80, 8080 } redirect to :8775
   }
 ";
         assert_eq!(render(&config, &interfaces).unwrap().text(), expected);

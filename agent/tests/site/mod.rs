@@ -155,6 +155,7 @@ impl Site {
         };
         let bridges = [bridge("eth0", None), bridge("eth1", None), bridge("eth1", Some(10)), bridge("eth2", None)];
         let appliance = ApplianceConfig {
+            journey: None,
             name: "router".to_string(),
             generation: 1,
             plugs: vec![

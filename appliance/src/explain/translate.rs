@@ -2,8 +2,8 @@
 
 use super::{Candidate, End, Packet, PacketProtocol, Place, Record, Step, Verdict, scene::Route, walk::Walk};
 use crate::{
-    Access, BackendServer, BalancerAlgorithm, Eip, ListenerConfig, ListenerProtocol, METADATA_IP, METADATA_PORT,
-    PortForwardingRule, Protocol, RouterNic,
+    ASKED_PORTS, Access, BackendServer, BalancerAlgorithm, Eip, ListenerConfig, ListenerProtocol, METADATA_IP,
+    METADATA_PORT, PortForwardingRule, Protocol, RouterNic,
 };
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,7 +28,8 @@ impl<'a> Walk<'a> {
         if let Some(own) = nic.ipv4().filter(|_| nic.is(Nic::GUEST) && !scene.sections.metadata.is_empty()) {
             let to = self.packet.destination;
             let asked = to == METADATA_IP || to == own.addr() && !nic.is(Nic::PUBLIC);
-            if asked && self.packet.protocol == PacketProtocol::Tcp && self.packet.destination_port == 80 {
+            let asked = asked && ASKED_PORTS.contains(&self.packet.destination_port);
+            if asked && self.packet.protocol == PacketProtocol::Tcp {
                 (self.packet.destination, self.packet.destination_port) = (own.addr().into(), METADATA_PORT);
                 self.translated = Some(Translated::Metadata);
                 let records = vec![of_service(nic, NetworkServiceType::DHCP)];

@@ -124,7 +124,7 @@ impl HostFold {
             let nics: Vec<Nic> = known(vm, config.generation).collect();
             networks.extend(nics.iter().map(|nic| nic.l3_network));
             let hostname = config.hostname.clone();
-            clients.insert(*id, Client { hostname, nics, userdata: None, served: true });
+            clients.insert(*id, Client { hostname, nics, served: true, ..Client::default() });
         }
         let served = |l3: L3NetworkId| Some((l3.0, self.service(l3, &clients)?));
         let mut services: BTreeMap<Id, HostServiceConfig> = networks.into_iter().filter_map(served).collect();

@@ -142,6 +142,51 @@ fn a_host_carries_a_router_until_it_stops_or_could_not_start() {
 }
 
 #[test]
+fn a_router_that_goes_to_another_host_is_in_the_documents_of_both_until_it_has_gone() {
+    let failed = || RouterEvent::ReplaceFailed { code: String::new(), detail: String::new() };
+    let moved = || RouterEvent::Moved { host: id("other"), cluster: id("cluster") };
+    for (end, there) in [(failed(), false), (moved(), true), (RouterEvent::StopRequested {}, false)] {
+        let mut scene = Scene::new();
+        let added = HostEvent::Added {
+            zone: id("zone"),
+            cluster: id("cluster"),
+            name: "other".to_string(),
+            description: None,
+            management_ip: [10, 1, 0, 2].into(),
+            agent_port: 7271,
+            hypervisor_type: HypervisorType::Simulator,
+        };
+        scene.add("other", added);
+        let journeys = |scene: &Scene| {
+            ["host", "other"].map(|host| {
+                let config = scene.fold.config(id(host)).unwrap();
+                config.sections.appliances.get(&id("router")).map(|appliance| appliance.journey)
+            })
+        };
+        let touched = |scene: &Scene, position: Position| {
+            let recorded = &scene.log.events[position as usize - 1];
+            let mut hosts = scene.fold.touched(&recorded.event, recorded.stream);
+            hosts.sort();
+            hosts
+        };
+        let mut both = vec![id("host"), id("other")];
+        both.sort();
+        scene.add("router", connected(1));
+        let requested = scene.add("router", RouterEvent::MoveRequested { host: id("other"), cluster: id("cluster") });
+        assert_eq!(journeys(&scene), [Some(Some(Journey::Away)), Some(Some(Journey::Here))]);
+        assert_eq!(touched(&scene, requested), both);
+        // What else happens meanwhile changes nothing of it.
+        scene.add("router", connected(2));
+        let ended = scene.add("router", end.clone());
+        assert_eq!(touched(&scene, ended), both, "{end:?}");
+        let own = (!there && !matches!(end, RouterEvent::StopRequested {})).then_some(None);
+        assert_eq!(journeys(&scene), [own, there.then_some(None)], "{end:?}");
+        let connected = scene.add("router", connected(3));
+        assert_eq!(touched(&scene, connected).len(), 1);
+    }
+}
+
+#[test]
 fn a_vm_asks_anew_for_the_family_whose_address_changed() {
     let mut scene = Scene::new();
     let six = NicAddress {

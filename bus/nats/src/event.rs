@@ -3,6 +3,16 @@
 use crate::{Headers, Outgoing, subject::EVENTS};
 use serde_json::Value;
 
+/// Bytes of most events as JSON.
+const ROOM: usize = 2048;
+
+fn json(event: &Value) -> Vec<u8> {
+    let mut text = Vec::with_capacity(ROOM);
+    // Into memory, and of a value: nothing can go wrong.
+    let _ = serde_json::to_writer(&mut text, event);
+    text
+}
+
 /// The message of `event`, which is as the API shows it.
 pub fn published(event: &Value) -> Outgoing {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
@@ -19,5 +29,5 @@ pub fn published(event: &Value) -> Outgoing {
         .with("ce-subject", format!("{concept}/{id}"))
         .with("ce-time", text("time"))
         .with("ce-datacontenttype", "application/json");
-    Outgoing { subject: format!("{EVENTS}{concept}.{id}.{kind}"), headers, payload: event.to_string().into() }
+    Outgoing { subject: format!("{EVENTS}{concept}.{id}.{kind}"), headers, payload: json(event).into() }
 }

@@ -41,7 +41,10 @@ use std::{
 };
 use switchback_bus::{Bus, Caller, EventStream, EventsRequest, GetEvents};
 use switchback_events::Position;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 /// So many may be on their way to the server.
 const WINDOW: usize = 1024;
@@ -51,8 +54,8 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 pub const STREAM: &str = "SWITCHBACK";
 /// So often is looked whether a stream that was left alone may be filled again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// A position is written to the file at least every so many events.
-const KEEP_EVERY: u64 = 1024;
+/// A position is written to the file after at most so long, and when the session ends.
+const KEEP_WITHIN: Duration = Duration::from_millis(100);
 
 /// Whether the server keeps the events.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -184,6 +187,9 @@ async fn publish(
                 Some(Err(refusal)) => return Err(End::Again(refusal.to_string())),
                 None => return Err(End::Again("the log was closed".to_string())),
             },
+            () = tokio::time::sleep_until(session.kept_at + KEEP_WITHIN), if session.kept < session.confirmed => {
+                session.keep()?;
+            }
             () = tokio::time::sleep(CONFIRMED_WITHIN), if waits => {
                 return Err(End::Again(format!("{at} confirms nothing: is the stream there, and may we publish to it?")));
             }
@@ -255,6 +261,7 @@ struct Session {
     taken: u64,
     confirmed: Position,
     kept: Position,
+    kept_at: Instant,
     cursor: PathBuf,
 }
 
@@ -286,6 +293,7 @@ impl Session {
             taken: 0,
             confirmed: position,
             kept: position,
+            kept_at: Instant::now(),
             cursor: fill.cursor.clone(),
         };
         session.keep()?;
@@ -343,9 +351,6 @@ impl Session {
         }
         self.taken += 1;
         self.confirmed = position;
-        if self.pending.is_empty() || self.confirmed - self.kept >= KEEP_EVERY {
-            self.keep()?;
-        }
         Ok(())
     }
 
@@ -356,8 +361,19 @@ impl Session {
             Mode::Keeping { stream, created, begin } => Some((stream.clone(), created.clone(), begin + self.taken)),
         };
         let cursor = Cursor { position: self.confirmed, stream };
-        self.kept = self.confirmed;
+        (self.kept, self.kept_at) = (self.confirmed, Instant::now());
         write(&self.cursor, &cursor).map_err(|error| End::Again(format!("write `{}`: {error}", self.cursor.display())))
+    }
+}
+
+impl Drop for Session {
+    /// Nothing comes again after an orderly end.
+    fn drop(&mut self) {
+        if self.kept < self.confirmed
+            && let Err(End::Again(why)) = self.keep()
+        {
+            tracing::warn!("NATS: {why}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::{Fill, Headers, Login, Request, Service, fill, service::too_large};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::{
     io,
@@ -21,7 +22,10 @@ use std::{
     time::Duration,
 };
 use switchback_bus::{Beside, Sample, metric};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 /// What is asked of us, and by whom it is taken where several serve.
 const SUBJECTS: [&str; 3] = ["switchback.cmd.*", "switchback.query.*", "switchback.events.replay"];
@@ -227,8 +231,8 @@ pub(crate) async fn ending(stopping: &mut watch::Receiver<bool>) {
 }
 
 fn serve(options: &RemoteOptions, service: Arc<Service>, shared: &Arc<Shared>, stopping: watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    let runtime = match runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(WORKERS).thread_name("bus-requests").enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return shared.requests(State::Stopped(format!("start threads for requests: {error}"))),
     };
@@ -246,15 +250,17 @@ async fn requests(
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let (at, known) = (options.shown(), shared.clone());
+    let connected = Arc::new(Notify::new());
+    let comes = connected.clone();
     let connection = options.connection().map_err(|error| error.to_string())?;
     let connection =
         connection.retry_on_initial_connect().reconnect_delay_callback(pause).event_callback(move |event| {
-            let (at, known) = (at.clone(), known.clone());
+            let (at, known, came) = (at.clone(), known.clone(), comes.clone());
             async move {
                 match event {
                     Event::Connected => {
                         known.connected();
-                        known.requests(State::Up(format!("connected to {at}")));
+                        came.notify_one();
                     }
                     Event::Disconnected => known.requests(State::Waiting(format!("no connection to {at}"))),
                     Event::ClientError(error) => known.requests(State::Waiting(format!("connect to {at}: {error}"))),
@@ -275,6 +281,10 @@ async fn requests(
     loop {
         let message = tokio::select! {
             message = requests.next() => message,
+            () = connected.notified() => {
+                tokio::spawn(stands(client.clone(), shared.clone(), options.shown()));
+                continue;
+            }
             () = ending(&mut stopping) => break,
         };
         let Some(message) = message else { break };
@@ -295,6 +305,20 @@ async fn requests(
     })
     .await;
     Ok(())
+}
+
+/// Says that a connection is up when what it has subscribed to is: the server answers behind that.
+async fn stands(client: Client, shared: Arc<Shared>, at: String) {
+    let inbox = client.new_inbox();
+    let answered = async {
+        let mut answer = client.subscribe(inbox.clone()).await.ok()?;
+        client.publish(inbox, Bytes::new()).await.ok()?;
+        answer.next().await
+    };
+    // Where the connection goes meanwhile, the next one says so.
+    if timeout(STOP, answered).await.is_ok_and(|answer| answer.is_some()) {
+        shared.requests(State::Up(format!("connected to {at}")));
+    }
 }
 
 async fn answer(client: Client, service: Arc<Service>, shared: Arc<Shared>, message: async_nats::Message) {

@@ -1,19 +1,22 @@
 //! What a request is answered, whatever carries it: the same as over HTTP.
 
-use crate::{Headers, Limits, Outgoing, limits::InFlight, replay, subject::Asked};
+use crate::{Headers, Limits, Outgoing, replay, subject::Asked};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{any::Any, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 use switchback_bus::{
-    Access, Bus, Caller, CommandRequest, Credentials, MessageKind, QueryRequest, Refusal, RefusalKind, Tokens, Wait,
-    code, command_id, messages, outside, problem, reason, status, title, version,
+    Access, Bus, Caller, CommandRequest, Credentials, InFlight, MessageKind, QueryRequest, Refusal, RefusalKind,
+    Tokens, Wait, code, command_id, messages, outside_of, problem, reason, status, title, version,
 };
 use switchback_events::{Origin, Position};
 
 /// The headers by which a command's id may come, the first that is there.
 const KEYS: [&str; 2] = ["Nats-Msg-Id", "Idempotency-Key"];
+
+/// Requests that are answered at a time unless told otherwise.
+const REQUESTS: usize = 1000;
 
 /// How subjects begin that no answer goes to.
 const OWN: [&str; 2] = ["switchback.", "$"];
@@ -47,12 +50,17 @@ pub struct Service {
 impl Service {
     /// In front of `bus`, for those whom `tokens` knows, as often as `asked` lets them.
     pub fn new(bus: Arc<dyn Bus>, tokens: Arc<dyn Tokens>, asked: Arc<switchback_bus::Asked>) -> Service {
-        Service { bus, tokens, asked, limits: Limits::default(), in_flight: InFlight::default() }
+        Service { bus, tokens, asked, limits: Limits::default(), in_flight: InFlight::new(REQUESTS) }
     }
 
     /// The same with other limits.
     pub fn with_limits(self, limits: Limits) -> Service {
         Service { limits, ..self }
+    }
+
+    /// The same, counting what is being answered here: with the other ways in, so that two of them do not answer twice as many.
+    pub fn with_in_flight(self, in_flight: InFlight) -> Service {
+        Service { in_flight, ..self }
     }
 
     /// How many requests are being answered.
@@ -101,7 +109,7 @@ impl Service {
             return stream::empty().boxed();
         }
         stream::once(async move {
-            let answered = match self.in_flight.enter(self.limits.requests) {
+            let answered = match self.in_flight.enter() {
                 // The place is kept as long as there is something to answer.
                 Ok(place) => {
                     self.replies(request).await.map(|replies| replies.map(move |reply| (&place, reply).1).boxed())
@@ -285,16 +293,7 @@ fn at(position: Position) -> Headers {
 
 /// The message `name`, where it is of these kinds.
 fn expect(name: &str, kinds: &[MessageKind]) -> Result<&'static switchback_bus::Message, Refusal> {
-    let message = outside(name)?;
-    if kinds.contains(&message.kind) {
-        return Ok(message);
-    }
-    let (is, subject) = match message.kind {
-        MessageKind::Command => ("a command", "switchback.cmd."),
-        MessageKind::Query | MessageKind::Read => ("a read", "switchback.query."),
-    };
-    let refusal = Refusal::new(RefusalKind::NotFound, code::NOT_FOUND, format!("`{name}` is {is}"));
-    Err(refusal.hint(format!("{subject}{name}")))
+    outside_of(name, kinds, "switchback.cmd.", "switchback.query.")
 }
 
 /// The payload: a JSON object, empty where there is none.

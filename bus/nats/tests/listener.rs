@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 use switchback_bus::{
-    Asked, Bus, Caller, CommandReply, CommandRequest, Credentials, EventBatch, EventStream, EventsRequest, LogCopy,
-    LogForm, QueryReply, QueryRequest, Rates, Refusal, Tokens,
+    Asked, Bus, Caller, CommandReply, CommandRequest, Credentials, EventBatch, EventStream, EventsRequest, Figures,
+    LogCopy, LogForm, QueryReply, QueryRequest, Rates, Refusal, Sample, Tokens, metric,
 };
 use switchback_events::{CommandId, Id, Position};
 use switchback_nats::{Limits, ListenerLimits, ListenerOptions, Listening, Service, listen};
@@ -326,6 +326,29 @@ async fn who_reads_nothing_is_cut_off_and_who_asks_too_much_is_told() {
     // It reads nothing meanwhile: more events than socket and outbox hold.
     server.log.head.send_replace(100_000);
     assert!(client.rest().await.ends_with("-ERR 'Slow Consumer'\r\n"));
+}
+
+#[tokio::test]
+async fn who_reads_nothing_keeps_no_server_from_stopping() {
+    let limits = ListenerLimits { pending: 1 << 30, stop: Duration::from_secs(3600), ..ListenerLimits::default() };
+    let Server { listening, log, .. } = Server::start(limits);
+    let mut client = Client { stream: TcpStream::connect(listening.address).await.unwrap(), heard: vec![] };
+    client.say(HELLO).await;
+    client.say("SUB switchback.evt.> 1\r\n").await;
+    client.ping().await;
+    // More than the sockets hold.
+    log.head.send_replace(100_000);
+    let much = |figures: &Figures| matches!(figures, Figures::Number(bytes) if *bytes > 4e6);
+    let waits = |sample: &Sample| sample.name == metric::BUS_PENDING && much(&sample.figures);
+    let beside = listening.beside();
+    timeout(LONG, async {
+        while !beside.metrics().iter().any(waits) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    timeout(LONG, listening.stop()).await.unwrap();
 }
 
 #[tokio::test]

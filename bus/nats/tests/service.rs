@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 use switchback_bus::{
-    Asked, Bus, Caller, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, FixedTokens, LogCopy,
-    LogForm, QueryReply, QueryRequest, Rates, Refusal,
+    Asked, Bus, Caller, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, FixedTokens, InFlight,
+    LogCopy, LogForm, QueryReply, QueryRequest, Rates, Refusal,
 };
 use switchback_events::{CommandId, Id, Position};
 use switchback_nats::{Headers, Limits, Outgoing, Request, Service};
@@ -294,7 +294,8 @@ async fn a_panic_is_an_answer_and_the_next_request_is_served() {
 async fn too_many_are_told_to_come_again_and_too_large_is_refused() {
     let gate = Arc::new(Semaphore::new(0));
     let bus = Log { gate: Some(gate.clone()), ..Log::default() };
-    let (log, service) = service(bus, Limits { requests: 1, body: 100, ..Limits::default() });
+    let (log, service) = service(bus, Limits { body: 100, ..Limits::default() });
+    let service = Arc::new(Arc::into_inner(service).unwrap().with_in_flight(InFlight::new(1)));
     let create = || request("switchback.cmd.CreateZone", r#"{"name":"z"}"#, &[]);
     let mut first = service.clone().answer(create());
     assert!(futures_util::poll!(first.next()).is_pending());

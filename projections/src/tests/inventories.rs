@@ -264,6 +264,8 @@ fn a_router_looks_as_in_the_reference_and_goes_through_its_life() {
             Value::Null,
         ),
         (RouterEvent::Replaced {}, "Running", "Connecting", true, Value::Null),
+        (RouterEvent::MoveRequested { host, cluster }, "Running", "Connecting", true, Value::Null),
+        (RouterEvent::Moved { host, cluster }, "Running", "Connecting", true, Value::Null),
         (connected(4), "Running", "Connected", true, Value::Null),
         (RouterEvent::RebootRequested {}, "Rebooting", "Connecting", true, Value::Null),
         (connected(5), "Running", "Connected", true, Value::Null),

@@ -1,6 +1,6 @@
 //! VMs, created as fast as the clients get their answers, and then awaited until each of them runs.
 
-use super::{Measured, client::Client, round, site::Site};
+use super::{Measured, Turn, client::Client, round, site::Site};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
@@ -37,7 +37,7 @@ pub(super) async fn run(site: &Site, clients: usize, vms: usize, wait: Wait) -> 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let all_run = began.elapsed();
-    let measured = Measured { times, took, refused: 0 };
+    let measured = Measured(vec![Turn { times, took, refused: 0 }]);
     let figures = measured.figures();
     Ok(json!({
         "vms": vms,

@@ -2,7 +2,7 @@
 //! on is changed meanwhile.
 
 use super::{
-    Measured,
+    Turn,
     client::{Client, Failed},
     site::Site,
 };
@@ -35,7 +35,7 @@ enum Power {
 }
 
 /// Runs the mix with so many clients, each of which begins with `own` VMs.
-pub(super) async fn run(site: &Site, clients: usize, seconds: f64, own: usize, wait: Wait) -> anyhow::Result<Measured> {
+pub(super) async fn run(site: &Site, clients: usize, seconds: f64, own: usize, wait: Wait) -> anyhow::Result<Turn> {
     let mut lives: Vec<Life> = (0..clients).map(|number| Life::new(site, number, wait)).collect();
     let begin = lives.iter_mut().map(|life| life.begin(own));
     futures_util::future::try_join_all(begin).await?;
@@ -48,7 +48,7 @@ pub(super) async fn run(site: &Site, clients: usize, seconds: f64, own: usize, w
         times.extend(life.times);
         refused += life.refused;
     }
-    Ok(Measured { times, took: began.elapsed(), refused })
+    Ok(Turn { times, took: began.elapsed(), refused })
 }
 
 impl Life {

@@ -10,7 +10,7 @@ mod create;
 mod mix;
 mod site;
 
-use super::{round, spread};
+use super::{median_ratio, round, spread};
 use anyhow::Context;
 use client::{NatsServer, Way};
 use serde_json::{Value, json};
@@ -36,6 +36,9 @@ pub struct CommandsBench {
 /// The measurements, by their names in the figures.
 pub const MEASUREMENTS: [&str; 6] =
     ["mix", "mixApplied", "create", "createApplied", "createOneNetwork", "createOneNetworkApplied"];
+
+/// Ways in that `bench bus` measures, by their names in the figures.
+pub const WAYS_OF_BUS: [&str; 2] = ["listener", "natsServer"];
 
 /// VMs that each client has before the mix begins.
 const OWN_VMS: usize = 8;
@@ -70,7 +73,8 @@ pub fn run(options: &CommandsBench, progress: &mut dyn FnMut(&str)) -> anyhow::R
         }
         progress(&format!("{} clients, a mix of commands, wait={}", options.clients, word(wait)));
         let site = Site::build(&options.directory.join(name), shape, Way::Process, 1)?;
-        let measured = site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?;
+        let measured =
+            Measured(vec![site.block_on(mix::run(&site, options.clients, options.seconds, OWN_VMS, wait))?]);
         site.close()?;
         figures[name] = measured.figures();
         figures[name]["ratio"] = json!(round(measured.per_second() / journal.commits_per_s));
@@ -109,17 +113,23 @@ pub struct DoorBench {
     pub clients: usize,
     /// How long each mix is measured.
     pub seconds: f64,
+    /// Only this way in.
+    pub only: Option<String>,
     /// Where to write.
     pub directory: PathBuf,
 }
 
 /// The site of a door's benchmark.
 const BEHIND_DOORS: Shape = Shape { clusters: 10, hosts: 10, networks: 20 };
-/// How often each way is measured, in turns: a machine that gets slower or faster meanwhile favours none.
-const TURNS: usize = 2;
+/// How often each way is measured, in turns, for a part of the time each: a machine that gets slower or faster meanwhile
+/// favours none. What stands beside the others is the median of the turns.
+const TURNS: u32 = 5;
 /// Clients that want all events and take none, where their effect on others is measured.
-const SILENT: usize = 16;
+const SILENT: usize = 1;
 const MIXES: [(&str, Wait); 2] = [("mix", Wait::Durable), ("mixApplied", Wait::Applied)];
+
+/// A way in, and so many clients beside it that never read.
+type Beside = (Way, usize);
 
 /// Runs the mix of commands in process and over HTTP; `progress` hears what is done.
 ///
@@ -128,99 +138,125 @@ const MIXES: [(&str, Wait); 2] = [("mix", Wait::Durable), ("mixApplied", Wait::A
 pub fn http(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
     let mut figures = json!({"bench": "http", "clients": options.clients});
     for (name, wait) in MIXES {
-        let ways = [(Way::Process, 0), (Way::Http, 0)];
-        let [process, http] = in_turns(options, BEHIND_DOORS, (wait, TURNS), ways, progress)?;
-        figures[name] = http.figures();
-        figures[name]["inProcess"] = process.figures();
-        figures[name]["ratio"] = json!(round(http.per_second() / process.per_second()));
+        let measured = in_turns(options, BEHIND_DOORS, wait, &[(Way::Process, 0), (Way::Http, 0)], progress)?;
+        let [process, http] = measured.as_slice() else { anyhow::bail!("two ways were measured") };
+        figures[name] = http.beside(process);
     }
     Ok(figures)
 }
 
-/// The same over NATS: through the embedded listener, and through a server of NATS' own where its program is found; and what clients that never read take from
-/// the others.
+/// The same over NATS: through the embedded listener, and through a server of NATS' own where its program is found; and
+/// what a client that never reads takes from the others.
 ///
 /// # Errors
 /// As [`http`].
 pub fn bus(options: &DoorBench, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Value> {
     let mut figures = json!({"bench": "bus", "clients": options.clients});
-    let mut ways = vec![Way::Listener];
-    match NatsServer::is_there() {
-        true => ways.push(Way::NatsServer),
-        false => progress("there is no nats-server on the PATH: not measured through one"),
+    let wanted = |way: Way| options.only.as_deref().is_none_or(|only| only == way.key());
+    let mut ways: Vec<Way> = [Way::Listener, Way::NatsServer].into_iter().filter(|way| wanted(*way)).collect();
+    if !NatsServer::is_there() {
+        progress("there is no nats-server on the PATH: not measured through one");
+        ways.retain(|way| *way != Way::NatsServer);
     }
-    for way in ways {
-        let mut rows = json!({});
-        for (name, wait) in MIXES {
-            let both = [(Way::Process, 0), (way, 0)];
-            let [process, nats] = in_turns(options, BEHIND_DOORS, (wait, TURNS), both, progress)?;
-            rows[name] = nats.figures();
-            rows[name]["inProcess"] = process.figures();
-            rows[name]["ratio"] = json!(round(nats.per_second() / process.per_second()));
+    for (name, wait) in MIXES {
+        let silent = |way: &Way| (wait == Wait::Durable).then_some((*way, SILENT));
+        let each = |way: &Way| [Some((*way, 0)), silent(way)].into_iter().flatten();
+        let all: Vec<Beside> = std::iter::once((Way::Process, 0)).chain(ways.iter().flat_map(each)).collect();
+        let measured = in_turns(options, BEHIND_DOORS, wait, &all, progress)?;
+        let of = |wanted: Beside| all.iter().zip(&measured).find(|(way, _)| **way == wanted).map(|(_, found)| found);
+        let process = of((Way::Process, 0)).context("a yardstick")?;
+        for way in &ways {
+            let alone = of((*way, 0)).context("a way in")?;
+            figures[way.key()][name] = alone.beside(process);
+            if let Some(silent) = of((*way, SILENT)) {
+                let p99 = |turn: &Turn| spread(turn.times.clone())["p99"].as_f64().unwrap_or_default();
+                figures[way.key()]["silent"] = json!({
+                    "clients": SILENT,
+                    "ms": silent.figures()["ms"],
+                    "aloneMs": alone.figures()["ms"],
+                    "p99Ratio": silent.ratio(alone, p99),
+                });
+            }
         }
-        let both = [(way, 0), (way, SILENT)];
-        let [alone, beside] = in_turns(options, BEHIND_DOORS, (Wait::Durable, TURNS), both, progress)?;
-        let p99 = |measured: &Measured| measured.figures()["ms"]["p99"].as_f64().unwrap_or_default();
-        rows["silent"] = json!({
-            "clients": SILENT, "ms": beside.figures()["ms"], "aloneMs": alone.figures()["ms"],
-            "p99Ratio": round(p99(&beside) / p99(&alone)),
-        });
-        figures[way.key()] = rows;
     }
     Ok(figures)
 }
 
-/// The mix by each of `ways`, beside so many silent clients, in turns.
-fn in_turns<const N: usize>(
+/// The mix by each of `ways`, in turns.
+fn in_turns(
     options: &DoorBench,
     shape: Shape,
-    (wait, turns): (Wait, usize),
-    ways: [(Way, usize); N],
+    wait: Wait,
+    ways: &[Beside],
     progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<[Measured; N]> {
-    let mut sums = [(); N].map(|()| Measured::default());
-    for turn in 0..turns {
-        for (number, ((way, silent), sum)) in ways.into_iter().zip(&mut sums).enumerate() {
-            let clients = options.clients;
-            let beside = if silent > 0 { format!(", beside {silent} that never read") } else { String::new() };
-            progress(&format!("{clients} clients, a mix of commands, {}, wait={}{beside}", way.word(), word(wait)));
+) -> anyhow::Result<Vec<Measured>> {
+    let (clients, seconds) = (options.clients, options.seconds / f64::from(TURNS));
+    let mut measured: Vec<Measured> = ways.iter().map(|_| Measured::default()).collect();
+    for turn in 1..=TURNS {
+        progress(&format!("{clients} clients, a mix of commands, wait={}: turn {turn} of {TURNS}", word(wait)));
+        for (number, ((way, silent), measured)) in ways.iter().zip(&mut measured).enumerate() {
+            let beside = if *silent > 0 { format!(", beside {silent} that never read") } else { String::new() };
+            progress(&format!("  {}{beside}", way.word()));
             let directory = options.directory.join(format!("{}-{turn}-{number}", word(wait)));
-            let site = Site::build(&directory, shape, way, clients)?;
-            let silent = site.silent(silent)?;
-            sum.add(site.block_on(mix::run(&site, clients, options.seconds, OWN_VMS, wait))?);
+            let site = Site::build(&directory, shape, *way, clients)?;
+            let silent = site.silent(*silent)?;
+            measured.add(site.block_on(mix::run(&site, clients, seconds, OWN_VMS, wait))?);
             drop(silent);
             site.close()?;
             std::fs::remove_dir_all(&directory).context("remove what was measured")?;
         }
     }
-    Ok(sums)
+    Ok(measured)
 }
 
-/// How many times something was done, and how long each took.
+/// What was done in one go.
 #[derive(Default)]
-struct Measured {
+struct Turn {
+    /// How long each command took.
     times: Vec<Duration>,
     took: Duration,
     refused: usize,
 }
 
+impl Turn {
+    fn per_second(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// What was done in all turns.
+#[derive(Default)]
+struct Measured(Vec<Turn>);
+
 impl Measured {
-    fn add(&mut self, more: Measured) {
-        self.times.extend(more.times);
-        self.took += more.took;
-        self.refused += more.refused;
+    fn add(&mut self, turn: Turn) {
+        self.0.push(turn);
     }
 
     fn per_second(&self) -> f64 {
-        self.times.len() as f64 / self.took.as_secs_f64()
+        let took: Duration = self.0.iter().map(|turn| turn.took).sum();
+        self.0.iter().map(|turn| turn.times.len()).sum::<usize>() as f64 / took.as_secs_f64()
     }
 
     fn figures(&self) -> Value {
         json!({
             "commandsPerSecond": self.per_second().round(),
-            "ms": spread(self.times.clone()),
-            "refused": self.refused,
+            "ms": spread(self.0.iter().flat_map(|turn| turn.times.iter().copied()).collect()),
+            "refused": self.0.iter().map(|turn| turn.refused).sum::<usize>(),
         })
+    }
+
+    /// The same with those of a yardstick.
+    fn beside(&self, yardstick: &Measured) -> Value {
+        let mut figures = self.figures();
+        figures["inProcess"] = yardstick.figures();
+        figures["ratio"] = json!(self.ratio(yardstick, Turn::per_second));
+        figures
+    }
+
+    /// The median over the turns of a figure of each as a part of the yardstick's in the same turn.
+    fn ratio(&self, yardstick: &Measured, figure: impl Fn(&Turn) -> f64) -> f64 {
+        median_ratio(self.0.iter().zip(&yardstick.0).map(|(own, other)| (figure(own), figure(other))))
     }
 }
 
@@ -246,11 +282,26 @@ mod tests {
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
         let ways = [(Way::Process, 0), (Way::Http, 0), (Way::Listener, 3), (Way::NatsServer, 3)];
         let directory = tempfile::tempdir().unwrap();
-        let options = DoorBench { clients: 4, seconds: 0.2, directory: directory.path().to_path_buf() };
+        let options = DoorBench { clients: 4, seconds: 0.5, only: None, directory: directory.path().to_path_buf() };
         for (mix, wait) in MIXES {
-            let measured = in_turns(&options, shape, (wait, 1), ways, &mut |_| ()).unwrap();
-            let samples = measured.map(|measured| measured.times.len());
-            assert!(samples.into_iter().all(|samples| samples > 0), "{mix}: {samples:?}");
+            let measured = in_turns(&options, shape, wait, &ways, &mut |_| ()).unwrap();
+            let samples: Vec<usize> =
+                measured.iter().flat_map(|way| way.0.iter().map(|turn| turn.times.len())).collect();
+            assert!(
+                samples.len() == 4 * TURNS as usize && samples.iter().all(|samples| *samples > 0),
+                "{mix}: {samples:?}"
+            );
         }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_turns() {
+        let turn = |millis| Turn {
+            times: vec![Duration::from_millis(1); 10],
+            took: Duration::from_millis(millis),
+            refused: 0,
+        };
+        let [own, other] = [[20, 900, 40], [10, 10, 10]].map(|turns| Measured(turns.map(turn).into()));
+        assert_eq!(own.ratio(&other, Turn::per_second), 0.25);
     }
 }

@@ -55,7 +55,11 @@ impl Site {
     /// clients come in by `way`, on at most `connections` where each needs its own.
     pub fn build(directory: &Path, shape: Shape, way: Way, connections: usize) -> anyhow::Result<Site> {
         let system = actix_rt::System::new();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("bench-clients")
+            .enable_all()
+            .build()
+            .context("start the clients")?;
         let options = NodeOptions { simulate: true, ..NodeOptions::default() };
         let node = Arc::new(Node::open(&DataDir::open(directory)?, &options)?);
         let networks = runtime.block_on(furnish(Client::in_process(node.clone()), shape))?;
@@ -107,7 +111,8 @@ impl Site {
         while Arc::strong_count(&node) > 1 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(5));
         }
-        Arc::into_inner(node).context("somebody still has the node")?.close();
+        let others = Arc::strong_count(&node) - 1;
+        Arc::into_inner(node).with_context(|| format!("{others} others still have the node"))?.close();
         Ok(())
     }
 }

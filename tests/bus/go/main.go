@@ -110,7 +110,11 @@ func status(reply *nats.Msg) string { return reply.Header.Get("Nats-Service-Erro
 func next(subscription *nats.Subscription) *nats.Msg { return must(subscription.NextMsg(patience)) }
 
 func everyWayIn() {
-	for _, way := range []nats.Option{token, nats.UserInfo("admin", os.Getenv("SWITCHBACK_PASSWORD"))} {
+	file := "bus.nk"
+	done(os.WriteFile(file, []byte(os.Getenv("SWITCHBACK_NKEY")), 0o600))
+	for _, way := range []nats.Option{
+		token, nats.UserInfo("admin", os.Getenv("SWITCHBACK_PASSWORD")), must(nats.NkeyOptionFromSeed(file)),
+	} {
 		connection := connect(way)
 		reply := ask(connection, "switchback.query.QueryZone", object{"count": true})
 		assert(status(reply) == "", string(reply.Data))
@@ -309,6 +313,15 @@ func reconnects() {
 	}
 }
 
+func overTLS() {
+	connection := connect(token, nats.RootCAs(os.Getenv("SWITCHBACK_CA")))
+	assert(connection.TLSRequired() && status(ask(connection, "switchback.query.QueryZone", nil)) == "")
+	makeZone(connection)
+	connection.Close()
+	_, err := nats.Connect(server, token, nats.Secure(), nats.NoReconnect())
+	assert(err != nil, "a certificate of nobody")
+}
+
 func main() {
 	log.SetFlags(0)
 	checks := []struct {
@@ -319,6 +332,10 @@ func main() {
 		{"nobody_until_a_header_says_who", nobodyUntilAHeaderSaysWho}, {"headers_go_both_ways", headersGoBothWays},
 		{"wildcards", wildcards}, {"queue_groups", queueGroups}, {"unsubscribe", unsubscribe}, {"drain", drain},
 		{"large_messages", largeMessages}, {"what_is_not_for_clients", whatIsNotForClients}, {"reconnects", reconnects},
+	}
+	if os.Getenv("SWITCHBACK_CA") != "" {
+		checks = checks[:1]
+		checks[0].name, checks[0].check = "over_tls", overTLS
 	}
 	for _, one := range checks {
 		one.check()

@@ -88,7 +88,7 @@ impl From<&str> for End {
 impl Connection {
     /// From this address, with this number.
     pub fn new(shared: Arc<Shared>, from: SocketAddr, id: u64) -> Connection {
-        let outbox = Outbox::new(shared.options.limits.pending, shared.figures.bytes_out.clone());
+        let outbox = Outbox::new(shared.options.limits.pending, shared.figures.held.clone());
         let counts = [shared.figures.subscriptions.clone(), shared.figures.messages_out.clone()];
         Connection {
             shared,
@@ -174,13 +174,18 @@ impl Connection {
         let mut due = Instant::now() + limits.connect;
         let mut begun: Option<Instant> = None;
         let (mut unflushed, mut stops, mut turn) = (false, None, false);
+        let mut ends: Option<Instant> = None;
         loop {
             let state = self.peer.outbox.take(chunks);
             if state == State::Slow || (state == State::Ending && !chunks.has_remaining()) {
                 return Ok(());
             }
+            if state == State::Ending && *ends.get_or_insert_with(|| Instant::now() + LAST) <= Instant::now() {
+                return Ok(());
+            }
             let next = begun.map_or(due, |begun| due.min(begun + limits.say));
-            let next = stops.map_or(next, |stops| next.min(stops));
+            let next = ends.map_or(next, |ends| next.min(ends));
+            let next = stops.filter(|_| ends.is_none()).map_or(next, |stops: Instant| next.min(stops));
             let next = self.looked_at.map_or(next, |look| next.min(look));
             tokio::select! {
                 moved = exchange(wire, (state == State::Open).then_some(&mut *read), chunks, unflushed, turn) => match moved {

@@ -131,9 +131,7 @@ impl Hub {
                 };
                 match batch {
                     Some(Ok(batch)) => {
-                        for event in &batch.events {
-                            self.publish(event["position"].as_u64().unwrap_or_default(), event);
-                        }
+                        self.publish(&batch.events);
                         after = after.max(batch.examined);
                     }
                     Some(Err(refusal)) => {
@@ -157,18 +155,32 @@ impl Hub {
         !state.follows
     }
 
-    fn publish(&self, position: Position, event: &serde_json::Value) {
+    /// Gives each event to its subscribers; what is for one connection goes out together.
+    fn publish(&self, events: &[serde_json::Value]) {
+        let mut told: HashMap<u64, Arc<Peer>> = HashMap::new();
+        for event in events {
+            self.publish_one(event, &mut told);
+        }
+        told.values().for_each(|peer| peer.outbox.look());
+    }
+
+    fn publish_one(&self, event: &serde_json::Value, told: &mut HashMap<u64, Arc<Peer>>) {
+        let position = event["position"].as_u64().unwrap_or_default();
         let message = Rendered::new(published(event));
         let mut state = self.state.lock();
         let state = &mut *state;
         let mut groups: HashMap<&Group, Vec<&Subscriber>> = HashMap::new();
         let mut gone: Vec<(u64, u64)> = vec![];
+        let mut give = |to: &Subscriber| {
+            told.entry(to.peer.id).or_insert_with(|| to.peer.clone());
+            to.give(&message, &mut gone)
+        };
         let matching = state.patterns.iter().filter(|(pattern, _)| subject::matches(pattern, &message.subject));
         for subscriber in matching.flat_map(|(_, subscribers)| subscribers).filter(|one| one.after < position) {
             match &subscriber.group {
                 Some(group) => groups.entry(group).or_default().push(subscriber),
                 None => {
-                    subscriber.give(&message, &mut gone);
+                    give(subscriber);
                 }
             }
         }
@@ -176,7 +188,7 @@ impl Hub {
             let first = state.turn % members.len();
             // Who cannot take it leaves it to the next.
             let mut turns = members.iter().cycle().skip(first).take(members.len());
-            let _ = turns.any(|member| member.give(&message, &mut gone));
+            let _ = turns.any(|member| give(member));
             state.turn = state.turn.wrapping_add(1);
         }
         if !gone.is_empty() {

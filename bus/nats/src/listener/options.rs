@@ -16,6 +16,8 @@ pub struct ListenerLimits {
     pub line: usize,
     /// Bytes that wait to be read by one client.
     pub pending: usize,
+    /// Bytes that wait to be read by all clients together; where it is more, one may have 64 KiB.
+    pub pending_all: usize,
     /// Requests of one connection that are answered at a time.
     pub requests: usize,
     /// The time for a client to say who it is.
@@ -36,6 +38,7 @@ impl Default for ListenerLimits {
             payload: 1 << 20,
             line: 4096,
             pending: 8 << 20,
+            pending_all: 256 << 20,
             requests: 256,
             connect: Duration::from_secs(10),
             say: Duration::from_secs(30),

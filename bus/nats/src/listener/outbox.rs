@@ -1,7 +1,8 @@
 //! What is to go out on one connection.
 //!
 //! **Invariants:** whoever puts something in never waits; what is put in at once goes out at once, with nothing between; no
-//! more is kept than the limit, and whoever would make it more ends the connection, and no other.
+//! more is kept than the limit of one connection, and what would make it more ends the connection, and no other. Where all
+//! of them together hold more than they may, that limit is [`SHARE`].
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use std::{
     io::IoSlice,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::Notify;
@@ -71,6 +72,27 @@ struct Inner {
     state: State,
 }
 
+/// What a connection may hold in any case.
+pub(super) const SHARE: usize = 64 << 10;
+
+/// What all connections together hold.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Bytes that are in their outboxes, or taken and not out yet.
+    pub bytes: AtomicUsize,
+    /// From so many on, each may hold its share only.
+    limit: usize,
+    /// All that came in.
+    pub total: AtomicU64,
+}
+
+impl Held {
+    /// Nothing, of at most `limit` bytes.
+    pub fn new(limit: usize) -> Held {
+        Held { bytes: AtomicUsize::new(0), limit, total: AtomicU64::new(0) }
+    }
+}
+
 /// What is to go out.
 pub(super) struct Outbox {
     inner: Mutex<Inner>,
@@ -78,29 +100,45 @@ pub(super) struct Outbox {
     /// Tells who waits that half of the limit is free, or that the connection ends.
     drained: Notify,
     limit: usize,
-    /// All that came in, of all connections.
-    total: Arc<AtomicU64>,
+    /// With the others.
+    held: Arc<Held>,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.held.bytes.fetch_sub(self.inner.get_mut().bytes, Ordering::Relaxed);
+    }
 }
 
 impl Outbox {
-    /// Of at most `limit` bytes; what goes out is counted in `total`.
-    pub fn new(limit: usize, total: Arc<AtomicU64>) -> Outbox {
+    /// Of at most `limit` bytes, counted with those of the others in `held`.
+    pub fn new(limit: usize, held: Arc<Held>) -> Outbox {
         let inner = Inner { chunks: VecDeque::new(), bytes: 0, state: State::Open };
-        Outbox { inner: Mutex::new(inner), wake: Notify::new(), drained: Notify::new(), limit, total }
+        Outbox { inner: Mutex::new(inner), wake: Notify::new(), drained: Notify::new(), limit, held }
     }
 
-    /// Puts something in. Whether it was taken.
+    /// Puts something in, and has it go out. Whether it was taken.
     pub fn push<const N: usize>(&self, chunks: [Bytes; N]) -> bool {
+        let taken = self.put(chunks);
+        self.look();
+        taken
+    }
+
+    /// Puts something in, which goes out when the connection is next told to look ([`Outbox::look`]). Whether it was taken.
+    pub fn put<const N: usize>(&self, chunks: [Bytes; N]) -> bool {
         let length: usize = chunks.iter().map(Bytes::len).sum();
         let mut inner = self.inner.lock();
         if inner.state != State::Open {
             return false;
         }
-        let taken = inner.bytes + length <= self.limit;
+        let crowded = self.held.bytes.load(Ordering::Relaxed) + length > self.held.limit;
+        let limit = if crowded { self.limit.min(SHARE.max(length)) } else { self.limit };
+        let taken = inner.bytes + length <= limit;
         if taken {
             inner.bytes += length;
             inner.chunks.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
-            self.total.fetch_add(length as u64, Ordering::Relaxed);
+            self.held.bytes.fetch_add(length, Ordering::Relaxed);
+            self.held.total.fetch_add(length as u64, Ordering::Relaxed);
         } else {
             // What the writer has taken ends with a whole message.
             inner.chunks = VecDeque::from([Bytes::from_static(b"-ERR 'Slow Consumer'\r\n")]);
@@ -109,8 +147,8 @@ impl Outbox {
         drop(inner);
         if !taken {
             self.drained.notify_waiters();
+            self.look();
         }
-        self.wake.notify_one();
         taken
     }
 
@@ -150,7 +188,10 @@ impl Outbox {
     /// So much is out.
     pub fn out(&self, count: usize) {
         let mut inner = self.inner.lock();
-        inner.bytes = inner.bytes.saturating_sub(count);
+        // The last word of a connection that ends was not counted.
+        let count = count.min(inner.bytes);
+        inner.bytes -= count;
+        self.held.bytes.fetch_sub(count, Ordering::Relaxed);
         if inner.bytes <= self.limit / 2 {
             drop(inner);
             self.drained.notify_waiters();
@@ -185,7 +226,24 @@ mod tests {
     use super::*;
 
     fn outbox(limit: usize) -> Outbox {
-        Outbox::new(limit, Arc::default())
+        Outbox::new(limit, Arc::new(Held::new(usize::MAX)))
+    }
+
+    #[test]
+    fn where_all_hold_too_much_each_has_its_share() {
+        let held = Arc::new(Held::new(4 * SHARE));
+        let [large, small] = [(); 2].map(|()| Outbox::new(8 * SHARE, held.clone()));
+        let some = |length| [Bytes::from(vec![0; length])];
+        assert!(large.push(some(3 * SHARE)) && small.push(some(SHARE / 2)));
+        assert!(small.push(some(SHARE / 2)), "there is room");
+        assert!(!small.push(some(1)) && !large.push(some(1)), "and now there is none but for who has less");
+        assert_eq!((large.state(), small.state()), (State::Slow, State::Slow));
+        let other = Outbox::new(8 * SHARE, held.clone());
+        assert!(other.push(some(SHARE)) && !other.push(some(1)));
+        drop((large, small));
+        assert_eq!(held.bytes.load(Ordering::Relaxed), SHARE, "what is gone with a connection counts no more");
+        other.out(SHARE);
+        assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Peer {
         table.remove(sid).map(|gone| gone.serial)
     }
 
-    /// Gives a message to one subscription, if it is still the same.
+    /// Gives a message to one subscription, if it is still the same. It goes out when the connection is next told to look.
     pub fn deliver(&self, sid: &str, serial: u64, message: &Rendered) -> Delivered {
         let mut table = self.table.lock();
         match table.get(sid) {
@@ -163,12 +163,14 @@ impl Peer {
             }
             to.push(sid.clone());
         }
-        to.iter().filter(|sid| self.give(&mut table, sid, message) != Delivered::No).count()
+        let count = to.iter().filter(|sid| self.give(&mut table, sid, message) != Delivered::No).count();
+        self.outbox.look();
+        count
     }
 
     fn give(&self, table: &mut BTreeMap<Box<str>, Subscription>, sid: &str, message: &Rendered) -> Delivered {
         let Some(held) = table.get_mut(sid) else { return Delivered::No };
-        if !self.outbox.push(message.chunks(sid, self.headers.load(Ordering::Acquire))) {
+        if !self.outbox.put(message.chunks(sid, self.headers.load(Ordering::Acquire))) {
             return Delivered::No;
         }
         self.counts[1].fetch_add(1, Ordering::Relaxed);
@@ -194,11 +196,14 @@ pub(super) type Group = (Option<AccountId>, Box<str>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Headers, listener::outbox::Chunks};
+    use crate::{
+        Headers,
+        listener::outbox::{Chunks, Held},
+    };
     use bytes::Buf;
 
     fn peer() -> Peer {
-        Peer::new(1, Outbox::new(10_000, Arc::default()), Default::default())
+        Peer::new(1, Outbox::new(10_000, Arc::new(Held::new(usize::MAX))), Default::default())
     }
 
     fn out(peer: &Peer) -> String {
