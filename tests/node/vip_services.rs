@@ -274,7 +274,9 @@ async fn a_router_is_told_what_differs_and_all_where_it_holds_something_else() {
     engine.put(push_of_router(&other, held.epoch), false).unwrap();
     assert_eq!(told(), 0);
     scene.rule(&vip, 88, nic).await;
-    let ports: Vec<u16> = sections().port_forwarding.rules.iter().map(|rule| rule.vip_port_start).collect();
+    // In the order of their ids, which have the millisecond of their making and then chance.
+    let mut ports: Vec<u16> = sections().port_forwarding.rules.iter().map(|rule| rule.vip_port_start).collect();
+    ports.sort_unstable();
     assert_eq!((ports, told()), ((80..=88).collect(), 0));
 }
 
