@@ -178,11 +178,44 @@ pub struct EventsRequest {
     pub follow: bool,
 }
 
+/// An event as the API shows it to who follows: made into text once, for all ways in which it goes out.
+#[derive(Clone, PartialEq, Default, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownEvent {
+    /// Its place in the whole log.
+    pub position: Position,
+    /// The stem of its concept: `zone`.
+    #[serde(default)]
+    pub stream_type: String,
+    /// The resource.
+    #[serde(default)]
+    pub stream_id: String,
+    /// What happened, as `<stem>.<Name>`.
+    pub kind: String,
+    /// The schema version of its fields.
+    #[serde(default)]
+    pub schema: u16,
+    /// When, in RFC 3339.
+    #[serde(default)]
+    pub time: String,
+    /// All of it as a JSON object.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl ShownEvent {
+    /// The event that a JSON object is; nothing if it is none.
+    pub fn of(event: &Value) -> Option<ShownEvent> {
+        let heading = ShownEvent::deserialize(event).ok()?;
+        Some(ShownEvent { text: event.to_string(), ..heading })
+    }
+}
+
 /// A step of a stream of events. It may hold no event: then only `examined` moved.
 #[derive(Clone, PartialEq, Debug)]
 pub struct EventBatch {
-    /// Those that match, as the API shows them, in order.
-    pub events: Vec<Value>,
+    /// Those that match, in order.
+    pub events: Vec<ShownEvent>,
     /// The position up to which the log was looked at: resume after it.
     pub examined: Position,
 }

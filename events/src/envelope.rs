@@ -182,30 +182,32 @@ impl Commit {
     }
 
     /// Each event with all that the commit knows of it.
-    pub fn envelopes(&self) -> impl Iterator<Item = Envelope> + '_ {
-        self.events.iter().map(|event| Envelope {
-            position: event.position,
-            stream_type: event.stream.kind.stem().to_string(),
-            stream_id: event.stream.id,
-            version: event.version,
-            kind: event.event.kind(),
-            schema: event.event.schema(),
-            at: self.at,
-            provenance: self.provenance.clone(),
-            tags: event.tags.clone(),
-            payload: event.event.to_json(),
+    pub fn envelopes(&self) -> impl Iterator<Item = (Envelope<'_>, &Event)> {
+        self.events.iter().map(|event| {
+            let envelope = Envelope {
+                position: event.position,
+                stream_type: event.stream.kind.stem(),
+                stream_id: event.stream.id,
+                version: event.version,
+                kind: event.event.kind(),
+                schema: event.event.schema(),
+                at: self.at,
+                provenance: &self.provenance,
+                tags: &event.tags,
+            };
+            (envelope, &event.event)
         })
     }
 }
 
-/// One event with all that is known of it, as audit and the event stream show it.
+/// All that is known of an event but its own fields, as audit and the event stream show it.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Envelope {
+pub struct Envelope<'a> {
     /// Its place in the whole log.
     pub position: Position,
     /// The stem of its concept.
-    pub stream_type: String,
+    pub stream_type: &'static str,
     /// The resource.
     pub stream_id: Id,
     /// Its place in the stream.
@@ -219,11 +221,9 @@ pub struct Envelope {
     /// Who, why, as a part of what.
     #[serde(flatten, serialize_with = "shown")]
     #[schemars(with = "Shown<'static>")]
-    pub provenance: Provenance,
+    pub provenance: &'a Provenance,
     /// Every resource that it touches.
-    pub tags: Vec<Id>,
-    /// The event's own fields.
-    pub payload: serde_json::Value,
+    pub tags: &'a [Id],
 }
 
 /// A provenance with the names that the API uses; in the log it has its own.

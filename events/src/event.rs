@@ -48,6 +48,10 @@ macro_rules! events {
                 match self { $(Event::$variant(event) => serde_variant::to_variant_name(event).unwrap_or_default()),* }
             }
 
+            fn text(&self) -> String {
+                match self { $(Event::$variant(event) => serde_json::to_string(event).unwrap_or_default()),* }
+            }
+
             fn value(&self) -> serde_json::Value {
                 match self { $(Event::$variant(event) => serde_json::to_value(event).unwrap_or_default()),* }
             }
@@ -128,6 +132,14 @@ impl Event {
             serde_json::Value::Object(map) => map.into_iter().next().map(|(_, fields)| fields).unwrap_or_default(),
             other => other,
         }
+    }
+
+    /// The same as JSON text, with no value of it in between.
+    pub fn to_json_text(&self) -> String {
+        let text = self.text();
+        // What stands in it is `{"Created":…}`.
+        let fields = text.strip_prefix("{\"").and_then(|text| text.strip_prefix(self.name())?.strip_prefix("\":"));
+        fields.and_then(|text| text.strip_suffix('}')).map(str::to_string).unwrap_or(text)
     }
 
     /// The schema version that this program writes.

@@ -19,7 +19,7 @@ use actix_web::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::{any::Any, fmt::Write, net::Shutdown, os::fd::AsFd, sync::Arc, time::Duration};
-use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, MessageKind, Read, Refusal, read};
+use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, MessageKind, Read, Refusal, ShownEvent, read};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -136,16 +136,13 @@ impl Form {
         }
     }
 
-    fn batch(self, events: &[Value]) -> String {
+    fn batch(self, events: &[ShownEvent]) -> String {
         let mut text = String::new();
-        for event in events {
+        for ShownEvent { position, kind, text: event, .. } in events {
             // Writing to a String cannot fail.
             let _ = match self {
                 Form::Lines => writeln!(text, "{event}"),
-                Form::Sse => {
-                    let kind = event["kind"].as_str().unwrap_or("message");
-                    write!(text, "id: {}\nevent: {kind}\ndata: {event}\n\n", event["position"])
-                }
+                Form::Sse => write!(text, "id: {position}\nevent: {kind}\ndata: {event}\n\n"),
             };
         }
         text

@@ -20,7 +20,7 @@ use std::{
 };
 use switchback_bus::{
     Bus, Caller, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, LogCopy, LogForm, QueryReply,
-    QueryRequest, Refusal,
+    QueryRequest, Refusal, ShownEvent,
 };
 use switchback_events::Position;
 use switchback_gateway::{FixedTokens, Gateway, Options, StreamTimes, serve};
@@ -60,7 +60,7 @@ impl Bus for Log {
         let batch = move |position: u64| {
             read.fetch_max(position, Ordering::Relaxed);
             let event = json!({"position": position, "kind": "zone.Created", "text": "x".repeat(bytes)});
-            let events = if position.is_multiple_of(2) { vec![event] } else { vec![] };
+            let events = ShownEvent::of(&event).into_iter().filter(|_| position.is_multiple_of(2)).collect();
             if fails_at == Some(position) {
                 return Err(Refusal::internal("the disk is gone"));
             }

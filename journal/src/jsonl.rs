@@ -101,8 +101,8 @@ impl Journal {
 fn lines(commit: &Commit, record: &Record) -> Vec<Value> {
     let mut lines: Vec<Value> = commit
         .envelopes()
-        .map(|envelope| {
-            let provenance = &envelope.provenance;
+        .map(|(envelope, event)| {
+            let provenance = envelope.provenance;
             let optional = [
                 ("causationid", provenance.causation.map(|id| id.to_string())),
                 ("credential", provenance.credential.map(|id| id.to_string())),
@@ -116,7 +116,7 @@ fn lines(commit: &Commit, record: &Record) -> Vec<Value> {
                 "subject": format!("{}/{}", envelope.stream_type, envelope.stream_id),
                 "time": rfc3339(envelope.at),
                 "datacontenttype": "application/json",
-                "data": envelope.payload,
+                "data": event.to_json(),
                 "position": envelope.position,
                 "version": envelope.version,
                 "atmicros": envelope.at,

@@ -2,7 +2,7 @@
 
 use super::{
     diff,
-    events::envelope,
+    events::shown,
     history::{History, blocking, refusal_of, unreadable},
 };
 use serde_json::{Map, Value, json};
@@ -93,19 +93,21 @@ impl History {
     fn between(&self, resource: Option<Id>, from: Position, to: Position) -> Result<Between, Refusal> {
         let mut between = Between::default();
         let mut take = |commit: &Arc<Commit>| {
-            for event in commit.envelopes().filter(|event| event.position > from && event.position <= to) {
-                if resource.is_some_and(|id| !event.tags.contains(&id)) {
+            for (around, event) in
+                commit.envelopes().filter(|(around, _)| around.position > from && around.position <= to)
+            {
+                if resource.is_some_and(|id| !around.tags.contains(&id)) {
                     continue;
                 }
-                let mut about = BTreeSet::from([event.stream_id]);
-                ids(&event.payload, &mut about);
+                let mut about = BTreeSet::from([around.stream_id]);
+                ids(&event.to_json(), &mut about);
                 for id in &about {
-                    between.makers.entry(*id).or_default().push(event.position);
+                    between.makers.entry(*id).or_default().push(around.position);
                 }
                 between.named.extend(about);
-                between.named.extend(event.tags.iter().copied());
+                between.named.extend(around.tags.iter().copied());
                 if between.events.len() < EVENTS_MAX {
-                    between.events.push(envelope(event));
+                    between.events.push(shown(&around, event));
                 } else {
                     between.more += 1;
                 }

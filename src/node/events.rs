@@ -10,7 +10,7 @@ use super::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
-use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal};
+use switchback_bus::{EventBatch, EventStream, EventsRequest, GetEvents, LogCopy, LogForm, Refusal, ShownEvent};
 use switchback_events::{
     AccountEvent, Commit, Envelope, Event, Id, LoadBalancerEvent, Micros, Position, Recorded, StreamKey, StreamKind,
     Version,
@@ -28,18 +28,40 @@ const EFFECTS: usize = 100;
 /// How far from a commit its causes and effects are looked for, whatever they touch.
 const NEAR: Position = 10_000;
 
-/// An event as the API shows it: with its time as text, too.
-pub(super) fn envelope(mut envelope: Envelope) -> Value {
-    // The payload is JSON already.
-    let payload = std::mem::take(&mut envelope.payload);
-    let mut value = serde_json::to_value(&envelope).unwrap_or_default();
+/// An event as the API shows it: with its own fields, and its time as text, too.
+pub(super) fn shown(envelope: &Envelope, event: &Event) -> Value {
+    let mut value = serde_json::to_value(envelope).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
-        map.insert("payload".to_string(), payload);
-        if let Ok(time) = jiff::Timestamp::from_microsecond(envelope.at) {
-            map.insert("time".to_string(), json!(time.to_string()));
-        }
+        map.insert("payload".to_string(), event.to_json());
+        map.insert("time".to_string(), json!(shown_time(envelope)));
     }
     value
+}
+
+/// The event of a commit that has this number.
+fn shown_at(commit: &Commit, number: usize) -> Option<Value> {
+    commit.envelopes().nth(number).map(|(envelope, event)| shown(&envelope, event))
+}
+
+/// The same, as it goes to those who follow.
+fn followed(envelope: &Envelope, event: &Event) -> ShownEvent {
+    let time = shown_time(envelope);
+    let around = serde_json::to_string(envelope).unwrap_or_default();
+    let around = around.strip_suffix('}').unwrap_or_default();
+    ShownEvent {
+        position: envelope.position,
+        stream_type: envelope.stream_type.to_string(),
+        stream_id: envelope.stream_id.to_string(),
+        kind: envelope.kind.clone(),
+        schema: envelope.schema,
+        text: format!("{around},\"time\":\"{time}\",\"payload\":{}}}", event.to_json_text()),
+        time,
+    }
+}
+
+/// No moment that a log can have is beyond what there are texts for.
+fn shown_time(envelope: &Envelope) -> String {
+    jiff::Timestamp::from_microsecond(envelope.at).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// Which events are wanted.
@@ -79,7 +101,7 @@ impl Filter {
 
     fn wants(&self, envelope: &Envelope) -> bool {
         let asked = &self.asked;
-        let made_by = &envelope.provenance;
+        let made_by = envelope.provenance;
         envelope.position > self.after
             && envelope.position <= self.upto
             && asked.resource.is_none_or(|id| envelope.tags.contains(&id))
@@ -108,18 +130,18 @@ impl History {
         let filter = Filter::new(self, request, false)?;
         let (after, upto) = (filter.after, filter.upto);
         let limit = request.limit.unwrap_or(PAGE) as usize;
-        let mut found: Vec<Envelope> = Vec::new();
+        let mut found: Vec<(Arc<Commit>, usize)> = Vec::new();
         let newest = request.newest == Some(true);
-        let full = |found: &Vec<Envelope>| !newest && found.len() >= limit;
+        let full = |found: &Vec<_>| !newest && found.len() >= limit;
         let mut examined = after;
-        let mut take = |commit: &Commit, found: &mut Vec<Envelope>| {
-            for envelope in commit.envelopes() {
+        let mut take = |commit: &Arc<Commit>, found: &mut Vec<(Arc<Commit>, usize)>| {
+            for (number, (envelope, _)) in commit.envelopes().enumerate() {
                 if full(found) {
                     return;
                 }
                 examined = envelope.position.min(upto);
                 if filter.wants(&envelope) {
-                    found.push(envelope);
+                    found.push((commit.clone(), number));
                 }
                 if newest && found.len() > 2 * limit {
                     found.drain(..found.len() - limit);
@@ -151,7 +173,8 @@ impl History {
             // A cursor never goes back, wherever it came from.
             examined = upto.max(after);
         }
-        let events: Vec<Value> = found.into_iter().map(envelope).collect();
+        let one = |(commit, number): &(Arc<Commit>, usize)| shown_at(commit, *number);
+        let events: Vec<Value> = found.iter().filter_map(one).collect();
         Ok(json!({"events": events, "position": examined}))
     }
 
@@ -209,7 +232,7 @@ impl History {
     pub(super) fn event(&self, position: Position) -> Result<Value, Refusal> {
         let commit = self.journal().commit_at(position).map_err(unreadable)?;
         let commit = commit.ok_or_else(|| Refusal::not_found("position", "event", position))?;
-        let all: Vec<Value> = commit.envelopes().map(envelope).collect();
+        let all: Vec<Value> = commit.envelopes().map(|(around, event)| shown(&around, event)).collect();
         let one = all.iter().find(|event| event["position"] == json!(position)).cloned();
         let reads: Vec<Value> = commit
             .reads
@@ -284,7 +307,7 @@ fn names(journal: &Journal, stream: StreamKey) -> Vec<(Version, String)> {
 
 /// A commit by its first event.
 fn heading(commit: &Commit) -> Value {
-    commit.envelopes().next().map_or(Value::Null, envelope)
+    shown_at(commit, 0).unwrap_or_default()
 }
 
 /// What led to `commit`, the nearest first.
@@ -374,10 +397,10 @@ impl Following {
                 self.over = true;
                 return batch;
             }
-            for event in commit.envelopes().take_while(|event| event.position <= self.filter.upto) {
-                batch.examined = batch.examined.max(event.position);
-                if self.filter.wants(&event) {
-                    batch.events.push(envelope(event));
+            for (around, event) in commit.envelopes().take_while(|(around, _)| around.position <= self.filter.upto) {
+                batch.examined = batch.examined.max(around.position);
+                if self.filter.wants(&around) {
+                    batch.events.push(followed(&around, event));
                     self.left = self.left.map(|left| left - 1);
                 }
                 if self.left == Some(0) {

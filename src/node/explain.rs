@@ -2,7 +2,7 @@
 //! them by [`switchback_appliance::explain`], and each record that decided is named with the event that put it there.
 
 use super::{
-    events::{envelope, name_of},
+    events::{name_of, shown},
     history::{History, no_router_at, unreadable},
 };
 use serde_json::{Value, json};
@@ -182,9 +182,10 @@ impl History {
     /// Who did it, when and why.
     fn origin(&self, position: Position) -> Result<Value, Refusal> {
         let commit = self.journal().commit_at(position).map_err(unreadable)?;
-        let found = commit.and_then(|commit| commit.envelopes().find(|event| event.position == position));
-        let Some(event) = found else { return Ok(Value::Null) };
-        let mut whole = envelope(event);
+        let Some(commit) = commit else { return Ok(Value::Null) };
+        let found = commit.envelopes().find(|(around, _)| around.position == position);
+        let Some((around, event)) = found else { return Ok(Value::Null) };
+        let mut whole = shown(&around, event);
         let mut origin = json!({});
         for field in ["position", "kind", "time", "at", "principal", "origin", "command", "reason"] {
             origin[field] = whole[field].take();

@@ -5,7 +5,7 @@
 use super::{
     at_rest::Folded,
     diff,
-    events::{envelope, name_resources},
+    events::{name_resources, shown},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -226,14 +226,14 @@ impl History {
         let mut fold: RouterFold = earlier.clone();
         let mut events = Vec::new();
         let mut note = |commit: &Arc<Commit>| {
-            for (event, shown) in commit.events.iter().zip(commit.envelopes()) {
-                if event.position <= from || event.position > to {
+            for (recorded, (around, event)) in commit.events.iter().zip(commit.envelopes()) {
+                if recorded.position <= from || recorded.position > to {
                     continue;
                 }
                 let before = fold.config().map(|config| config.digest());
-                fold.apply(event);
+                fold.apply(recorded);
                 if fold.config().map(|config| config.digest()) != before {
-                    events.push(envelope(shown));
+                    events.push(shown(&around, event));
                 }
             }
         };

@@ -28,7 +28,7 @@ async fn positions(stream: &mut EventStream, upto: u64) -> Vec<u64> {
     while examined < upto {
         let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("it goes on");
         let batch = next.expect("it has no end").unwrap();
-        found.extend(batch.events.iter().map(|event| event["position"].as_u64().unwrap()));
+        found.extend(batch.events.iter().map(|event| event.position));
         examined = batch.examined;
     }
     found
@@ -75,7 +75,7 @@ async fn a_reader_goes_on_after_the_last_position_it_saw() {
     while seen.last() != Some(&head) {
         let mut stream = follow(&world, json!({"after": seen.last().copied().unwrap_or(0), "limit": 30})).await;
         while let Some(batch) = stream.next().await {
-            seen.extend(batch.unwrap().events.iter().map(|event| event["position"].as_u64().unwrap()));
+            seen.extend(batch.unwrap().events.iter().map(|event| event.position));
             if seen.last() == Some(&head) {
                 break;
             }

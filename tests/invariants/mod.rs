@@ -104,8 +104,9 @@ pub fn log_is_sound(log: &Log) -> Checked {
 
 /// Every event is shown as the schema of its kind says.
 pub fn as_documented(log: &Log) -> Checked {
-    for envelope in log.iter().flat_map(|commit| commit.envelopes()) {
+    for (envelope, own) in log.iter().flat_map(|commit| commit.envelopes()) {
         let mut event = serde_json::to_value(&envelope).unwrap();
+        event["payload"] = own.to_json();
         // As text the API makes it.
         event["time"] = jiff::Timestamp::from_microsecond(envelope.at).unwrap().to_string().into();
         if let Err(fault) = documents::valid_event(&event) {

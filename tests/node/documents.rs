@@ -109,11 +109,14 @@ async fn replies_refusals_and_events_on_the_bus_are_as_the_document_says() {
     let head = world.head();
     world.node.journal().wait_durable(head).await.unwrap();
     let page = world.node.events(&admin(), events_of_all()).await.unwrap();
-    let events: Vec<Value> = page.flat_map(|batch| futures_util::stream::iter(batch.unwrap().events)).collect().await;
+    let events: Vec<_> = page.flat_map(|batch| futures_util::stream::iter(batch.unwrap().events)).collect().await;
     assert!(events.len() as u64 >= head, "{} events of {head}", events.len());
-    for event in &events {
+    for followed in &events {
+        let event: &Value = &serde_json::from_str(&followed.text).unwrap();
         valid_event(event).unwrap_or_else(|fault| panic!("{fault}"));
-        let message = published(event);
+        let asked = json!({"after": followed.position - 1, "limit": 1});
+        assert_eq!(world.read("GetEvents", asked).await["events"], json!([event]), "a page and a stream differ");
+        let message = published(followed);
         let kind = event["kind"].as_str().unwrap();
         assert_eq!(is(kind, &message), *event);
         let (stem, name) = kind.split_once('.').unwrap();

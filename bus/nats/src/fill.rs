@@ -28,7 +28,6 @@ use async_nats::{
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::{
     collections::VecDeque,
     fs, io,
@@ -39,7 +38,7 @@ use std::{
     },
     time::Duration,
 };
-use switchback_bus::{Bus, Caller, EventStream, EventsRequest, GetEvents};
+use switchback_bus::{Bus, Caller, EventStream, EventsRequest, GetEvents, ShownEvent};
 use switchback_events::Position;
 use tokio::{
     sync::watch,
@@ -301,9 +300,8 @@ impl Session {
     }
 
     /// Publishes a batch.
-    async fn send(&mut self, events: &[Value]) -> Result<(), End> {
+    async fn send(&mut self, events: &[ShownEvent]) -> Result<(), End> {
         for event in events {
-            let position = event["position"].as_u64().unwrap_or_default();
             let Outgoing { subject, headers, payload } = published(event);
             let mut headers = map(&headers);
             let sent = match &self.mode {
@@ -311,7 +309,7 @@ impl Session {
                 Mode::Keeping { stream, begin, .. } => {
                     headers.insert("Nats-Expected-Stream", stream.as_str());
                     headers.insert("Nats-Expected-Last-Sequence", (begin + self.sent).to_string().as_str());
-                    self.pending.push_back(position);
+                    self.pending.push_back(event.position);
                     let reply = self.inbox.clone();
                     self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await
                 }
@@ -319,7 +317,7 @@ impl Session {
             sent.map_err(|error| End::again("publish an event", error))?;
             self.sent += 1;
         }
-        let last = events.last().and_then(|event| event["position"].as_u64());
+        let last = events.last().map(|event| event.position);
         if let (Mode::Passing, Some(position)) = (&self.mode, last) {
             // Behind all of them, and back to us: when it is here, they have gone through the server.
             self.pending.push_back(position);
@@ -521,7 +519,7 @@ async fn event_at(bus: &Arc<dyn Bus>, position: Position) -> Result<Option<Outgo
     while let Some(batch) = events.next().await {
         let batch = batch.map_err(|refusal| End::Again(refusal.to_string()))?;
         if let Some(event) = batch.events.first() {
-            return Ok(Some(published(event)).filter(|_| event["position"] == position));
+            return Ok(Some(published(event)).filter(|_| event.position == position));
         }
     }
     Ok(None)

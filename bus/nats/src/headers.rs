@@ -1,11 +1,13 @@
 //! The headers of a message: names and values, each name as often as it was given.
 
+use std::borrow::Cow;
+
 /// How headers begin.
 const VERSION: &str = "NATS/1.0";
 
 /// The headers of a message, in order.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers(Vec<(Cow<'static, str>, String)>);
 
 impl Headers {
     /// None.
@@ -14,14 +16,14 @@ impl Headers {
     }
 
     /// The same with one more.
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Headers {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Headers {
         self.push(name, value);
         self
     }
 
     /// One more.
-    pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push((name.to_string(), value.into()));
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
     }
 
     /// From the form in which they travel; none where it is another. A status in the first line is left out.
@@ -38,7 +40,7 @@ impl Headers {
             if name.is_empty() || line.contains(['\r', '\n']) {
                 return None;
             }
-            headers.push(name, value.trim());
+            headers.push(name.to_string(), value.trim());
         }
         Some(headers)
     }
@@ -64,7 +66,7 @@ impl Headers {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// The bytes that they take on the wire, about.

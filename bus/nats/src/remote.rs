@@ -324,7 +324,7 @@ async fn stands(client: Client, shared: Arc<Shared>, at: String) {
 async fn answer(client: Client, service: Arc<Service>, shared: Arc<Shared>, message: async_nats::Message) {
     let mut headers = Headers::new();
     for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
-        values.iter().for_each(|value| headers.push(name.as_ref(), value.as_str()));
+        values.iter().for_each(|value| headers.push(name.to_string(), value.as_str()));
     }
     let request = Request {
         subject: message.subject.into_string(),

@@ -12,7 +12,7 @@ use crate::{Headers, Outgoing, published};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
-use switchback_bus::{Bus, Caller, EventStream, EventsRequest, GetEvents, Read, Refusal, outside, read};
+use switchback_bus::{Bus, Caller, EventStream, EventsRequest, GetEvents, Read, Refusal, ShownEvent, outside, read};
 use switchback_events::Position;
 use tokio::time::Instant;
 
@@ -100,9 +100,8 @@ impl Running {
         let messages = match next {
             Some(Ok(batch)) => {
                 self.examined = self.examined.max(batch.examined.min(self.wanted.upto));
-                let position = |event: &Value| event["position"].as_u64().unwrap_or_default();
                 let upto = self.wanted.upto;
-                let wanted: Vec<_> = batch.events.iter().filter(|event| position(event) <= upto).collect();
+                let wanted: Vec<_> = batch.events.iter().filter(|event| event.position <= upto).collect();
                 self.sent += wanted.len() as u64;
                 let mut messages: Vec<_> = wanted.into_iter().map(|event| self.event(event)).collect();
                 let waited = self.until.is_some() && !messages.is_empty();
@@ -145,7 +144,7 @@ impl Running {
     }
 
     /// An event as it was published, to who asked.
-    fn event(&self, event: &Value) -> Outgoing {
+    fn event(&self, event: &ShownEvent) -> Outgoing {
         let mut message = published(event);
         message.headers.push(SUBJECT, std::mem::replace(&mut message.subject, self.to.clone()));
         message

@@ -13,7 +13,7 @@ use std::{
 };
 use switchback_bus::{
     Asked, Bus, Caller, CommandReply, CommandRequest, Credentials, EventBatch, EventStream, EventsRequest, Figures,
-    LogCopy, LogForm, QueryReply, QueryRequest, Rates, Refusal, Sample, Tokens, metric,
+    LogCopy, LogForm, QueryReply, QueryRequest, Rates, Refusal, Sample, ShownEvent, Tokens, metric,
 };
 use switchback_events::{CommandId, Id, Position};
 use switchback_nats::{Limits, ListenerLimits, ListenerOptions, Listening, Service, listen};
@@ -101,7 +101,7 @@ fn batch(position: Position) -> EventBatch {
         "position": position, "kind": "zone.Created", "streamType": "zone", "streamId": "0a", "schema": 1,
         "time": "2026-01-01T00:00:00Z",
     });
-    EventBatch { events: vec![event], examined: position }
+    EventBatch { events: ShownEvent::of(&event).into_iter().collect(), examined: position }
 }
 
 /// `secret` is an administrator's until it is revoked, `bob` is somebody's.

@@ -14,7 +14,7 @@ use std::{
 };
 use switchback_bus::{
     Asked, Bus, Caller, CommandReply, CommandRequest, EventBatch, EventStream, EventsRequest, FixedTokens, LogCopy,
-    LogForm, QueryReply, QueryRequest, Rates, Refusal,
+    LogForm, QueryReply, QueryRequest, Rates, Refusal, ShownEvent,
 };
 use switchback_events::Position;
 use switchback_nats::{Fill, JetStream, Login, Remote, RemoteOptions, Service};
@@ -69,7 +69,10 @@ impl Bus for Log {
                     "streamId": format!("{of}{position}"), "time": format!("2026-01-01T00:00:00.{position:06}Z"),
                 })
             };
-            let batch = EventBatch { events: (after + 1..=upto).map(event).collect(), examined: upto };
+            let batch = EventBatch {
+                events: (after + 1..=upto).filter_map(|position| ShownEvent::of(&event(position))).collect(),
+                examined: upto,
+            };
             Some((Ok(batch), (head, upto)))
         };
         Ok(stream::unfold((head, request.filter.after.unwrap_or(0)), step).boxed())

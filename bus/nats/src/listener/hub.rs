@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use switchback_bus::{Bus, Caller, EventsRequest, Read, Refusal, read};
+use switchback_bus::{Bus, Caller, EventsRequest, Read, Refusal, ShownEvent, read};
 use switchback_events::Position;
 use tokio::{runtime::Handle, sync::watch};
 
@@ -156,7 +156,7 @@ impl Hub {
     }
 
     /// Gives each event to its subscribers; what is for one connection goes out together.
-    fn publish(&self, events: &[serde_json::Value]) {
+    fn publish(&self, events: &[ShownEvent]) {
         let mut told: HashMap<u64, Arc<Peer>> = HashMap::new();
         for event in events {
             self.publish_one(event, &mut told);
@@ -164,8 +164,7 @@ impl Hub {
         told.values().for_each(|peer| peer.outbox.look());
     }
 
-    fn publish_one(&self, event: &serde_json::Value, told: &mut HashMap<u64, Arc<Peer>>) {
-        let position = event["position"].as_u64().unwrap_or_default();
+    fn publish_one(&self, event: &ShownEvent, told: &mut HashMap<u64, Arc<Peer>>) {
         let message = Rendered::new(published(event));
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -176,7 +175,7 @@ impl Hub {
             to.give(&message, &mut gone)
         };
         let matching = state.patterns.iter().filter(|(pattern, _)| subject::matches(pattern, &message.subject));
-        for subscriber in matching.flat_map(|(_, subscribers)| subscribers).filter(|one| one.after < position) {
+        for subscriber in matching.flat_map(|(_, subscribers)| subscribers).filter(|one| one.after < event.position) {
             match &subscriber.group {
                 Some(group) => groups.entry(group).or_default().push(subscriber),
                 None => {
