@@ -136,6 +136,16 @@ mod tests {
         assert_eq!(count(), DEFAULTS.len());
     }
 
+    /// As `.cargo/config.toml` says: with these, all connections wait for each other at each page.
+    #[test]
+    fn connections_share_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        let used = |option: &str| -> bool {
+            connection.query_row("SELECT sqlite_compileoption_used(?1)", [option], |row| row.get(0)).unwrap()
+        };
+        assert!(!used("ENABLE_MEMORY_MANAGEMENT") && used("DEFAULT_MEMSTATUS=0"));
+    }
+
     #[test]
     fn a_reader_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
