@@ -244,7 +244,7 @@ fn an_eip_comes_and_goes_by_elements_with_its_address_and_its_connections() {
     bench.config.sections.eips.eips.push(eip(51, 13));
     let report = bench.put().unwrap();
     let lines = &report.sections["eips"].actions;
-    assert!(lines.len() == 4 && lines.iter().all(|line| line.contains("add element eip_")), "{lines:?}");
+    assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("add element eip_")), "{lines:?}");
     assert_eq!(report.sections["vips"].actions, ["address eth0 203.0.113.51/32: none -> 203.0.113.51/32"]);
     assert!(!report.sections["firewall"].changed && !report.sections["interfaces"].changed, "{report:?}");
     assert_eq!(bench.kernel.connections(), std::slice::from_ref(&kept), "one to another guest is forgotten");

@@ -404,6 +404,11 @@ fn changes(name: &str, change: &TableChange) -> String {
         let _ = match element {
             ElementChange::Add { set, element } => writeln!(text, "add element inet {name} {set} {{ {element} }}"),
             ElementChange::Delete { set, key } => writeln!(text, "delete element inet {name} {set} {{ {key} }}"),
+            // One that is there already stays as it is; what is not there cannot be deleted.
+            ElementChange::Forget { set, key } => writeln!(
+                text,
+                "add element inet {name} {set} {{ {key} }}\ndelete element inet {name} {set} {{ {key} }}"
+            ),
         };
     }
     if !change.text.is_empty() {

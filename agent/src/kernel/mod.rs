@@ -269,6 +269,13 @@ pub enum ElementChange {
         /// As nft reads it.
         key: String,
     },
+    /// By its key, of one that may not be there.
+    Forget {
+        /// The set.
+        set: String,
+        /// As nft reads it.
+        key: String,
+    },
 }
 
 impl std::fmt::Display for ElementChange {
@@ -276,6 +283,7 @@ impl std::fmt::Display for ElementChange {
         match self {
             ElementChange::Add { set, element } => write!(f, "add element {set} {{ {element} }}"),
             ElementChange::Delete { set, key } => write!(f, "delete element {set} {{ {key} }}"),
+            ElementChange::Forget { set, key } => write!(f, "forget element {set} {{ {key} }}"),
         }
     }
 }

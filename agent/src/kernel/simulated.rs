@@ -153,8 +153,13 @@ impl SimulatedKernel {
             let head = format!("  set {set} {{");
             let Some(begin) = text.find(&head) else { continue };
             let end = text[begin..].find("\n  }").map_or(text.len(), |end| begin + end);
-            let counted = text[begin..end].replace(key, &format!("{key} counter packets {packets} bytes {bytes}"));
-            text.replace_range(begin..end, &counted);
+            let block = &text[begin..end];
+            let others = elements(block).filter(|element| element.split(' ').next() != Some(key)).map(str::to_string);
+            let counted = format!("{key} counter packets {packets} bytes {bytes}");
+            let all: Vec<String> = others.chain([counted]).collect();
+            let outline: Vec<&str> = block.lines().filter(|line| !line.starts_with(ELEMENTS)).collect();
+            let block = format!("{}\n{ELEMENTS}{} }}", outline.join("\n"), all.join(", "));
+            text.replace_range(begin..end, &block);
         }
     }
 
@@ -393,7 +398,7 @@ fn change_elements(held: &mut Vec<String>, set: &str, changes: &[ElementChange])
     for change in changes {
         match change {
             ElementChange::Add { set: of, element } if of == set => held.push(element.clone()),
-            ElementChange::Delete { set: of, key } if of == set => {
+            ElementChange::Delete { set: of, key } | ElementChange::Forget { set: of, key } if of == set => {
                 let key_of = |element: &String| {
                     let key = element.split(" : ").next()?;
                     key.split(" counter ").next().map(str::to_string)

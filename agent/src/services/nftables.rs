@@ -66,6 +66,8 @@ pub struct NftSet {
     pub declaration: String,
     /// So many of the first columns of its keys are names of interfaces.
     pub names: usize,
+    /// The kernel adds its elements, when packets come that are theirs: any of these may be there, or not.
+    pub by_packets: bool,
     /// By key, as nft prints them.
     pub elements: BTreeMap<String, Element>,
     /// So many were left out because another has their key.
@@ -90,6 +92,11 @@ impl NftSet {
     /// A map without elements.
     pub fn map(name: &str, declaration: &str) -> Self {
         Self { kind: "map", ..Self::set(name, declaration) }
+    }
+
+    /// A set whose elements the kernel adds.
+    pub fn by_packets(name: &str, declaration: &str) -> Self {
+        Self { by_packets: true, ..Self::set(name, declaration) }
     }
 
     /// Adds an element; the first of several with one key stays.
@@ -127,16 +134,20 @@ impl NftSet {
     pub fn write(&self, text: &mut String, counters: &Counters) {
         let _ = write!(text, "  {} {} {{\n    {}\n", self.kind, self.name, self.declaration);
         let counters = counters.get(&self.name);
-        let mut separator = "    elements = { ";
+        let (first, mut separator) = ("    elements = { ", "    elements = { ");
         for (key, element) in &self.elements {
+            let count = counters.and_then(|counters| counters.get(key));
+            if self.by_packets && count.is_none() {
+                continue;
+            }
             text.push_str(separator);
             separator = ", ";
             text.push_str(&self.element(key, element));
-            if let Some(count) = counters.and_then(|counters| counters.get(key)) {
+            if let Some(count) = count {
                 let _ = write!(text, " counter packets {} bytes {}", count.packets, count.bytes);
             }
         }
-        text.push_str(if self.elements.is_empty() { "  }\n" } else { " }\n  }\n" });
+        text.push_str(if separator == first { "  }\n" } else { " }\n  }\n" });
     }
 }
 
@@ -489,7 +500,7 @@ pub fn drift(applied: &AppliedTable, seen: &Seen) -> Vec<DriftItem> {
         }
         let none = BTreeMap::new();
         let begin = items.len();
-        for set in &part.sets {
+        for set in part.sets.iter().filter(|set| !set.by_packets) {
             let found = observed.elements.get(&set.name).unwrap_or(&none);
             let name = |item: &str, key: &str| {
                 let element = format!("element {} {{ {key} }}", set.name);

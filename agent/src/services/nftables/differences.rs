@@ -59,7 +59,7 @@ impl NftSet {
     /// The same set without elements.
     pub(super) fn clone_outline(&self) -> Self {
         let (name, declaration) = (self.name.clone(), self.declaration.clone());
-        Self { kind: self.kind, name, declaration, names: self.names, ..Self::default() }
+        Self { kind: self.kind, name, declaration, names: self.names, by_packets: self.by_packets, ..Self::default() }
     }
 
     pub(super) fn same_outline(&self, other: &NftSet) -> bool {
@@ -87,10 +87,14 @@ impl NftSet {
                 continue;
             }
             if let Some((key, element)) = old {
-                let deleted = ElementChange::Delete { set: name(), key: self.key(key) };
+                let (set, key) = (name(), self.key(key));
+                let deleted = match self.by_packets {
+                    true => ElementChange::Forget { set, key },
+                    false => ElementChange::Delete { set, key },
+                };
                 changes.push((deleted, element.item.clone()));
             }
-            if let Some((key, element)) = new {
+            if let Some((key, element)) = new.filter(|_| !self.by_packets) {
                 let added = ElementChange::Add { set: name(), element: self.element(key, element) };
                 additions.push((added, element.item.clone()));
             }

@@ -141,3 +141,33 @@ fn what_goes_is_gone_before_what_comes() {
     let deleted = ElementChange::Delete { set: set(), key: "5002-5005".to_string() };
     assert_eq!(changes, [deleted, ElementChange::Add { set: set(), element: "5001-5004".to_string() }]);
 }
+
+#[test]
+fn what_the_kernel_adds_is_no_drift_and_only_goes() {
+    let table = |items: &[&str]| {
+        let mut set = NftSet::by_packets("in", "type ipv4_addr; size 65535; flags dynamic; counter;");
+        (1..).zip(items).for_each(|(n, item)| set.add(format!("203.0.113.{n}"), None, &Arc::from(*item)));
+        Table { parts: vec![Part { section: "eips", sets: vec![set], ..Part::default() }] }
+    };
+    let (one, two) = (table(&["eip a"]), table(&["eip a", "eip b"]));
+    assert!(!one.parts[0].text().contains("elements"));
+    let counters = Counters::from([(
+        "in".to_string(),
+        BTreeMap::from(
+            [("203.0.113.2", 7), ("203.0.113.9", 8)]
+                .map(|(key, packets)| (key.to_string(), Counter { packets, bytes: 99 })),
+        ),
+    )]);
+    assert!(text(&two, &counters).contains("    elements = { 203.0.113.2 counter packets 7 bytes 99 }\n"));
+    let outlines = [("eips".to_string(), "1".to_string())].into();
+    let applied = |table: &Table| AppliedTable { table: Arc::new(table.clone()), outlines, generation: None };
+    let applied = applied(&two);
+    let elements = BTreeMap::from([("in".to_string(), [("203.0.113.2".to_string(), None)].into())]);
+    let observed = ObservedTable { outlines: applied.outlines.clone(), elements, objects: objects(&two) };
+    let seen = (Seen::Table(observed), 7);
+    assert!(plan(&two, Some(&applied), &seen).is_empty());
+    for (wanted, gone) in [(&one, "203.0.113.2"), (&table(&["eip c", "eip b"]), "203.0.113.1")] {
+        let Change::Parts(change) = plan(wanted, Some(&applied), &seen).change else { panic!() };
+        assert_eq!(change.elements, [ElementChange::Forget { set: "in".to_string(), key: gone.to_string() }]);
+    }
+}
