@@ -108,19 +108,25 @@ fn take<T: Serialize + DeserializeOwned + Clone>(
     Ok(section)
 }
 
-/// The same of a section with items, which may come as changes to the one held.
+/// The same of a section with items, which may come as changes to the one held. All that there is to it is in its digest.
 fn take_items<T: Listed + Clone>(
     push: &mut Push,
     name: &str,
     held: &T,
     digests: Option<Known<'_>>,
 ) -> Result<T, AgentProblem> {
+    let known = digests.and_then(|known| known.digests.get(name));
+    if push.sections.get(name).is_some_and(|sent| known == Some(&sent.digest) && sent.changes.is_none()) {
+        // What is held is what the digest names: a body has nothing to add.
+        push.sections.remove(name);
+        return Ok(held.clone());
+    }
     let sent = push.sections.get_mut(name);
     let Some((changes, wanted)) = sent.and_then(|sent| Some((sent.changes.take()?, sent.digest.clone()))) else {
         return take(push, name, held, digests);
     };
     push.sections.remove(name);
-    if digests.and_then(|known| known.digests.get(name)) != Some(&changes.from) {
+    if known != Some(&changes.from) {
         return Err(missing(name, "came as changes to another one"));
     }
     let section = changes.apply(held).map_err(|detail| invalid(name, detail))?;

@@ -47,22 +47,23 @@ pub fn render(sections: &Sections) -> Option<Part> {
         sections.firewall.forward.iter().map(|rule| (rule.from.as_str(), rule.to.as_str())).collect();
     for eip in eips {
         let item: Arc<str> = format!("eip {}", eip.eip).into();
-        guests.add(eip.vip_address, Some(eip.guest_address.to_string()), &item);
+        let (vip, guest) = (eip.vip_address.to_string(), eip.guest_address.to_string());
+        guests.add(vip.as_str(), Some(guest.clone()), &item);
         let name = || format!("eip_vips_{}", of_interface(&eip.public_interface));
         vips.entry(&eip.public_interface).or_insert_with(|| NftSet::map(&name(), "type ipv4_addr : ipv4_addr;")).add(
-            eip.guest_address,
-            Some(eip.vip_address.to_string()),
+            guest.as_str(),
+            Some(vip.clone()),
             &item,
         );
         if eip.snat_inbound_traffic {
-            masquerade.add(eip.vip_address, None, &item);
+            masquerade.add(vip.as_str(), None, &item);
         }
         if !passable.contains(&(&eip.guest_interface, &eip.public_interface)) {
-            let way = format!("{} . {} . {}", eip.guest_interface, eip.public_interface, eip.guest_address);
+            let way = format!("{} . {} . {guest}", eip.guest_interface, eip.public_interface);
             passages.add(way, None, &item);
         }
-        counted.add(eip.vip_address, None, &item);
-        counters.iter_mut().for_each(|counter| counter.add(eip.vip_address, None, &item));
+        counted.add(vip.as_str(), None, &item);
+        counters.iter_mut().for_each(|counter| counter.add(vip.as_str(), None, &item));
     }
     let strangers = strangers(&sections.interfaces);
     let mut chains = format!(
