@@ -147,6 +147,16 @@ async fn an_eip_is_its_guest_for_everybody() {
     let counted = |now: Counter, then: Counter| (then.packets..then.packets + 10).contains(&now.packets);
     assert!(counted(after.inbound, before.inbound) && counted(after.outbound, before.outbound), "{before:?} {after:?}");
 
+    // Another EIP with that address is counted from zero, and one goes that nobody has used.
+    let other = Eip { eip: eip(52, 1).eip, ..eip(50, 1) };
+    site.router.sections.vips.addresses.push(vip(53));
+    site.router.sections.eips.eips = vec![other.clone(), eip(53, 2)];
+    push(&mut site).await;
+    let anew = site.client.counters(site.router_at()).await.unwrap().eips[&other.eip];
+    assert!(anew.inbound.packets < 10 && anew.outbound.packets < 10, "{anew:?} after {after:?}");
+    site.router.sections.eips.eips = vec![eip(50, 1)];
+    push(&mut site).await;
+
     // It moves: the connection of before does not go on, to nobody; the next one finds the new guest.
     let mut held = connect(&at.net, "203.0.113.50:22").unwrap();
     assert_eq!(talk::said(&mut held), says(&format!("vm1 {INTERNET}")));
