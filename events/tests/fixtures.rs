@@ -85,6 +85,14 @@ fn every_event_is_encoded_and_decoded_as_it_always_was() {
 }
 
 #[test]
+fn the_fields_of_every_event_are_the_same_as_text() {
+    for (key, event) in samples() {
+        let text = event.to_json_text();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).ok(), Some(event.to_json()), "{key:?}: {text}");
+    }
+}
+
+#[test]
 fn every_variant_of_every_concept_has_a_line() {
     let lines = lines();
     let pinned: BTreeSet<String> = lines.keys().map(|(kind, ..)| kind.clone()).collect();
