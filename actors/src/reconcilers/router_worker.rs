@@ -66,6 +66,8 @@ pub(super) struct Memory {
     whole: bool,
     /// The position of the worker's last report: until the fold has it, what the fold says is out of date.
     pub(super) reported: Position,
+    /// How far the record has been folded: a request after that, as to provision, has not been seen, and wakes the worker.
+    folded: Position,
 }
 
 /// Works until the router is gone.
@@ -77,10 +79,15 @@ pub(super) async fn work(reconcilers: Arc<Reconcilers>, router: RouterId, wake: 
         let pause_now =
             pause.take().unwrap_or_else(|| reconcilers.seconds_of(router, ("virtualRouter", "ping.interval")));
         let pinging = tokio::time::timeout(pause_now, wake.notified()).await.is_err();
-        let Some(record) = reconcilers.router_record(router) else { break };
-        if reconcilers.world.lock().fold.position() < memory.reported {
+        let (record, folded) = {
+            let world = reconcilers.world.lock();
+            (world.fold.routers().get(&router).cloned(), world.fold.position())
+        };
+        let Some(record) = record else { break };
+        if folded < memory.reported {
             continue;
         }
+        memory.folded = folded;
         let Some(target) = reconcilers.router_target(router).filter(|_| record.wanted) else {
             memory = Memory::default();
             pause = going(&reconcilers, router, &record).await.then_some(GOING);
@@ -336,7 +343,7 @@ async fn push(
     let (parts, now) = match next {
         Next::Same(told) => {
             memory.told = told;
-            reconcilers.converge(target.id.0, seen);
+            reconcilers.converge(target.id.0, seen.min(memory.folded));
             return Ok(());
         }
         Next::Nothing => return Ok(()),
@@ -382,7 +389,7 @@ async fn push(
         memory.connected = record.connect_requested;
     }
     memory.told = Some(now);
-    reconcilers.converge(target.id.0, seen);
+    reconcilers.converge(target.id.0, seen.min(memory.folded));
     Ok(())
 }
 
