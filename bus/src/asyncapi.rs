@@ -176,12 +176,11 @@ impl Document {
     /// What is published: a channel for each concept, a message for each kind.
     fn events(&mut self, events: EventSchemas) {
         let EventSchemas { kinds, mut envelope, definitions } = events;
-        // The API shows the event's own fields with it, and the time as text, too.
-        envelope["properties"]["payload"] = json!({"description": "The event's own fields."});
+        // The API shows the time as text, too.
         envelope["properties"]["time"] =
             json!({"type": "string", "format": "date-time", "description": "The same as text."});
         if let Some(required) = envelope["required"].as_array_mut() {
-            required.extend(["payload".into(), "time".into()]);
+            required.push("time".into());
         }
         self.schemas.insert("EventEnvelope".to_string(), envelope);
         self.schemas.extend(definitions);

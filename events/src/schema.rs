@@ -61,7 +61,13 @@ pub fn event_schemas() -> EventSchemas {
         }
     }
     let envelope = Envelope::json_schema(&mut generator);
-    let envelope = done(envelope, &mut generator);
+    let mut envelope = done(envelope, &mut generator);
+    // Its own fields are shown with it.
+    envelope["description"] = "One event with all that is known of it, as audit and the event stream show it.".into();
+    envelope["properties"]["payload"] = json!({"description": "The event's own fields."});
+    if let Some(required) = envelope["required"].as_array_mut() {
+        required.push("payload".into());
+    }
     EventSchemas { kinds, envelope, definitions: generator.take_definitions(true) }
 }
 
