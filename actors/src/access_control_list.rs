@@ -105,9 +105,8 @@ fn entry_of(list: AccessControlListId, entry: AccessControlEntryId) -> Decision 
     about(list).show_other("accessControlListEntry", entry)
 }
 
-pub(crate) fn create(command: &CreateAccessControlList, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn create(command: &CreateAccessControlList, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<AccessControlList>(facts, id)?;
     match command.ip_version {
         None | Some(4) => {}
         Some(6) => return Err(Refusal::not_supported("ipVersion = `6`: an access control list of IPv6")),

@@ -30,11 +30,6 @@ pub(crate) fn owner(facts: &Facts, uuid: Id) -> Result<Option<(Id, std::sync::Ar
 pub(crate) fn create(command: &ReportAccessKey, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let account = rules::existing::<Account>(facts, "accountUuid", command.uuid)?;
     let id = context.resource_id();
-    if !facts.known_members(Relation::AccountOfCredential, id).is_empty() {
-        return Err(Refusal::operation(format!(
-            "resourceUuid = `{id}`: there is an access key or token with this uuid"
-        )));
-    }
     if !facts.members(Relation::KeysWithId, key_owner(&command.key_id)).is_empty() {
         return Err(Refusal::operation(format!("AccessKeyID = `{}`: another access key has this id", command.key_id)));
     }

@@ -113,7 +113,6 @@ fn free_name(facts: &Facts, name: &str, own: Id) -> Result<(), Refusal> {
 
 pub(crate) fn create(command: &CreateAccount, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Account>(facts, id)?;
     free_name(facts, &command.name, id)?;
     let admin = command.r#type.as_deref() == Some("SystemAdmin");
     Ok(Decision::about(StreamKind::Account, id).show("account").event(AccountEvent::Created {

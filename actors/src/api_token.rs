@@ -1,8 +1,6 @@
 //! API tokens: by what machines come in as an account, for some messages and some time. They go with their account.
 
-use crate::{
-    access_key::owner, account::Account, context::Context, decision::Decision, directory::Relation, facts::Facts, rules,
-};
+use crate::{access_key::owner, account::Account, context::Context, decision::Decision, facts::Facts, rules};
 use serde::{Deserialize, Serialize};
 use switchback_bus::{DeleteApiToken, Refusal, ReportApiToken, accept_scopes};
 use switchback_events::*;
@@ -27,11 +25,6 @@ pub(crate) fn create(command: &ReportApiToken, facts: &Facts, context: &Context)
     let account = rules::existing::<Account>(facts, "accountUuid", command.uuid)?;
     accept_scopes(&command.scopes)?;
     let id = context.resource_id();
-    if !facts.known_members(Relation::AccountOfCredential, id).is_empty() {
-        return Err(Refusal::operation(format!(
-            "resourceUuid = `{id}`: there is an access key or token with this uuid"
-        )));
-    }
     if account.api_tokens.len() >= MOST {
         let detail =
             format!("accountUuid = `{}`: the account has {MOST} API tokens, and may have no more", command.uuid);

@@ -42,9 +42,8 @@ impl Certificate {
     }
 }
 
-pub(crate) fn create(command: &CreateCertificate, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn create(command: &CreateCertificate, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Certificate>(facts, id)?;
     let Some(sealed) = command.certificate.sealed().cloned() else {
         return Err(Refusal::internal("keep a certificate whose key is not sealed"));
     };

@@ -41,7 +41,6 @@ impl Cluster {
 pub(crate) fn create(command: &CreateCluster, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     rules::existing::<Zone>(facts, "zoneUuid", command.zone_uuid)?;
     let id = context.resource_id();
-    rules::absent::<Cluster>(facts, id)?;
     let simulated = command.hypervisor_type == "Simulator";
     Ok(Decision::about(StreamKind::Cluster, id).show("cluster").event(ClusterEvent::Created {
         zone: command.zone_uuid,

@@ -55,7 +55,6 @@ pub(crate) fn create(command: &CreateEip, facts: &Facts, context: &Context) -> R
         return Err(Refusal::argument("usedIpUuid", other, "nothing, as there is no vmNicUuid"));
     }
     let id = EipId(context.resource_id());
-    rules::absent::<Eip>(facts, id.0)?;
     let (name, description) = (command.name.clone(), command.description.clone());
     let mut decision =
         Decision::about(StreamKind::Eip, id).show("eip").event(EipEvent::Created { name, description, at });

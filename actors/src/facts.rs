@@ -35,14 +35,6 @@ impl<'a> Facts<'a> {
         Ok(state)
     }
 
-    /// The state of `id` also where it is hidden: an id that was given once is not given again.
-    pub(crate) fn known<A: Aggregate>(&self, id: impl Into<Id>) -> Result<Arc<A>, Refusal> {
-        let id = id.into();
-        let (version, state) = self.states.known::<A>(id)?;
-        self.reads.borrow_mut().entry(StreamKey::new(A::KIND, id)).or_insert(version);
-        Ok(state)
-    }
-
     /// The same, for a decision that rests on what was shown before, too.
     pub(crate) fn resting_on(self, (reads, sets): Shown) -> Facts<'a> {
         self.reads.borrow_mut().extend(reads);

@@ -97,7 +97,6 @@ fn add(new: NewHost, facts: &Facts, context: &Context) -> Result<Decision, Refus
         return Err(Refusal::argument("managementIp", new.management_ip, format!("host {other} has this address")));
     }
     let id = context.resource_id();
-    rules::absent::<Host>(facts, id)?;
     Ok(Decision::about(StreamKind::Host, id).show("host").event(HostEvent::Added {
         zone: cluster.zone,
         cluster: new.cluster,

@@ -32,9 +32,8 @@ impl Image {
     }
 }
 
-pub(crate) fn add(command: &AddImage, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn add(command: &AddImage, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Image>(facts, id)?;
     Ok(Decision::about(StreamKind::Image, id).show("image").event(ImageEvent::Added {
         name: command.name.clone(),
         description: command.description.clone(),

@@ -356,7 +356,6 @@ fn add_all(asked: &Asked, pieces: &[Ipv4Bounds], facts: &Facts, context: &Contex
             return Err(Refusal::argument("startIp", bounds.start, right));
         }
         let id = if at == 0 { first } else { context.id() };
-        rules::absent::<IpRange>(facts, id)?;
         let event = IpRangeEvent::Created {
             l3_network: asked.l3,
             l2_network: l3.l2_network,

@@ -137,7 +137,6 @@ fn create(new: NewL2, facts: &Facts, context: &Context) -> Result<Decision, Refu
     }
     rules::existing::<Zone>(facts, "zoneUuid", new.zone)?;
     let id = context.resource_id();
-    rules::absent::<L2Network>(facts, id)?;
     let decision = Decision::about(StreamKind::L2Network, id).show("l2").event(L2NetworkEvent::Created {
         zone: new.zone,
         name: new.name.to_string(),

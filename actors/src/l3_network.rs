@@ -135,7 +135,6 @@ pub(crate) fn create(command: &CreateL3Network, facts: &Facts, context: &Context
     }
     let l2 = rules::existing::<L2Network>(facts, "l2NetworkUuid", command.l2_network_uuid)?;
     let id = context.resource_id();
-    rules::absent::<L3Network>(facts, id)?;
     let decision = Decision::about(StreamKind::L3Network, id).show("l3").event(L3NetworkEvent::Created {
         zone: l2.zone,
         l2_network: command.l2_network_uuid,

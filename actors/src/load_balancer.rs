@@ -177,7 +177,6 @@ impl LoadBalancer {
 
 pub(crate) fn create(command: &CreateLoadBalancer, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let id = LoadBalancerId(context.resource_id());
-    rules::absent::<LoadBalancer>(facts, id.0)?;
     let at = vip::may_join(facts, command.vip_uuid, VipUse::LoadBalancer)?;
     let (name, description) = (command.name.clone(), command.description.clone());
     let created = LoadBalancerEvent::Created { name, description, at };

@@ -29,9 +29,6 @@ impl Exists for NetworkServiceProvider {
     fn exists(&self) -> bool {
         !self.provider_type.is_empty()
     }
-    fn is_new(&self) -> bool {
-        self.provider_type.is_empty()
-    }
     fn name(&self) -> &str {
         &self.name
     }

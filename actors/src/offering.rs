@@ -44,9 +44,8 @@ impl Offering {
 
 const STRATEGY: &str = "DefaultHostAllocatorStrategy";
 
-pub(crate) fn create(command: &CreateInstanceOffering, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn create(command: &CreateInstanceOffering, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Offering>(facts, id)?;
     Ok(Decision::about(StreamKind::Offering, id).show("instanceOffering").event(OfferingEvent::Created {
         name: command.name.clone(),
         description: command.description.clone(),
@@ -133,7 +132,6 @@ pub(crate) fn create_router(
         return Err(Refusal::argument("publicNetworkUuid", public, right));
     }
     let id = context.resource_id();
-    rules::absent::<Offering>(facts, id)?;
     let others = defaults_of(facts, zone, id)?;
     let is_default = command.is_default == Some(true) || others.is_empty();
     let mut decision =

@@ -28,9 +28,8 @@ impl Policy {
     }
 }
 
-pub(crate) fn create(command: &CreatePolicy, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn create(command: &CreatePolicy, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Policy>(facts, id)?;
     Ok(Decision::about(StreamKind::Policy, id).show("policy").event(PolicyEvent::Created {
         name: command.name.clone(),
         description: command.description.clone(),

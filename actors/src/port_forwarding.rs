@@ -114,7 +114,6 @@ pub(crate) fn create(
         }
     }
     let id = PortForwardingRuleId(context.resource_id());
-    rules::absent::<PortForwarding>(facts, id.0)?;
     let (name, description) = (command.name.clone(), command.description.clone());
     let created = PortForwardingEvent::Created { name, description, at, ports };
     let mut decision = Decision::about(StreamKind::PortForwarding, id).show("portForwarding").event(created);

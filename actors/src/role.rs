@@ -97,7 +97,6 @@ pub fn permits(states: &States, asking: &Asking) -> Result<(), Refusal> {
 
 pub(crate) fn create(command: &CreateRole, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Role>(facts, id)?;
     let mut policies = Vec::new();
     for policy in command.policy_uuids.iter().flatten() {
         rules::existing::<Policy>(facts, "policyUuids", *policy)?;

@@ -77,9 +77,6 @@ impl rules::Exists for Router {
     fn exists(&self) -> bool {
         !matches!(self.state, VmState::Absent | VmState::Destroyed)
     }
-    fn is_new(&self) -> bool {
-        self.state == VmState::Absent
-    }
     fn name(&self) -> &str {
         &self.name
     }

@@ -59,23 +59,12 @@ pub fn existing<A: Aggregate + Exists>(facts: &Facts, field: &str, id: impl Into
     if state.exists() { Ok(state) } else { Err(Refusal::not_found(field, A::WHAT, id)) }
 }
 
-/// Refuses to make what is there already.
-pub fn absent<A: Aggregate + Exists>(facts: &Facts, id: Id) -> Result<(), Refusal> {
-    let state = facts.known::<A>(id)?;
-    if state.is_new() {
-        return Ok(());
-    }
-    Err(Refusal::operation(format!("resourceUuid = `{id}`: there is or was such a {}", A::WHAT)))
-}
-
 /// Whether an aggregate is there.
 pub trait Exists {
     /// In words, for users.
     const WHAT: &'static str;
     /// It was made and not deleted.
     fn exists(&self) -> bool;
-    /// It was never made.
-    fn is_new(&self) -> bool;
     /// Its name.
     fn name(&self) -> &str;
 }
@@ -116,9 +105,6 @@ macro_rules! exists {
             const WHAT: &'static str = $what;
             fn exists(&self) -> bool {
                 !self.name.is_empty() && !self.deleted
-            }
-            fn is_new(&self) -> bool {
-                self.name.is_empty()
             }
             fn name(&self) -> &str {
                 &self.name

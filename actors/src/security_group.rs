@@ -115,9 +115,8 @@ fn usual(group: SecurityGroupId, context: &Context) -> Vec<SecurityGroupRule> {
     rules
 }
 
-pub(crate) fn create(command: &CreateSecurityGroup, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
+pub(crate) fn create(command: &CreateSecurityGroup, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<SecurityGroup>(facts, id)?;
     Ok(Decision::about(StreamKind::SecurityGroup, id).show("securityGroup").event(SecurityGroupEvent::Created {
         name: command.name.clone(),
         description: command.description.clone(),

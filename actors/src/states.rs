@@ -147,10 +147,6 @@ impl States {
         if self.hides(stream) {
             return Ok((self.journal.version(stream), State::absent(stream.kind)));
         }
-        self.load_known(stream)
-    }
-
-    fn load_known(&self, stream: StreamKey) -> Result<(Version, State), Refusal> {
         loop {
             if let Some((version, state)) = self.table.read().get(&stream) {
                 return Ok((*version, state.clone()));
@@ -196,12 +192,6 @@ impl States {
     pub fn get<A: Aggregate>(&self, id: impl Into<Id>) -> Result<(Version, Arc<A>), Refusal> {
         let stream = StreamKey::new(A::KIND, id);
         of_kind(stream, self.load(stream)?)
-    }
-
-    /// The same also where it is hidden.
-    pub(crate) fn known<A: Aggregate>(&self, id: impl Into<Id>) -> Result<(Version, Arc<A>), Refusal> {
-        let stream = StreamKey::new(A::KIND, id);
-        of_kind(stream, self.load_known(stream)?)
     }
 
     /// The members of a set and its generation.

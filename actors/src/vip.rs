@@ -412,7 +412,6 @@ fn router_of_system_vip(facts: &Facts, id: VipId) -> Option<Id> {
 pub(crate) fn create(command: &CreateVip, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     ip_range::vip_network(facts, command.l3_network_uuid)?;
     let id = VipId(context.resource_id());
-    rules::absent::<Vip>(facts, id.0)?;
     let mut decision = Decision::about(StreamKind::Vip, id).show("vip");
     let address = ip_range::hold_for_vip(&mut decision, facts, context, command, id)?;
     let (name, description) = (command.name.clone(), command.description.clone());

@@ -97,9 +97,6 @@ impl rules::Exists for VmInstance {
     fn exists(&self) -> bool {
         !matches!(self.state, VmState::Absent | VmState::Destroyed)
     }
-    fn is_new(&self) -> bool {
-        self.state == VmState::Absent
-    }
     fn name(&self) -> &str {
         &self.name
     }
@@ -293,8 +290,6 @@ pub(crate) fn create(command: &CreateVmInstance, facts: &Facts, context: &Contex
     let wish = Wish { zone: command.zone_uuid, cluster: command.cluster_uuid, host: command.host_uuid, last: None };
     let place = placement::choose(facts, zone, &l2s, &wish)?;
     let id = context.resource_id();
-    rules::absent::<VmInstance>(facts, id)?;
-    rules::absent::<Router>(facts, id)?;
     let mut decision = Decision::about(StreamKind::VmInstance, id).show("vm");
 
     let mut nics = Vec::new();

@@ -43,7 +43,6 @@ fn unset_other_default(decision: &mut Decision, facts: &Facts) -> Result<(), Ref
 
 pub(crate) fn create(command: &CreateZone, facts: &Facts, context: &Context) -> Result<Decision, Refusal> {
     let id = context.resource_id();
-    rules::absent::<Zone>(facts, id)?;
     let is_default = command.is_default.unwrap_or(false);
     let mut decision = Decision::about(StreamKind::Zone, id).show("zone").event(ZoneEvent::Created {
         name: command.name.clone(),

@@ -103,7 +103,6 @@ fn make(
     let bounds = Bounds { start: start.into(), end: end.into(), prefix_length, gateway: gateway.into() };
     check(asked, &l3, &bounds, mode, named, &siblings(facts, l3.l2_network)?)?;
     let id = context.resource_id();
-    rules::absent::<IpRange>(facts, id)?;
     let mut decision = Decision::about(StreamKind::IpRange, id).show("ipRange").event(IpRangeEvent::Ipv6Created {
         l3_network: asked.l3,
         l2_network: l3.l2_network,

@@ -45,7 +45,7 @@ impl Reconcilers {
         }
         let mut posts = Vec::new();
         for tag in &event.tags {
-            let Some(l3) = self.state::<L3Network>(*tag).filter(|l3| !l3.is_new()) else { continue };
+            let Some(l3) = self.state::<L3Network>(*tag) else { continue };
             posts.extend(l3.services.values().map(|provider| (*provider, L3NetworkId(*tag))));
         }
         if let Event::L3Network(L3NetworkEvent::ServicesDetached { provider, .. }) = &event.event {
