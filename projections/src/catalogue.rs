@@ -88,6 +88,9 @@ pub struct Relation {
     pub link: Link,
     /// Whether the inventory shows the related rows in full.
     pub embedded: bool,
+    /// A hidden field that says whether there are related rows that another event made than the row itself. Those that the
+    /// same event made are found by the row's id, which theirs follow; without such a field all are found by index.
+    pub others: Option<&'static str>,
 }
 
 /// One kind of inventory.
@@ -164,19 +167,23 @@ const fn found_by(name: &'static str, ty: Ty) -> Field {
     Field { name, ty, indexed: true, hidden: true }
 }
 const fn one(name: &'static str, to: &'static str, field: &'static str) -> Relation {
-    Relation { name, to, link: Link::One(field), embedded: false }
+    Relation { name, to, link: Link::One(field), embedded: false, others: None }
 }
 const fn many(name: &'static str, to: &'static str, field: &'static str) -> Relation {
-    Relation { name, to, link: Link::Many(field), embedded: false }
+    Relation { name, to, link: Link::Many(field), embedded: false, others: None }
 }
 const fn shown(name: &'static str, to: &'static str, field: &'static str) -> Relation {
-    Relation { name, to, link: Link::Many(field), embedded: true }
+    Relation { name, to, link: Link::Many(field), embedded: true, others: None }
+}
+/// The same, with the field that says whether another event made some of them.
+const fn shown_by_id(name: &'static str, to: &'static str, field: &'static str, others: &'static str) -> Relation {
+    Relation { name, to, link: Link::Many(field), embedded: true, others: Some(others) }
 }
 const fn each(name: &'static str, to: &'static str, list: &'static str) -> Relation {
-    Relation { name, to, link: Link::Each(list), embedded: false }
+    Relation { name, to, link: Link::Each(list), embedded: false, others: None }
 }
 const fn listed(name: &'static str, to: &'static str, list: &'static str) -> Relation {
-    Relation { name, to, link: Link::Listed(list), embedded: false }
+    Relation { name, to, link: Link::Listed(list), embedded: false, others: None }
 }
 
 const UUID: Field = f("uuid", Uuid);
@@ -625,11 +632,12 @@ pub static VM: Kind = Kind {
         f("state", Text),
         f("hostname", Text),
         f("lastError", Text),
+        hidden("hasLaterNics", Bool),
         CREATED,
         CHANGED,
     ],
     relations: &[
-        shown("vmNics", "nic", "vmInstanceUuid"),
+        shown_by_id("vmNics", "nic", "vmInstanceUuid", "hasLaterNics"),
         shown("allVolumes", "volume", "vmInstanceUuid"),
         one("rootVolume", "volume", "rootVolumeUuid"),
         one("host", "host", "hostUuid"),

@@ -11,8 +11,8 @@
 use crate::catalogue::{Field, Kind, Link, Relation, Ty};
 use crate::condition::{Condition, End, Op};
 use crate::query::LIMIT_DEFAULT;
-use crate::store::columns;
-use crate::value::{Val, json_array};
+use crate::store::{ORDINAL_BITS, columns};
+use crate::value::Val;
 use crate::visible;
 use switchback_events::{Id, Position};
 
@@ -136,13 +136,30 @@ impl Selection {
     }
 }
 
-/// For embedded relations: the rows of `kind` whose `field` is one of `values`. First which of the values, from 0, then the
-/// `fields`, then the id of the row; in no order.
-pub(crate) fn members(kind: &'static Kind, field: &str, values: &[String], fields: &[&Field], view: View) -> Sql {
+/// How the rows of an embedded relation are found.
+pub(crate) enum Owners<'a> {
+    /// By this field of theirs, which is one of the uuids.
+    Uuids(&'static str, Vec<&'a str>),
+    /// By their own ids: the event that made one of the rows with these ids made them.
+    Ids(Vec<i64>),
+}
+
+/// The rows of `kind` that an embedded relation shows of `owners`. First which of the owners, from 0, then the `fields`, then
+/// the id of the row; in no order.
+pub(crate) fn members(kind: &'static Kind, owners: &Owners, fields: &[&Field], view: View) -> Sql {
     let mut compiler = Compiler::new(view);
-    let members = compiler.bind(json_array(values).into());
+    let (values, found) = match owners {
+        Owners::Uuids(field, uuids) => {
+            (serde_json::Value::from(uuids.as_slice()), format!("{TOP}.\"{field}\"=owner.value"))
+        }
+        Owners::Ids(ids) => {
+            let last = (1 << ORDINAL_BITS) - 1;
+            (ids.as_slice().into(), format!("{TOP}.id BETWEEN owner.value AND owner.value|{last}"))
+        }
+    };
+    let members = compiler.bind(values.to_string().into());
     let seen = compiler.seen(kind, TOP).map(|seen| format!(" AND {seen}")).unwrap_or_default();
-    let predicate = format!("{TOP}.\"{field}\"=owner.value{seen}");
+    let predicate = format!("{found}{seen}");
     let selection = Selection { kind, at: compiler.at, group: None, predicate, arguments: compiler.arguments };
     let select: String = fields.iter().map(|field| format!("{TOP}.\"{}\",", field.name)).collect();
     // A cross join is sought in the order written: the values first, the rows by index.

@@ -3,7 +3,7 @@
 //! **Invariant:** the answer and the position that it carries are of one read transaction.
 
 use crate::catalogue::{Field, Kind, Link, Relation, Ty};
-use crate::compile::{self, Page, Selection, Sql, View};
+use crate::compile::{self, Owners, Page, Selection, Sql, View};
 use crate::condition::{BadQuery, Condition, unknown_field};
 use crate::store::StoreError;
 use rusqlite::types::ValueRef;
@@ -213,23 +213,31 @@ fn inventories(
     selection: &Selection,
     view: View,
 ) -> Result<String, QueryError> {
-    // The uuid comes first, to find the embedded rows by.
+    // The uuid comes first, and what is not shown last, to find the embedded rows by.
     let uuid = &checked.kind.fields[0];
-    let fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
+    let mut fields: Vec<&Field> = std::iter::once(uuid).chain(checked.fields.iter().copied()).collect();
+    let mut column = |relation: &&Relation| {
+        fields.push(&checked.kind.fields[checked.kind.column(relation.others?)?]);
+        Some(fields.len() - 1)
+    };
+    let others: Vec<Option<usize>> = checked.embedded.iter().map(&mut column).collect();
     let entries = entries(&checked.fields, &checked.embedded);
-    let (mut uuids, mut page, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut owners, mut page, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     read(connection, selection.page(&fields, &checked.page), |row| {
-        if !uuids.is_empty() {
+        if !owners.is_empty() {
             page.push(b',');
         }
-        write_object(row, &entries, &mut page, |at, relation| gaps.push((at, uuids.len(), relation)))?;
-        uuids.push(text(row, 0)?);
+        write_object(row, &entries, &mut page, |at, relation| gaps.push((at, owners.len(), relation)))?;
+        let only_by_id = |at: &Option<usize>| Ok(at.map(|at| row.get(at)).transpose()? == Some(None::<bool>));
+        let only_by_id = others.iter().map(only_by_id).collect::<rusqlite::Result<_>>()?;
+        owners.push(Owner { uuid: text(row, 0)?, id: row.get(fields.len())?, only_by_id });
         Ok(())
     })?;
     let embedded: Vec<Members> = checked
         .embedded
         .iter()
-        .map(|relation| Members::read(connection, relation, &uuids, view))
+        .enumerate()
+        .map(|(at, relation)| Members::read(connection, relation, at, &owners, view))
         .collect::<Result<_, _>>()?;
     let mut array =
         Vec::with_capacity(page.len() + 2 + embedded.iter().map(|members| members.text.len()).sum::<usize>());
@@ -246,6 +254,14 @@ fn inventories(
     Ok(String::from_utf8(array).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned()))
 }
 
+/// A row of the page, for what belongs to it.
+struct Owner {
+    uuid: String,
+    id: i64,
+    /// By embedded relation: whether its event made all that there are.
+    only_by_id: Box<[bool]>,
+}
+
 /// The inventories over an embedded relation, as text.
 struct Members {
     /// One after the other, as they were found.
@@ -255,24 +271,34 @@ struct Members {
 }
 
 impl Members {
-    /// Those of the rows whose uuids are `owners`.
+    /// Those of the `owners`, over the embedded relation with the number `at`.
     fn read(
         connection: &Connection,
         relation: &Relation,
-        owners: &[String],
+        at: usize,
+        owners: &[Owner],
         view: View,
     ) -> Result<Members, QueryError> {
-        let Link::Many(owner) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
+        let Link::Many(field) = relation.link else { unreachable!("the catalogue's own test checks what is embedded") };
+        let (by_id, by_field): (Vec<usize>, Vec<usize>) = (0..owners.len()).partition(|n| owners[*n].only_by_id[at]);
+        let ids = Owners::Ids(by_id.iter().map(|n| owners[*n].id).collect());
+        let uuids = Owners::Uuids(field, by_field.iter().map(|n| owners[*n].uuid.as_str()).collect());
         let kind = relation.target();
         let fields: Vec<&Field> = kind.fields.iter().filter(|field| !field.hidden).collect();
         let entries = entries(&fields, &[]);
         let mut members = Members { text: Vec::new(), places: Vec::new() };
-        read(connection, compile::members(kind, owner, owners, &fields, view), |row| {
-            let from = members.text.len();
-            write_object(row, &entries, &mut members.text, |_, _| {})?;
-            members.places.push((row.get(0)?, row.get(1 + fields.len())?, from..members.text.len()));
-            Ok(())
-        })?;
+        for (found, sought) in [(by_id, ids), (by_field, uuids)] {
+            if found.is_empty() {
+                continue;
+            }
+            read(connection, compile::members(kind, &sought, &fields, view), |row| {
+                let from = members.text.len();
+                write_object(row, &entries, &mut members.text, |_, _| {})?;
+                let owner = found[row.get::<_, usize>(0)?];
+                members.places.push((owner, row.get(1 + fields.len())?, from..members.text.len()));
+                Ok(())
+            })?;
+        }
         // Here, and not in SQL: it would carry whole rows through its sorter.
         members.places.sort_unstable_by_key(|(owner, id, _)| (*owner, *id));
         Ok(members)
@@ -365,9 +391,7 @@ fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
         // The fold wrote the list as JSON.
         (ty, ValueRef::Text(list)) if ty.is_list() => text.write_all(if list.is_empty() { b"[]" } else { list }),
         // Nearly every text: nothing in it is escaped.
-        (_, ValueRef::Text(given))
-            if given.iter().all(|byte| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\')) =>
-        {
+        (_, ValueRef::Text(given)) if is_plain(given) => {
             text.push(b'"');
             text.extend_from_slice(given);
             text.write_all(b"\"")
@@ -378,6 +402,12 @@ fn write_value(ty: Ty, value: ValueRef<'_>, text: &mut Vec<u8>) {
         },
         _ => text.write_all(b"null"),
     };
+}
+
+/// Whether a text is in JSON what it is, between quotes. It looks at every byte: many at once, where stopping at the first
+/// would have it look at one after the other.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\'))
 }
 
 #[cfg(test)]

@@ -136,7 +136,10 @@ pub(crate) fn changes(id: Id, event: &RouterEvent, rows: &dyn Rows) -> Result<Ve
         RouterEvent::ConfigFailed { revision, section, detail } => {
             set().put("lastError", format!("configuration {revision}, {section}: {detail}"))
         }
-        RouterEvent::NicAttached { nic } => return Ok(vec![nic_row(id, hypervisor(id, &ROUTER, rows)?, nic, true)]),
+        RouterEvent::NicAttached { nic } => {
+            let hypervisor = hypervisor(id, &ROUTER, rows)?;
+            return Ok(hypervisor.map(|hypervisor| nic_row(id, hypervisor, nic, true)).into_iter().collect());
+        }
         RouterEvent::NicDetached { nic, l3_network: _ } => RowChange::delete(&NIC, *nic),
         RouterEvent::Stopped {} => unknown(set())
             .put("state", "Stopped")

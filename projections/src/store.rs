@@ -23,7 +23,7 @@ use std::sync::Arc;
 use switchback_events::{CommandId, Commit, Position};
 
 /// Bits of a row's id below the position: the rows that one event can make of all kinds.
-const ORDINAL_BITS: u32 = 16;
+pub(crate) const ORDINAL_BITS: u32 = 16;
 /// The size of a page of the file.
 pub(crate) const PAGE_BYTES: u32 = 8192;
 const PAGE_CACHE_KIB: u32 = 256 * 1024;

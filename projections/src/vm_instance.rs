@@ -8,6 +8,9 @@
 //! ```
 //! An operation that failed leaves the state of before it, and its reason in `lastError`. `hostUuid` says where the
 //! VM runs: from Started until Stopped.
+//!
+//! **Invariant:** nics go with the row of their VM, and those that its `Created` did not make are told of by
+//! `hasLaterNics`: the others are found by the VM's id.
 
 use crate::catalogue::{Kind, NIC, VM};
 use crate::fold::{RowChange, Rows};
@@ -32,6 +35,9 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
             default_l3_network,
             nics,
         } => {
+            if rows.get(&VM, &id.to_string())?.is_some() {
+                return Ok(vec![]);
+            }
             let vm = RowChange::insert(&VM, id)
                 .put("name", name)
                 .put("description", description.as_deref())
@@ -66,22 +72,28 @@ pub(crate) fn changes(id: Id, event: &VmInstanceEvent, rows: &dyn Rows) -> Resul
             });
             return Ok(changes);
         }
-        VmInstanceEvent::Expunged {} => RowChange::delete(&VM, id),
+        VmInstanceEvent::Expunged {} => {
+            let mut changes = delete_nics(id, rows)?;
+            changes.push(RowChange::delete(&VM, id));
+            return Ok(changes);
+        }
         VmInstanceEvent::Recovered { host: _, name: _, hostname, image, offering, default_l3_network, nics } => {
             let vm = state("Stopped")
                 .put("hostname", hostname)
                 .put("imageUuid", *image)
                 .put("instanceOfferingUuid", *offering)
-                .put("defaultL3NetworkUuid", *default_l3_network);
-            let hypervisor = hypervisor(id, &VM, rows)?;
+                .put("defaultL3NetworkUuid", *default_l3_network)
+                .put("hasLaterNics", true);
+            let Some(hypervisor) = hypervisor(id, &VM, rows)? else { return Ok(vec![]) };
             let nics = nics.iter().map(|own| nic_row(id, hypervisor.clone(), own, false));
             return Ok(std::iter::once(vm).chain(nics).collect());
         }
         VmInstanceEvent::Paused {} => state("Paused"),
         VmInstanceEvent::Resumed {} => state("Running"),
         VmInstanceEvent::NicAttached { nic, hostname: _, running: _, default_l3_network } => {
-            let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
-            return Ok(vec![vm, nic_row(id, hypervisor(id, &VM, rows)?, nic, false)]);
+            let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network).put("hasLaterNics", true);
+            let Some(hypervisor) = hypervisor(id, &VM, rows)? else { return Ok(vec![]) };
+            return Ok(vec![vm, nic_row(id, hypervisor, nic, false)]);
         }
         VmInstanceEvent::NicChanged { nic, from: _, hostname: _, running: _, default_l3_network } => {
             let vm = RowChange::set(&VM, id).put("defaultL3NetworkUuid", *default_l3_network);
@@ -128,10 +140,10 @@ pub(crate) fn nic(owner: Id, hypervisor: HypervisorType, nic: &Nic, of_router: b
     nic_row(owner, Val::name_of(&hypervisor), nic, of_router)
 }
 
-/// The hypervisor type of a VM or router, as in its row.
-pub(crate) fn hypervisor(id: Id, kind: &'static Kind, rows: &dyn Rows) -> Result<Val, StoreError> {
+/// The hypervisor type of a VM or router, as in its row, if that is there.
+pub(crate) fn hypervisor(id: Id, kind: &'static Kind, rows: &dyn Rows) -> Result<Option<Val>, StoreError> {
     let row = rows.get(kind, &id.to_string())?;
-    Ok(row.map_or(Val::Null, |row| row.value(kind, "hypervisorType").clone()))
+    Ok(row.map(|row| row.value(kind, "hypervisorType").clone()))
 }
 
 pub(crate) fn nic_row(owner: Id, hypervisor: Val, nic: &Nic, of_router: bool) -> RowChange {

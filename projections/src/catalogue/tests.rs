@@ -28,6 +28,8 @@ fn the_catalogue_refers_only_to_what_it_has() {
             let found = holder.column(field).unwrap_or_else(|| panic!("{}.{}", kind.name, relation.name));
             assert_eq!(holder.fields[found].ty, if list { Uuids } else { Uuid }, "{}.{}", kind.name, relation.name);
             assert!(!relation.embedded || matches!(relation.link, Link::Many(_)));
+            let others = relation.others.map(|name| &kind.fields[kind.column(name).unwrap()]);
+            assert!(others.is_none_or(|field| field.hidden && field.ty == Bool && relation.embedded));
         }
     }
 }
