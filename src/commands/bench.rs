@@ -107,6 +107,9 @@ enum Bench {
         /// How long one client, and then 64, write and look for it.
         #[arg(long, default_value_t = 5.0, value_parser = seconds)]
         seconds: f64,
+        /// Only the questions of this class, such as `firstPage`, or with this in their words; no own writes.
+        #[arg(long)]
+        only: Option<String>,
         /// The seed of the log.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -245,10 +248,10 @@ pub fn run(arguments: BenchArguments, output: &mut Output) -> anyhow::Result<()>
             let scratch = Scratch::new(&place.dir)?;
             (replay::run(&ReplayBench { events, seed, directory: scratch.0.clone() }, &mut note)?, place.json)
         }
-        Bench::Query { rows, events, seconds, seed, place } => {
+        Bench::Query { rows, events, seconds, only, seed, place } => {
             let scratch = Scratch::new(&place.dir)?;
             let events = events.unwrap_or(rows);
-            let bench = QueryBench { rows, events, seconds, seed, directory: scratch.0.clone() };
+            let bench = QueryBench { rows, events, seconds, only, seed, directory: scratch.0.clone() };
             (query::run(&bench, &mut note)?, place.json)
         }
         Bench::Recover { log: Log { events, seed }, place } => {

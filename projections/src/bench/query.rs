@@ -60,19 +60,22 @@ struct Asker<'a> {
     random: u64,
     /// Between these the past is asked for.
     span: (Position, Position),
+    /// Only questions of this class, or with this in their words.
+    only: Option<&'a str>,
     asked: Vec<Question>,
 }
 
 type Make<'a> = &'a dyn Fn(u64) -> Query;
 type Recall<'a> = &'a dyn Fn(&Memory, u64) -> Value;
 
-/// Asks `projections`, whose database is at `path`, for what `switchback bench query` promises. Since `complete` all
-/// rows are there.
+/// Asks `projections`, whose database is at `path`, for what `switchback bench query` promises: all of it, or `only` the
+/// questions of one class, or with these words in them. Since `complete` all rows are there.
 pub fn measure_queries(
     projections: &Projections,
     path: &Path,
     complete: Position,
     seed: u64,
+    only: Option<&str>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Rows, Vec<Question>), BenchError> {
     let count = |kind| Ok(projections.query(&Query { count: true, ..Query::new(kind) })?.total.unwrap_or(0));
@@ -90,7 +93,7 @@ pub fn measure_queries(
     progress("loading the yardstick");
     let memory = Memory::load(path)?;
     let span = (complete, projections.position());
-    let mut asker = Asker { projections, memory: &memory, random: seed | 1, span, asked: Vec::new() };
+    let mut asker = Asker { projections, memory: &memory, random: seed | 1, span, only, asked: Vec::new() };
     progress("asking");
     asker.ask_all()?;
     Ok((rows, asker.asked))
@@ -275,6 +278,9 @@ impl Asker<'_> {
         make: Make<'_>,
         recall: Option<Recall<'_>>,
     ) -> Result<(), BenchError> {
+        if self.only.is_some_and(|only| only != class && !what.contains(only)) {
+            return Ok(());
+        }
         let now = self.time(make, false)?;
         let at = self.time(make, true)?;
         let in_memory = recall.map(|recall| {
