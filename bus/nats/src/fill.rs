@@ -303,7 +303,7 @@ impl Session {
     async fn send(&mut self, events: &[ShownEvent]) -> Result<(), End> {
         for event in events {
             let Outgoing { subject, headers, payload } = published(event);
-            let mut headers = map(&headers);
+            let mut headers = map(headers);
             let sent = match &self.mode {
                 Mode::Passing => self.client.publish_with_headers(subject, headers, payload).await,
                 Mode::Keeping { stream, begin, .. } => {

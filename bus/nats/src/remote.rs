@@ -8,10 +8,11 @@
 //! library still holds of the old one must not go out after what is sent again.
 
 use crate::{Fill, Headers, Login, Request, Service, fill, service::too_large};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, HeaderName, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::{
+    borrow::Cow,
     io,
     path::PathBuf,
     sync::{
@@ -344,7 +345,7 @@ async fn answer(client: Client, service: Arc<Service>, shared: Arc<Shared>, mess
         if most > 0 && reply.payload.len() + reply.headers.bytes() > most {
             reply = too_large(reply, most);
         }
-        let sent = client.publish_with_headers(reply.subject, map(&reply.headers), reply.payload).await;
+        let sent = client.publish_with_headers(reply.subject, map(reply.headers), reply.payload).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "a reply was not sent");
         }
@@ -353,9 +354,14 @@ async fn answer(client: Client, service: Arc<Service>, shared: Arc<Shared>, mess
 }
 
 /// The headers as the library has them.
-pub(crate) fn map(headers: &Headers) -> HeaderMap {
+pub(crate) fn map(headers: Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     // No name or value of ours has a line break.
-    headers.iter().for_each(|(name, value)| map.append(name, value));
+    for (name, value) in headers {
+        match name {
+            Cow::Borrowed(name) => map.append(HeaderName::from_static(name), value),
+            Cow::Owned(name) => map.append(name, value),
+        }
+    }
     map
 }
