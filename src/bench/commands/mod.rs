@@ -111,7 +111,8 @@ fn word(wait: Wait) -> &'static str {
 pub struct DoorBench {
     /// Clients that each wait for their last command.
     pub clients: usize,
-    /// How long each mix is measured.
+    /// How long each mix is measured in each turn: as long as `bench commands` does, since commands get slower while all that
+    /// follows from them catches up.
     pub seconds: f64,
     /// Only this way in.
     pub only: Option<String>,
@@ -121,8 +122,7 @@ pub struct DoorBench {
 
 /// The site of a door's benchmark.
 const BEHIND_DOORS: Shape = Shape { clusters: 10, hosts: 10, networks: 20 };
-/// How often each way is measured, in turns, for a part of the time each: a machine that gets slower or faster meanwhile
-/// favours none. What stands beside the others is the median of the turns.
+/// How often each way is measured, in turns: a machine that gets slower or faster meanwhile favours none. What stands beside the others is the median of the turns.
 const TURNS: u32 = 5;
 /// Clients that want all events and take none, where their effect on others is measured.
 const SILENT: usize = 1;
@@ -190,7 +190,7 @@ fn in_turns(
     ways: &[Beside],
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Vec<Measured>> {
-    let (clients, seconds) = (options.clients, options.seconds / f64::from(TURNS));
+    let (clients, seconds) = (options.clients, options.seconds);
     let mut measured: Vec<Measured> = ways.iter().map(|_| Measured::default()).collect();
     for turn in 1..=TURNS {
         progress(&format!("{clients} clients, a mix of commands, wait={}: turn {turn} of {TURNS}", word(wait)));
@@ -282,7 +282,7 @@ mod tests {
         let shape = Shape { clusters: 2, hosts: 2, networks: 2 };
         let ways = [(Way::Process, 0), (Way::Http, 0), (Way::Listener, 3), (Way::NatsServer, 3)];
         let directory = tempfile::tempdir().unwrap();
-        let options = DoorBench { clients: 4, seconds: 0.5, only: None, directory: directory.path().to_path_buf() };
+        let options = DoorBench { clients: 4, seconds: 0.1, only: None, directory: directory.path().to_path_buf() };
         for (mix, wait) in MIXES {
             let measured = in_turns(&options, shape, wait, &ways, &mut |_| ()).unwrap();
             let samples: Vec<usize> =
