@@ -5,6 +5,7 @@ pub mod allocate;
 pub mod commands;
 pub mod compare;
 pub mod fleet;
+mod nats_server;
 pub mod query;
 pub mod recover;
 pub mod replay;

@@ -1,13 +1,12 @@
 //! Who sends the commands, and the ways in: the bus of this process, HTTP over loopback, and NATS over loopback.
 
-use crate::node::Node;
+use crate::{bench::nats_server::NatsServer, node::Node};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
     io::Write,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -244,58 +243,41 @@ impl Listener {
     }
 }
 
-/// A NATS server of its own in front of a node, which publishes its events there, too.
-pub(super) struct NatsServer {
-    pub address: SocketAddr,
-    process: Child,
-    remote: Option<Remote>,
+/// A node behind a NATS server of its own, which gets its events, too.
+pub(super) struct Behind {
+    server: NatsServer,
+    remote: Remote,
 }
 
-impl NatsServer {
-    /// Whether the program is here.
-    pub fn is_there() -> bool {
-        let version = Command::new("nats-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        version.is_ok_and(|status| status.success())
-    }
-
-    /// Starts it with its files in `directory`.
-    pub fn start(node: &Arc<Node>, directory: &Path) -> anyhow::Result<NatsServer> {
-        let free =
-            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("find a port")?;
-        let mut command = Command::new("nats-server");
-        command.args(["--addr", "127.0.0.1", "--port", &free.port().to_string()]);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start nats-server")?;
-        let mut server = NatsServer { address: free, process, remote: None };
-        let service = service(node);
+impl Behind {
+    /// Starts the server, with the file of what was published in `directory`.
+    pub fn start(node: &Arc<Node>, directory: &Path) -> anyhow::Result<Behind> {
+        let server = NatsServer::start(&[])?;
         let cursor: PathBuf = directory.join("published.json");
         let fill = Fill { jetstream: JetStream::Off, max_bytes: 0, max_age: None, replicas: 1, cursor };
-        let (servers, login) = (vec![format!("nats://{free}")], Login::Nobody);
+        let (servers, login) = (vec![format!("nats://{}", server.address)], Login::Nobody);
         let options = RemoteOptions { servers, login, authority: None, fill };
-        let remote = Remote::start(options, service)?;
+        let remote = Remote::start(options, service(node))?;
         let beside = remote.beside();
-        server.remote = Some(remote);
         let began = Instant::now();
         // By its metrics: 1 for each of the two connections.
         let up =
             || beside.metrics().iter().take(2).all(|sample| sample.figures == switchback_bus::Figures::Number(1.0));
         while !up() {
-            anyhow::ensure!(began.elapsed() < PATIENCE, "nats-server did not start: {:?}", beside.ready());
+            anyhow::ensure!(began.elapsed() < PATIENCE, "nothing came to nats-server: {:?}", beside.ready());
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(server)
+        Ok(Behind { server, remote })
     }
 
-    pub fn stop(mut self) {
-        if let Some(remote) = self.remote.take() {
-            remote.stop();
-        }
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
     }
-}
 
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    /// Ends the node's connections first.
+    pub fn stop(self) {
+        self.remote.stop();
     }
 }
 

@@ -10,9 +10,9 @@ mod create;
 mod mix;
 mod site;
 
-use super::{median_ratio, round, spread};
+use super::{median_ratio, nats_server::NatsServer, round, spread};
 use anyhow::Context;
-use client::{NatsServer, Way};
+use client::Way;
 use serde_json::{Value, json};
 use site::{Shape, Site};
 use std::{path::PathBuf, time::Duration};

@@ -1,6 +1,6 @@
 //! A data centre of simulated hosts on a node of its own, with its log on the disk that is measured.
 
-use super::client::{self, Client, Listener, NatsServer, Way};
+use super::client::{self, Behind, Client, Listener, Way};
 use crate::node::{DataDir, Node, NodeOptions};
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ enum Door {
     None,
     Http(Listener),
     Listener(Listening),
-    NatsServer(NatsServer),
+    NatsServer(Behind),
 }
 
 impl Site {
@@ -74,8 +74,8 @@ impl Site {
                 (runtime.block_on(client::connected(listening.address, connections))?, Door::Listener(listening))
             }
             Way::NatsServer => {
-                let server = NatsServer::start(&node, directory)?;
-                (runtime.block_on(client::connected(server.address, connections))?, Door::NatsServer(server))
+                let server = Behind::start(&node, directory)?;
+                (runtime.block_on(client::connected(server.address(), connections))?, Door::NatsServer(server))
             }
         };
         Ok(Site { client, networks, node, door, runtime, _system: system })
@@ -85,7 +85,7 @@ impl Site {
     pub fn silent(&self, connections: usize) -> anyhow::Result<Vec<TcpStream>> {
         match &self.door {
             Door::Listener(listening) => (0..connections).map(|_| client::silent(listening.address)).collect(),
-            Door::NatsServer(server) => (0..connections).map(|_| client::silent(server.address)).collect(),
+            Door::NatsServer(server) => (0..connections).map(|_| client::silent(server.address())).collect(),
             Door::None | Door::Http(_) => Ok(vec![]),
         }
     }

@@ -3,11 +3,13 @@
 //!
 //! A commit looks its command id up, checks and raises its stream's version, and adds a record of as many bytes as
 //! the journal writes. The others need not keep the journal's hash chain or its index of tags, so they have less to do.
+//! JetStream is asked over loopback, has no transactions, and is sent the whole group at once.
 
+mod jetstream;
 mod redb;
 mod sqlite;
 
-use super::{round, spread};
+use super::{nats_server::NatsServer, round, spread};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::{
@@ -77,11 +79,20 @@ pub fn run(options: &CompareBench, progress: &mut dyn FnMut(&str)) -> anyhow::Re
     let path = directory("redb")?;
     let redb = measure(options, record, redb::Redb::open(&path)?, &path)?;
     let times = |rival: &Measured| round(journal.commits_per_s / rival.rate);
-    let ratio = json!({
+    let mut ratio = json!({
         "journalToSqlite": times(&sqlite),
         "journalToRedb": times(&redb),
         "journalToFile": round(journal.ratio),
     });
+    let jetstream = if NatsServer::is_there() {
+        progress("JetStream");
+        let path = directory("jetstream")?;
+        let jetstream = measure(options, record, jetstream::JetStream::open(&path)?, &path)?;
+        ratio["journalToJetStream"] = json!(times(&jetstream));
+        figures("JetStream, sync_interval: always", jetstream)
+    } else {
+        json!({"store": "JetStream", "note": "not measured: there is no nats-server on the PATH"})
+    };
     Ok(json!({
         "bench": "compare",
         "clients": options.clients,
@@ -90,7 +101,7 @@ pub fn run(options: &CompareBench, progress: &mut dyn FnMut(&str)) -> anyhow::Re
             of_journal(&journal),
             figures("SQLite, WAL, synchronous=FULL", sqlite),
             figures("redb, Durability::Immediate", redb),
-            {"store": "JetStream", "note": "not measured: no server"},
+            jetstream,
         ],
         "ratio": ratio,
     }))
@@ -227,6 +238,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         keeps_commands_and_versions(sqlite::Sqlite::open(directory.path()).unwrap());
         keeps_commands_and_versions(redb::Redb::open(directory.path()).unwrap());
+        keeps_commands_and_versions(jetstream::JetStream::open(directory.path()).unwrap());
     }
 
     #[test]
@@ -236,8 +248,8 @@ mod tests {
         let figures = run(&options, &mut |_| {}).unwrap();
         let stores = figures["stores"].as_array().unwrap();
         let rates: Vec<f64> = stores.iter().filter_map(|store| store["commitsPerSecond"].as_f64()).collect();
-        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{figures:#}");
+        assert!(rates.len() == 4 && rates.iter().all(|rate| *rate > 0.0), "{figures:#}");
         let bytes = |at: usize| stores[at]["diskBytesPerCommit"].as_f64().unwrap();
-        assert!((0..3).all(|at| bytes(at) > figures["recordBytes"].as_f64().unwrap() / 2.0), "{figures:#}");
+        assert!((0..4).all(|at| bytes(at) > figures["recordBytes"].as_f64().unwrap() / 2.0), "{figures:#}");
     }
 }
