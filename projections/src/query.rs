@@ -228,6 +228,7 @@ fn inventories(
             page.push(b',');
         }
         write_object(row, &entries, &mut page, |at, relation| gaps.push((at, owners.len(), relation)))?;
+        // Where there is such a field, and it was never set.
         let only_by_id = |at: &Option<usize>| Ok(at.map(|at| row.get(at)).transpose()? == Some(None::<bool>));
         let only_by_id = others.iter().map(only_by_id).collect::<rusqlite::Result<_>>()?;
         owners.push(Owner { uuid: text(row, 0)?, id: row.get(fields.len())?, only_by_id });
