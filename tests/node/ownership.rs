@@ -435,3 +435,27 @@ async fn an_administrator_does_not_get_the_uuid_of_something_else_either() {
     world.refused("DeleteL3Network", json!({"uuid": site.public})).await;
     world.one_holder_each().await;
 }
+
+/// Nor do two who ask for it at once.
+#[actix_rt::test]
+async fn of_those_who_want_one_uuid_at_once_one_gets_it() {
+    let world = World::new();
+    for round in 0..50 {
+        let wanted = Id::of_name(&format!("wanted in round {round}")).to_string();
+        let asked = [
+            ("CreateZone", json!({"name": "z"})),
+            ("CreateZone", json!({"name": "y"})),
+            ("CreateSecurityGroup", json!({"name": "g"})),
+            ("CreateInstanceOffering", json!({"name": "o", "cpuNum": 1, "memorySize": 1 << 30})),
+        ];
+        let sent = asked.into_iter().map(|(name, mut parameters)| {
+            parameters["resourceUuid"] = json!(wanted);
+            world.send(name, parameters)
+        });
+        let answers = futures_util::future::join_all(sent).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+        for refusal in answers.into_iter().filter_map(Result::err) {
+            assert!(refusal.detail.contains("there is or was something with this uuid"), "{refusal:?}");
+        }
+    }
+}

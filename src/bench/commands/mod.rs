@@ -122,7 +122,8 @@ pub struct DoorBench {
 
 /// The site of a door's benchmark.
 const BEHIND_DOORS: Shape = Shape { clusters: 10, hosts: 10, networks: 20 };
-/// How often each way is measured, in turns: a machine that gets slower or faster meanwhile favours none. What stands beside the others is the median of the turns.
+/// How often each way is measured, in turns: a machine that gets slower or faster meanwhile favours none. What stands
+/// beside the others is the median of the turns.
 const TURNS: u32 = 5;
 /// Clients that want all events and take none, where their effect on others is measured.
 const SILENT: usize = 1;
